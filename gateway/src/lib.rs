@@ -1,1 +1,24 @@
-//! Bytes to meaning and back.
+//! Trunkline, a delivery gateway: the line a message walks.
+//!
+//! ```text
+//!  accept ──► plan ──► queue ──► limit ──► connect ──► outcome ──► receipt ──► event ──► webhook
+//!  HTTP       policy,  durable,  rate,     attempt     settled,    the DLR     the       signed POST,
+//!  → Message  route,   due,      window,   → answer    held or     finds its   record    own queue of
+//!             segments lanes     breaker               moved on    message               the same kind
+//!                         ▲                                │
+//!                         └── held: HoldReason + due time ─┘      the only arrow back
+//! ```
+//!
+//! Vocabulary (nouns, use only each other): [`message`], [`outcome`], [`event`], [`names`], [`clock`],
+//! [`stop`]. Memory: [`store`]. A stage knows the vocabulary, the store's interface and itself; no
+//! stage imports another; `app` alone knows everyone.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod event;
+pub mod message;
+pub mod names;
+pub mod outcome;
+pub mod stop;
+pub mod store;

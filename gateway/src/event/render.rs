@@ -1,0 +1,351 @@
+//! Events as JSON: contract.md §3, from a message and its life as of the event.
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::event::{Event, EventKind};
+use crate::message::id::PublicId;
+use crate::message::life::{Life, What};
+use crate::message::{EndpointIx, Ids, Message, Text};
+use crate::names::Names;
+use crate::outcome::Reason;
+
+/// The version of the event format (contract.md §3).
+pub const API_VERSION: &str = "2026-11-01";
+
+/// What rendering needs beside the message: how ids and numbers look to users.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// Ids as users see them.
+    pub ids: Ids,
+    /// Names behind the numbers.
+    pub names: &'a Names,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, D> {
+    id: PublicId,
+    r#type: &'a str,
+    timestamp: Shown,
+    api_version: &'a str,
+    tenant: &'a str,
+    data: D,
+}
+
+/// Anything shown as its `Display` text.
+struct Shown(crate::clock::UnixMs);
+
+impl Serialize for Shown {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+#[derive(Serialize)]
+struct MessageData<'a> {
+    message_id: PublicId,
+    version: u16,
+    status: &'a str,
+    r#final: bool,
+    late: bool,
+    channel: &'a str,
+    step: u8,
+    attempt: u8,
+    to: ToText,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    from_used: &'a str,
+    class: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_message_id: Option<String>,
+    sms: Sms<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<ReasonView<'a>>,
+    timing: Timing,
+    duplicate_possible: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<PublicId>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    client_ref: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracking: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Tags::is_empty")]
+    tags: Tags<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a RawValue>,
+}
+
+struct ToText(crate::message::Phone);
+
+impl Serialize for ToText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// A message's SMS figures.
+#[derive(Serialize)]
+pub struct Sms<'a> {
+    encoding: &'a str,
+    segments: u8,
+    segments_delivered: u8,
+}
+
+impl<'a> Sms<'a> {
+    /// Of a message as of a life.
+    #[must_use]
+    pub fn of(message: &Message, life: &Life) -> Self {
+        Self {
+            encoding: message.encoding.name(),
+            segments: message.segments,
+            segments_delivered: life.parts_delivered(),
+        }
+    }
+}
+
+/// Tags, stored as one text with a space between each.
+pub struct Tags<'a>(pub &'a str);
+
+impl Tags<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Tags<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.split(' ').filter(|tag| !tag.is_empty()))
+    }
+}
+
+#[derive(Serialize)]
+struct Timing {
+    accepted_at: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_at: Option<Shown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator_at: Option<Shown>,
+}
+
+/// A reason as users see it: `{code, category, permanent, stage, provider}`.
+#[derive(Serialize)]
+pub struct ReasonView<'a> {
+    code: &'static str,
+    category: &'static str,
+    permanent: bool,
+    stage: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<Provider<'a>>,
+}
+
+/// The provider's own words.
+#[derive(Serialize)]
+pub struct Provider<'a> {
+    protocol: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_error: Option<NetworkError>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct NetworkError {
+    r#type: u8,
+    code: u16,
+}
+
+/// The reason of a life's end (or of its last failed attempt), with the words of whoever gave it.
+#[must_use]
+pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
+    let reason = life.reason?;
+    let source = life.log.iter().rev().find_map(|change| match &change.what {
+        What::Answered {
+            reason: Some(_),
+            code,
+            ..
+        } => Some((
+            "carrier",
+            (*code != 0).then(|| Provider {
+                protocol: "smpp",
+                status: Some(format!("0x{code:08X}")),
+                code: "",
+                network_error: None,
+                text: "",
+            }),
+        )),
+        What::Receipt {
+            counts: true,
+            reason: Some(_),
+            state,
+            err,
+            network_error,
+            raw,
+            ..
+        } => Some((
+            "carrier",
+            Some(Provider {
+                protocol: "smpp",
+                status: Some(state.name().to_owned()),
+                code: err,
+                network_error: network_error.map(|(network, code)| NetworkError {
+                    r#type: network,
+                    code,
+                }),
+                text: raw,
+            }),
+        )),
+        What::MovedOn { .. } | What::ExpiredInQueue => Some(("queue", None)),
+        What::NoReceipt => Some(("carrier", None)),
+        What::Rejected { .. } => Some(("accept", None)),
+        _ => None,
+    });
+    let (stage, provider) = source.unwrap_or((stage_of(reason), None));
+    Some(ReasonView {
+        code: reason.code(),
+        category: reason.category(),
+        permanent: reason.permanent(),
+        stage,
+        provider,
+    })
+}
+
+fn stage_of(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoRoute => "accept",
+        Reason::ExpiredInQueue | Reason::RouteDown => "queue",
+        _ => "carrier",
+    }
+}
+
+/// The route and the provider's id of the last accepted part; the route of the last try without one.
+#[must_use]
+pub fn last_answer(life: &Life) -> Option<(crate::message::RouteIx, &[u8])> {
+    let mut refused = None;
+    for change in life.log.iter().rev() {
+        if let What::Answered {
+            route, provider_id, ..
+        } = &change.what
+        {
+            if !provider_id.is_empty() {
+                return Some((*route, provider_id));
+            }
+            refused = refused.or(Some((*route, &[][..])));
+        }
+    }
+    refused
+}
+
+/// Writes a message's event. `life` is the life as of the event.
+///
+/// # Errors
+/// Those of `out`; writing into a `Vec` has none.
+pub fn message_event(
+    out: impl io::Write,
+    event: &Event,
+    message: &Message,
+    life: &Life,
+    lookup: Lookup<'_>,
+) -> serde_json::Result<()> {
+    let late = life.log.len() >= 2 && life.log[life.log.len() - 2].is_final;
+    let answer = last_answer(life);
+    let route = answer.map(|a| a.0).or_else(|| life.route(message));
+    let operator_at = life.log.iter().rev().find_map(|change| match &change.what {
+        What::Receipt { operator_at, .. } => *operator_at,
+        _ => None,
+    });
+    let data = MessageData {
+        message_id: lookup.ids.message(message.id),
+        version: life.version,
+        status: life.status.name(),
+        r#final: life.is_final,
+        late,
+        channel: "sms",
+        step: 0,
+        attempt: life.attempts,
+        to: ToText(message.to),
+        from_used: message.text(Text::From),
+        class: message.class.name(),
+        route: route.map(|route| lookup.names.route(route)),
+        provider_message_id: answer
+            .filter(|a| !a.1.is_empty())
+            .map(|a| String::from_utf8_lossy(a.1).into_owned()),
+        sms: Sms::of(message, life),
+        reason: match event.kind {
+            EventKind::MessageSent | EventKind::MessageDelivered | EventKind::MessageAccepted => {
+                None
+            }
+            _ => reason(life),
+        },
+        timing: Timing {
+            accepted_at: Shown(message.accepted_at),
+            sent_at: life.sent_at.known().map(Shown),
+            operator_at: operator_at.map(Shown),
+        },
+        duplicate_possible: life.duplicate_possible,
+        batch_id: message.batch.map(|batch| lookup.ids.batch(batch)),
+        client_ref: message.text(Text::ClientRef),
+        tracking: raw(message.text(Text::Tracking)),
+        tags: Tags(message.text(Text::Tags)),
+        metadata: raw(message.text(Text::Metadata)),
+    };
+    write(out, event, lookup, data)
+}
+
+#[derive(Serialize)]
+struct EndpointData<'a> {
+    endpoint_id: &'a str,
+}
+
+/// Writes an `endpoint.*` or `delivery.*` event; its subject is the endpoint's number.
+///
+/// # Errors
+/// Those of `out`.
+pub fn endpoint_event(
+    out: impl io::Write,
+    event: &Event,
+    lookup: Lookup<'_>,
+) -> serde_json::Result<()> {
+    let endpoint = EndpointIx(u16::try_from(event.subject.0).unwrap_or(u16::MAX));
+    write(
+        out,
+        event,
+        lookup,
+        EndpointData {
+            endpoint_id: lookup.names.endpoint(endpoint),
+        },
+    )
+}
+
+fn write<D: Serialize>(
+    out: impl io::Write,
+    event: &Event,
+    lookup: Lookup<'_>,
+    data: D,
+) -> serde_json::Result<()> {
+    let envelope = Envelope {
+        id: lookup.ids.event(event.at, event.seq),
+        r#type: event.kind.name(),
+        timestamp: Shown(event.at),
+        api_version: API_VERSION,
+        tenant: lookup.names.tenant(event.tenant),
+        data,
+    };
+    serde_json::to_writer(out, &envelope)
+}
+
+/// Stored JSON as it is; what was damaged reads as absent.
+#[must_use]
+pub fn raw(json: &str) -> Option<&RawValue> {
+    if json.is_empty() {
+        None
+    } else {
+        serde_json::from_str(json).ok()
+    }
+}

@@ -1,0 +1,448 @@
+//! Life: what happened to a message so far. A log of changes, and the state that follows from it.
+//!
+//! ```text
+//!   queued ──► sent ──► delivered*       * = final
+//!     │         ├─────► undelivered*     a negative receipt
+//!     │         ├─────► expired*         the carrier's receipt says so
+//!     │         └─────► unknown*         no receipt in time
+//!     ├─► failed*     every route refused, none took the whole of it
+//!     ├─► unknown*    handed to a link that never answered, under on_ambiguous: hold
+//!     ├─► expired*    its time was over in our queue
+//!     └─► rejected*   policy, at acceptance
+//!   late: expired, unknown, undelivered ──► delivered, once, within 72 h
+//! ```
+//!
+//! [`decide`] turns an outcome or a receipt into a [`Change`]; [`Life::apply`] adds the change. The
+//! change, with the status it led to, is what the journal holds: replay applies it as it stands and
+//! decides nothing anew, so that a later version of the gateway reads an old journal the same way.
+//! All other transitions change nothing.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::clock::UnixMs;
+use crate::event::EventKind;
+use crate::message::{Message, Parts, RouteIx};
+use crate::outcome::{OutcomeResult, ProviderId, Reason, ReceiptState, Retry};
+
+pub mod decide;
+
+/// Where a message stands. The contract's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Waits for a route, or is being sent.
+    #[default]
+    Queued,
+    /// A carrier took all of it.
+    Sent,
+    /// Every part reached the handset.
+    Delivered,
+    /// Taken, then refused.
+    Undelivered,
+    /// Nobody took it.
+    Failed,
+    /// Refused by policy.
+    Rejected,
+    /// Its time was over.
+    Expired,
+    /// Nobody can say.
+    Unknown,
+}
+
+impl Status {
+    /// All of them, by number.
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Sent,
+        Self::Delivered,
+        Self::Undelivered,
+        Self::Failed,
+        Self::Rejected,
+        Self::Expired,
+        Self::Unknown,
+    ];
+
+    /// The contract's word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Undelivered => "undelivered",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The status of a contract word.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When.
+    pub at: UnixMs,
+    /// The message's version after it: rises by one with each change of status.
+    pub version: u16,
+    /// The message's status after it.
+    pub status: Status,
+    /// Whether no further change of status is expected after it.
+    pub is_final: bool,
+    /// The event that it makes, if any.
+    pub event: Option<EventKind>,
+    /// That event's sequence number, given by the writer; 0 without an event.
+    pub seq: u64,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened, in a [`Change`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// Policy refused it at acceptance.
+    Rejected {
+        /// Why.
+        reason: Reason,
+    },
+    /// These parts are about to be handed to a link, under `on_ambiguous: hold`.
+    Intent {
+        /// On this route.
+        route: RouteIx,
+        /// Which parts.
+        parts: Parts,
+    },
+    /// A part was answered, or lost with its link.
+    Answered {
+        /// On this route.
+        route: RouteIx,
+        /// Which part.
+        part: u8,
+        /// What became of it.
+        result: OutcomeResult,
+        /// The peer's code.
+        code: u32,
+        /// Our word for it.
+        reason: Option<Reason>,
+        /// What may follow.
+        retry: Retry,
+        /// The peer's id.
+        provider_id: ProviderId,
+        /// When it was handed over.
+        handed_at: UnixMs,
+        /// What was decided then.
+        then: Then,
+    },
+    /// It moves on without an attempt: its route is down.
+    MovedOn {
+        /// Why.
+        reason: Reason,
+        /// What was decided then.
+        then: Then,
+    },
+    /// A receipt was matched to a part.
+    Receipt {
+        /// Which part.
+        part: u8,
+        /// Whether it decides where the part stands: bad news of a route that the message has left
+        /// since is kept, and counts for nothing.
+        counts: bool,
+        /// What it says.
+        state: ReceiptState,
+        /// Our word for it.
+        reason: Option<Reason>,
+        /// The `err:` field.
+        err: Box<str>,
+        /// network_error_code.
+        network_error: Option<(u8, u16)>,
+        /// When the carrier says it happened.
+        operator_at: Option<UnixMs>,
+        /// The text, for bad news.
+        raw: Box<str>,
+    },
+    /// Its lifetime was over while it was queued.
+    ExpiredInQueue,
+    /// No receipt came in time.
+    NoReceipt,
+}
+
+/// What was decided for the message's next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Then {
+    /// Nothing yet: other parts are out.
+    Wait,
+    /// Every part is taken, or nothing more will be done.
+    Rest,
+    /// Try the parts that were not accepted again on the same route.
+    Again {
+        /// Not before.
+        due: UnixMs,
+    },
+    /// Try all parts on the next route, queued there under this order key.
+    NextRoute {
+        /// The order key.
+        order: u64,
+    },
+}
+
+/// Where one part stands on the current route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PartState {
+    /// Not yet handed over, or to be handed over again.
+    #[default]
+    Waiting,
+    /// Handed over under `hold`: after a crash this means unknown.
+    Out,
+    /// Refused, or lost, and what may follow is not yet decided.
+    Refused(Retry),
+    /// Handed over and never answered.
+    Unknown,
+    /// A carrier has it.
+    Accepted,
+    /// A final receipt came for it.
+    Receipted(ReceiptState),
+}
+
+/// A message's state and the changes that led to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Where it stands.
+    pub status: Status,
+    /// Rises with each change of status; 1 at acceptance.
+    pub version: u16,
+    /// Whether no further change is expected.
+    pub is_final: bool,
+    /// Which of its candidate routes is the current one.
+    pub route_at: u8,
+    /// Tries made on the current route.
+    pub tries: u8,
+    /// Attempts made on any route: a retry on the same route is one more.
+    pub attempts: u8,
+    /// Set when the handset may get it twice.
+    pub duplicate_possible: bool,
+    /// Not before this is it sent again.
+    pub due: UnixMs,
+    /// Its place in the current route's queue: the id, or a later key after a failover.
+    pub order: u64,
+    /// When every part had been accepted.
+    pub sent_at: UnixMs,
+    /// When it became final.
+    pub done_at: UnixMs,
+    /// The reason of its bad end.
+    pub reason: Option<Reason>,
+    /// Where each part stands.
+    pub parts: SmallVec<[PartState; 4]>,
+    /// Sequence number of its `message.accepted` event.
+    pub accepted_seq: u64,
+    /// Everything that happened, in order.
+    pub log: Vec<Change>,
+}
+
+impl Life {
+    /// A message's life at acceptance: queued, or rejected when it has no route.
+    #[must_use]
+    pub fn begin(message: &Message) -> Self {
+        let mut life = Self {
+            status: Status::Queued,
+            version: 1,
+            order: message.id.0,
+            parts: SmallVec::from_elem(PartState::Waiting, usize::from(message.segments)),
+            ..Self::default()
+        };
+        if message.routes.is_empty() {
+            life.apply(Change {
+                at: message.accepted_at,
+                version: 1,
+                status: Status::Rejected,
+                is_final: true,
+                event: Some(EventKind::MessageRejected),
+                seq: 0,
+                what: What::Rejected {
+                    reason: Reason::NoRoute,
+                },
+            });
+        }
+        life
+    }
+
+    /// The current route; `None` for a message that has none.
+    #[must_use]
+    pub fn route(&self, message: &Message) -> Option<RouteIx> {
+        message.routes.get(usize::from(self.route_at)).copied()
+    }
+
+    /// The parts that a carrier does not have yet, or may not have.
+    #[must_use]
+    pub fn parts_to_send(&self) -> Parts {
+        let mut parts = Parts::default();
+        for (index, state) in self.parts.iter().enumerate() {
+            if !matches!(state, PartState::Accepted | PartState::Receipted(_)) {
+                parts.add(u8::try_from(index).unwrap_or(u8::MAX));
+            }
+        }
+        parts
+    }
+
+    /// The parts that an intent says are out: unknown after a crash.
+    #[must_use]
+    pub fn parts_out(&self) -> Parts {
+        let mut parts = Parts::default();
+        for (index, state) in self.parts.iter().enumerate() {
+            if *state == PartState::Out {
+                parts.add(u8::try_from(index).unwrap_or(u8::MAX));
+            }
+        }
+        parts
+    }
+
+    /// Parts with a `delivered` receipt.
+    #[must_use]
+    pub fn parts_delivered(&self) -> u8 {
+        let delivered = PartState::Receipted(ReceiptState::Delivered);
+        u8::try_from(self.parts.iter().filter(|part| **part == delivered).count())
+            .unwrap_or(u8::MAX)
+    }
+
+    /// Adds a change. Pure: the change says what was decided.
+    pub fn apply(&mut self, change: Change) {
+        self.apply_parts(&change);
+        if change.status != self.status {
+            match change.status {
+                Status::Sent => self.sent_at = change.at,
+                Status::Delivered => self.reason = None,
+                _ => {}
+            }
+        }
+        if change.is_final && (!self.is_final || change.status != self.status) {
+            self.done_at = change.at;
+        }
+        self.status = change.status;
+        self.version = change.version;
+        self.is_final = change.is_final;
+        self.log.push(change);
+    }
+
+    fn apply_parts(&mut self, change: &Change) {
+        match &change.what {
+            What::Rejected { reason } => self.reason = Some(*reason),
+            What::Intent { parts, .. } => {
+                for part in parts.iter() {
+                    self.set_part(part, PartState::Out);
+                }
+            }
+            What::Answered {
+                part,
+                result,
+                retry,
+                reason,
+                then,
+                ..
+            } => {
+                self.set_part(*part, decide::part_after(*result, *retry));
+                if reason.is_some() {
+                    self.reason = *reason;
+                }
+                self.apply_then(*then);
+            }
+            What::MovedOn { reason, then } => {
+                self.reason = Some(*reason);
+                self.apply_then(*then);
+            }
+            What::Receipt {
+                part,
+                counts,
+                state,
+                reason,
+                ..
+            } => {
+                if *counts && state.is_final() {
+                    self.set_part(*part, PartState::Receipted(*state));
+                    if reason.is_some() {
+                        self.reason = *reason;
+                    }
+                }
+            }
+            What::ExpiredInQueue => self.reason = Some(Reason::ExpiredInQueue),
+            What::NoReceipt => self.reason = Some(Reason::NoReceipt),
+        }
+    }
+
+    fn apply_then(&mut self, then: Then) {
+        let has = |state: PartState| self.parts.contains(&state);
+        match then {
+            Then::Wait => {}
+            Then::Rest => {
+                self.attempts = self.attempts.saturating_add(1);
+                if !self
+                    .parts
+                    .iter()
+                    .any(|part| matches!(part, PartState::Refused(_)))
+                {
+                    self.reason = None;
+                }
+            }
+            Then::Again { due } => {
+                self.duplicate_possible |= has(PartState::Unknown);
+                self.tries = self.tries.saturating_add(1);
+                self.attempts = self.attempts.saturating_add(1);
+                self.due = due;
+                for part in &mut self.parts {
+                    if matches!(part, PartState::Refused(_) | PartState::Unknown) {
+                        *part = PartState::Waiting;
+                    }
+                }
+            }
+            Then::NextRoute { order } => {
+                self.duplicate_possible |= has(PartState::Unknown)
+                    || self
+                        .parts
+                        .iter()
+                        .any(|part| matches!(part, PartState::Accepted | PartState::Receipted(_)));
+                if self.parts.iter().any(|part| *part != PartState::Waiting) {
+                    self.attempts = self.attempts.saturating_add(1);
+                }
+                self.route_at = self.route_at.saturating_add(1);
+                self.tries = 0;
+                self.due = UnixMs::ZERO;
+                self.order = order;
+                self.parts.fill(PartState::Waiting);
+            }
+        }
+    }
+
+    fn set_part(&mut self, part: u8, state: PartState) {
+        if let Some(place) = self.parts.get_mut(usize::from(part)) {
+            *place = state;
+        }
+    }
+
+    /// The life as it stood when its log held `changes` entries: what an event of then tells.
+    #[must_use]
+    pub fn as_of(&self, message: &Message, changes: usize) -> Cow<'_, Self> {
+        if changes >= self.log.len() {
+            return Cow::Borrowed(self);
+        }
+        let mut past = Self::begin(message);
+        // A rejected message's life begins with its log, which is not to be written twice.
+        past.log.clear();
+        for change in self.log.iter().take(changes) {
+            past.apply(change.clone());
+        }
+        Cow::Owned(past)
+    }
+
+    /// What it takes in memory beside the struct, about.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.log.capacity() * size_of::<Change>() + self.log.len() * 16
+    }
+}

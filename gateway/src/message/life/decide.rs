@@ -1,0 +1,317 @@
+//! Decisions: what an outcome, a receipt or the passing of time means for a message. Pure.
+
+use std::time::Duration;
+
+use crate::clock::UnixMs;
+use crate::event::EventKind;
+use crate::message::life::{Change, Life, PartState, Status, Then, What};
+use crate::message::{FailoverOn, Message, OnAmbiguous};
+use crate::outcome::{OutcomeResult, Reason, Receipt, ReceiptState, Retry, Settle, backoff};
+
+/// Late receipts may still turn a bad end into `delivered` this long after it (contract.md §4).
+pub const LATE_RECEIPTS: Duration = Duration::from_secs(72 * 3600);
+
+/// Tries on one route of a part that nobody answers, under `on_ambiguous: retry` (chosen: beyond
+/// three, a carrier that swallows submits would be paid for every copy).
+pub const UNKNOWN_TRIES: u8 = 3;
+
+/// What the store knows beside the message when it decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The time of the commit.
+    pub now: UnixMs,
+    /// The order key that a failover would take: larger than every one given so far.
+    pub next_order: u64,
+    /// A number that differs from change to change, for jitter.
+    pub jitter: u64,
+    /// Whether the route in question sends receipts; without them `sent` is final.
+    pub receipts: bool,
+}
+
+/// What a part's outcome means.
+#[must_use]
+pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context) -> Change {
+    let outcome = &settle.outcome;
+    // A message that has ended, or moved on, keeps the answer (its id may still be receipted), but
+    // nothing follows from it.
+    let current = life.status == Status::Queued && life.route(message) == Some(settle.route);
+    let step = if current {
+        next_step(message, life, settle, context)
+    } else {
+        Step::Wait
+    };
+    let then = match step {
+        Step::Wait => Then::Wait,
+        Step::Sent | Step::End(..) => Then::Rest,
+        Step::Again(due) => Then::Again { due },
+        Step::NextRoute => Then::NextRoute {
+            order: context.next_order,
+        },
+    };
+    let what = What::Answered {
+        route: settle.route,
+        part: settle.part,
+        result: outcome.result,
+        code: outcome.code,
+        reason: outcome.reason,
+        retry: outcome.retry,
+        provider_id: outcome.provider_id.clone(),
+        handed_at: outcome.handed_at,
+        then,
+    };
+    match step {
+        Step::Wait => unchanged(life, context, what),
+        Step::Sent => changed(
+            life,
+            context,
+            (Status::Sent, !context.receipts),
+            EventKind::MessageSent,
+            what,
+        ),
+        Step::Again(_) | Step::NextRoute => {
+            let mut change = unchanged(life, context, what);
+            change.event = Some(EventKind::AttemptFailed);
+            change
+        }
+        Step::End(status, event) => changed(life, context, (status, true), event, what),
+    }
+}
+
+/// What it means that the message's route is down: the next route, if it has one; else `None`.
+#[must_use]
+pub fn route_down(message: &Message, life: &Life, context: Context) -> Option<Change> {
+    let may = life.status == Status::Queued && message.failover_on.has(FailoverOn::ROUTE_DOWN);
+    if !may || !has_next_route(message, life) {
+        return None;
+    }
+    let then = Then::NextRoute {
+        order: context.next_order,
+    };
+    let what = What::MovedOn {
+        reason: Reason::RouteDown,
+        then,
+    };
+    let mut change = unchanged(life, context, what);
+    change.event = Some(EventKind::AttemptFailed);
+    Some(change)
+}
+
+/// What a receipt for one part means; `None` when it changes nothing (a duplicate, or of lower rank).
+#[must_use]
+pub fn receipt(
+    message: &Message,
+    life: &Life,
+    part: u8,
+    receipt: &Receipt,
+    context: Context,
+) -> Option<Change> {
+    let state = receipt.state;
+    let delivered = state == ReceiptState::Delivered;
+    if let Some(PartState::Receipted(known)) = life.parts.get(usize::from(part)) {
+        // Final beats intermediate; only `delivered` may still follow a bad end (late truth).
+        if !delivered || *known == ReceiptState::Delivered {
+            return None;
+        }
+    }
+    if seen_before(life, part, state) {
+        return None;
+    }
+    let counts = delivered || life.route(message) == Some(receipt.route);
+    let what = What::Receipt {
+        part,
+        counts,
+        state,
+        reason: receipt.reason,
+        err: receipt.err.clone(),
+        network_error: receipt.network_error,
+        operator_at: receipt.operator_at,
+        raw: receipt.raw.clone(),
+    };
+    if !counts || !state.is_final() {
+        return Some(unchanged(life, context, what));
+    }
+    let already =
+        life.parts.get(usize::from(part)) == Some(&PartState::Receipted(ReceiptState::Delivered));
+    let all = life.parts_delivered() + u8::from(delivered && !already) == message.segments;
+    let too_late = life.is_final && context.now.since(life.done_at) > LATE_RECEIPTS;
+    Some(match (life.status, state) {
+        // A receipt is proof of acceptance: a queued message whose answer was lost is sent by it.
+        (Status::Queued | Status::Sent, ReceiptState::Delivered) if all => {
+            let end = (Status::Delivered, true);
+            changed(life, context, end, EventKind::MessageDelivered, what)
+        }
+        (Status::Expired | Status::Unknown | Status::Undelivered, ReceiptState::Delivered)
+            if all && !too_late =>
+        {
+            let end = (Status::Delivered, true);
+            changed(life, context, end, EventKind::MessageDelivered, what)
+        }
+        (Status::Sent, bad) if bad != ReceiptState::Delivered => {
+            let (status, event) = match bad {
+                ReceiptState::Expired => (Status::Expired, EventKind::MessageExpired),
+                ReceiptState::Unknown => (Status::Unknown, EventKind::MessageUnknown),
+                _ => (Status::Undelivered, EventKind::MessageUndelivered),
+            };
+            changed(life, context, (status, true), event, what)
+        }
+        _ => unchanged(life, context, what),
+    })
+}
+
+/// What it means that a queued message's lifetime is over; `None` when it is not queued.
+#[must_use]
+pub fn expire(life: &Life, context: Context) -> Option<Change> {
+    (life.status == Status::Queued).then(|| {
+        let end = (Status::Expired, true);
+        changed(
+            life,
+            context,
+            end,
+            EventKind::MessageExpired,
+            What::ExpiredInQueue,
+        )
+    })
+}
+
+/// What it means that no receipt came in time; `None` when the message does not wait for one.
+#[must_use]
+pub fn no_receipt(life: &Life, context: Context) -> Option<Change> {
+    (life.status == Status::Sent && !life.is_final).then(|| {
+        let end = (Status::Unknown, true);
+        changed(
+            life,
+            context,
+            end,
+            EventKind::MessageUnknown,
+            What::NoReceipt,
+        )
+    })
+}
+
+/// The record that parts are about to be handed over under `hold`: it changes no status.
+#[must_use]
+pub fn intent(life: &Life, what: What, context: Context) -> Change {
+    unchanged(life, context, what)
+}
+
+enum Step {
+    Wait,
+    Sent,
+    Again(UnixMs),
+    NextRoute,
+    End(Status, EventKind),
+}
+
+fn next_step(message: &Message, life: &Life, settle: &Settle, context: Context) -> Step {
+    let mut parts = life.parts.clone();
+    if let Some(place) = parts.get_mut(usize::from(settle.part)) {
+        *place = part_after(settle.outcome.result, settle.outcome.retry);
+    }
+    let unknown = Step::End(Status::Unknown, EventKind::MessageUnknown);
+    if message.on_ambiguous == OnAmbiguous::Hold && parts.contains(&PartState::Unknown) {
+        return unknown;
+    }
+    if !settle.last {
+        return Step::Wait;
+    }
+    let next_route = |on| message.failover_on.has(on) && has_next_route(message, life);
+    let worst = parts.iter().map(|part| Worst::of(*part, life.tries)).max();
+    match worst.unwrap_or(Worst::Accepted) {
+        Worst::Accepted => Step::Sent,
+        Worst::Waiting => Step::Again(context.now),
+        Worst::Unknown if life.tries + 1 < UNKNOWN_TRIES => Step::Again(due(life, context)),
+        Worst::Unknown if next_route(FailoverOn::NO_RESPONSE) => Step::NextRoute,
+        Worst::Unknown => unknown,
+        Worst::Here => Step::Again(due(life, context)),
+        Worst::Throttled if next_route(FailoverOn::THROTTLED) => Step::NextRoute,
+        Worst::Throttled => Step::Again(due(life, context)),
+        Worst::Elsewhere if next_route(FailoverOn::TRANSIENT) => Step::NextRoute,
+        Worst::Elsewhere | Worst::Never => Step::End(Status::Failed, EventKind::MessageFailed),
+    }
+}
+
+/// Where an outcome puts its part.
+#[must_use]
+pub fn part_after(result: OutcomeResult, retry: Retry) -> PartState {
+    match result {
+        OutcomeResult::Accepted => PartState::Accepted,
+        OutcomeResult::Refused => PartState::Refused(retry),
+        OutcomeResult::Unknown => PartState::Unknown,
+        OutcomeResult::NotSent => PartState::Waiting,
+    }
+}
+
+/// What a part forces on its message, in rising order.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Worst {
+    Accepted,
+    Waiting,
+    Unknown,
+    Here,
+    Throttled,
+    Elsewhere,
+    Never,
+}
+
+impl Worst {
+    fn of(part: PartState, tries: u8) -> Self {
+        match part {
+            PartState::Accepted | PartState::Receipted(_) => Self::Accepted,
+            PartState::Waiting | PartState::Out => Self::Waiting,
+            PartState::Unknown => Self::Unknown,
+            PartState::Refused(Retry::Throttle) => Self::Throttled,
+            PartState::Refused(Retry::Here { tries: most }) if tries < most => Self::Here,
+            PartState::Refused(Retry::Here { .. } | Retry::Elsewhere) => Self::Elsewhere,
+            PartState::Refused(Retry::Never) => Self::Never,
+        }
+    }
+}
+
+fn seen_before(life: &Life, part: u8, state: ReceiptState) -> bool {
+    life.log.iter().any(|change| {
+        matches!(&change.what, What::Receipt { part: p, state: s, .. } if *p == part && *s == state)
+    })
+}
+
+fn has_next_route(message: &Message, life: &Life) -> bool {
+    usize::from(life.route_at) + 1 < message.routes.len()
+}
+
+/// Backoff, jittered between half of it and all of it.
+fn due(life: &Life, context: Context) -> UnixMs {
+    let pause = backoff(life.tries.saturating_add(1));
+    let half = u64::try_from(pause.as_millis() / 2)
+        .unwrap_or(u64::MAX)
+        .max(1);
+    UnixMs(context.now.0 + half + context.jitter % half)
+}
+
+fn unchanged(life: &Life, context: Context, what: What) -> Change {
+    Change {
+        at: context.now,
+        version: life.version,
+        status: life.status,
+        is_final: life.is_final,
+        event: None,
+        seq: 0,
+        what,
+    }
+}
+
+fn changed(
+    life: &Life,
+    context: Context,
+    (status, is_final): (Status, bool),
+    event: EventKind,
+    what: What,
+) -> Change {
+    Change {
+        at: context.now,
+        version: life.version.saturating_add(1),
+        status,
+        is_final,
+        event: Some(event),
+        seq: 0,
+        what,
+    }
+}

@@ -1,0 +1,414 @@
+//! Outcome: what became of one part of an attempt, whose doing it was, and what follows.
+//!
+//! A failed delivery is data, not an error. A connector answers every part it was handed with exactly
+//! one [`Outcome`]; the tables that turn a peer's codes into outcomes stand beside each connector.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::clock::UnixMs;
+use crate::message::{Message, MessageId, Phone, RouteIx};
+
+/// One part handed to a link. Exactly one [`Answer`] with its token follows.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Given by the dispatcher; comes back in the answer.
+    pub token: u64,
+    /// The message.
+    pub message: Arc<Message>,
+    /// Which part of it, counted from 0.
+    pub part: u8,
+}
+
+/// A link's answer to one attempt.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The attempt's token.
+    pub token: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of one part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What happened.
+    pub result: OutcomeResult,
+    /// Whose doing it was.
+    pub whose: Whose,
+    /// The peer's own code (SMPP command_status; 0 when there was no answer).
+    pub code: u32,
+    /// Our word for it; `None` when it was accepted.
+    pub reason: Option<Reason>,
+    /// What may follow.
+    pub retry: Retry,
+    /// The id the peer gave, as it gave it; empty when it gave none.
+    pub provider_id: ProviderId,
+    /// When the bytes were handed to the link.
+    pub handed_at: UnixMs,
+    /// When the answer came.
+    pub answered_at: UnixMs,
+}
+
+/// A carrier's message id, raw: up to 255 octets are kept.
+pub type ProviderId = Box<[u8]>;
+
+/// What happened to a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OutcomeResult {
+    /// The peer took it.
+    Accepted,
+    /// The peer refused it.
+    Refused,
+    /// It was handed to the link and never answered: the peer may have it or not.
+    Unknown,
+    /// It was handed back before a byte of it was written: certain not to have been sent.
+    NotSent,
+}
+
+/// Whose doing an outcome was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Whose {
+    /// The peer's decision.
+    Peer,
+    /// Ours: a configuration or request that the peer cannot take.
+    Us,
+    /// The network between.
+    Network,
+}
+
+/// What may follow a refusal. (smpp.md §3.3 classes: P, R(n) then A, A, T.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Retry {
+    /// Nothing: this message cannot work anywhere (P).
+    Never,
+    /// Again here after a backoff, at most so many times, then elsewhere (R(n), A).
+    Here {
+        /// How many more tries at this route.
+        tries: u8,
+    },
+    /// On another route, at once (A).
+    Elsewhere,
+    /// The whole route backs off and this part goes to the head of its queue (T).
+    Throttle,
+}
+
+/// The contract's reason codes (contract.md §3 "Reason taxonomy").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(
+    missing_docs,
+    reason = "each name is the contract's word; the taxonomy documents them"
+)]
+pub enum Reason {
+    UnknownSubscriber,
+    AbsentSubscriber,
+    HandsetBusy,
+    MemoryFull,
+    RoamingRestricted,
+    Barred,
+    LandlineOrUnsupported,
+    NumberPorted,
+    RecipientBlockedSender,
+    InvalidAddress,
+    TooLong,
+    EncodingUnsupported,
+    FilteredAsSpam,
+    TemplateMismatch,
+    SenderInvalid,
+    SenderBlocked,
+    CampaignMissing,
+    BlockedDestination,
+    NoRoute,
+    RouteDown,
+    Throttled,
+    QueueFull,
+    BindFailed,
+    ProviderAuthFailed,
+    ProviderTimeout,
+    ProviderError,
+    ExpiredInQueue,
+    ExpiredAtCarrier,
+    NoReceipt,
+    DeletedByCarrier,
+    Unclassified,
+}
+
+impl Reason {
+    /// All reasons, with (code, category, permanent): the contract's table as data.
+    pub const TABLE: [(Self, &'static str, &'static str, bool); 31] = [
+        (
+            Self::UnknownSubscriber,
+            "unknown_subscriber",
+            "recipient",
+            true,
+        ),
+        (
+            Self::AbsentSubscriber,
+            "absent_subscriber",
+            "recipient",
+            false,
+        ),
+        (Self::HandsetBusy, "handset_busy", "recipient", false),
+        (Self::MemoryFull, "memory_full", "recipient", false),
+        (
+            Self::RoamingRestricted,
+            "roaming_restricted",
+            "recipient",
+            false,
+        ),
+        (Self::Barred, "barred", "recipient", true),
+        (
+            Self::LandlineOrUnsupported,
+            "landline_or_unsupported",
+            "recipient",
+            true,
+        ),
+        (Self::NumberPorted, "number_ported", "recipient", false),
+        (
+            Self::RecipientBlockedSender,
+            "recipient_blocked_sender",
+            "recipient",
+            true,
+        ),
+        (Self::InvalidAddress, "invalid_address", "recipient", true),
+        (Self::TooLong, "too_long", "content", true),
+        (
+            Self::EncodingUnsupported,
+            "encoding_unsupported",
+            "content",
+            true,
+        ),
+        (Self::FilteredAsSpam, "filtered_as_spam", "content", false),
+        (Self::TemplateMismatch, "template_mismatch", "content", true),
+        (Self::SenderInvalid, "sender_invalid", "sender", true),
+        (Self::SenderBlocked, "sender_blocked", "sender", true),
+        (Self::CampaignMissing, "campaign_missing", "sender", true),
+        (
+            Self::BlockedDestination,
+            "blocked_destination",
+            "policy",
+            true,
+        ),
+        (Self::NoRoute, "no_route", "route", false),
+        (Self::RouteDown, "route_down", "route", false),
+        (Self::Throttled, "throttled", "route", false),
+        (Self::QueueFull, "queue_full", "route", false),
+        (Self::BindFailed, "bind_failed", "route", false),
+        (
+            Self::ProviderAuthFailed,
+            "provider_auth_failed",
+            "route",
+            false,
+        ),
+        (Self::ProviderTimeout, "provider_timeout", "route", false),
+        (Self::ProviderError, "provider_error", "route", false),
+        (Self::ExpiredInQueue, "expired_in_queue", "time", false),
+        (Self::ExpiredAtCarrier, "expired_at_carrier", "time", false),
+        (Self::NoReceipt, "no_receipt", "time", false),
+        (
+            Self::DeletedByCarrier,
+            "deleted_by_carrier",
+            "operator",
+            false,
+        ),
+        (Self::Unclassified, "unclassified", "unknown", false),
+    ];
+
+    fn row(self) -> (&'static str, &'static str, bool) {
+        // The table stands in declaration order; a test holds it to that.
+        let (_, code, category, permanent) = Self::TABLE[self as usize];
+        (code, category, permanent)
+    }
+
+    /// The contract's code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The contract's category.
+    #[must_use]
+    pub fn category(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Whether the same address with the same content can never work.
+    #[must_use]
+    pub fn permanent(self) -> bool {
+        self.row().2
+    }
+
+    /// The reason of a contract code.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::TABLE
+            .iter()
+            .find(|row| row.1 == code)
+            .map(|row| row.0)
+    }
+}
+
+/// What a receipt says happened (SMPP v3.4 §5.2.28 message_state; text forms in appendix B).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the specification's own words")]
+pub enum ReceiptState {
+    Scheduled,
+    Enroute,
+    Delivered,
+    Expired,
+    Deleted,
+    Undeliverable,
+    Accepted,
+    Unknown,
+    Rejected,
+    Skipped,
+}
+
+impl ReceiptState {
+    /// Whether the carrier says that nothing more will come.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Scheduled | Self::Enroute | Self::Accepted)
+    }
+
+    /// The text form of SMPP v3.4 appendix B.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scheduled => "SCHEDLD",
+            Self::Enroute => "ENROUTE",
+            Self::Delivered => "DELIVRD",
+            Self::Expired => "EXPIRED",
+            Self::Deleted => "DELETED",
+            Self::Undeliverable => "UNDELIV",
+            Self::Accepted => "ACCEPTD",
+            Self::Unknown => "UNKNOWN",
+            Self::Rejected => "REJECTD",
+            Self::Skipped => "SKIPPED",
+        }
+    }
+}
+
+/// A delivery receipt as a link read it, not yet matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The route account it came on; ids are unique within it, whichever bind carried them.
+    pub route: RouteIx,
+    /// The message id it names, raw.
+    pub provider_id: ProviderId,
+    /// The number the message went to, when the receipt tells it: settles an ambiguous match.
+    pub recipient: Option<Phone>,
+    /// What happened.
+    pub state: ReceiptState,
+    /// Our word for it, by the route's error table; `None` when it is good news.
+    pub reason: Option<Reason>,
+    /// The `err:` field, raw, at most 16 octets.
+    pub err: Box<str>,
+    /// network_error_code: network type and code.
+    pub network_error: Option<(u8, u16)>,
+    /// When the carrier says it happened.
+    pub operator_at: Option<UnixMs>,
+    /// The receipt's text, kept for bad news only, at most 255 octets.
+    pub raw: Box<str>,
+    /// When it reached us.
+    pub received_at: UnixMs,
+}
+
+/// Receipts of one read, and where to say that they are on disk: only then is deliver_sm answered.
+#[derive(Debug)]
+pub struct ReceiptBatch {
+    /// The receipts, in the order they came.
+    pub receipts: Vec<Receipt>,
+    /// Told when they are durable; dropped when they could not be stored, and then the carrier is
+    /// answered so that it sends them again.
+    pub stored: oneshot::Sender<()>,
+}
+
+/// Why something waits, for whoever asks (`GET /v1/routes/{name}`, the timeline).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// The route has no bound link.
+    RouteDown,
+    /// The route's rate is used up (`routes.X.rate`).
+    Rate,
+    /// Every bind's window is full (`routes.X.window`).
+    Window,
+    /// The carrier throttles; the route backs off.
+    Throttled,
+    /// A refused part waits for its next try.
+    Backoff,
+    /// The disk is full: no new submits (`limits.disk_reserve`).
+    StoreFull,
+    /// Answers wait to be stored (at most one window of them).
+    Unsettled,
+}
+
+/// What the store tells a dispatcher to do with a message after its settle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Other parts of this attempt are still out.
+    Wait,
+    /// The message has left this dispatcher: sent, final, or moved to another route.
+    Done,
+    /// Send these parts again here, not before then.
+    Retry {
+        /// When.
+        due: UnixMs,
+        /// Which parts.
+        parts: crate::message::Parts,
+    },
+}
+
+/// Backoff of `Retry::Here`: 1 s, doubled for each try made, capped (chosen; smpp.md §3.3 names the
+/// tries, not the pause).
+pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// The longest pause between two tries.
+pub const BACKOFF_CAP: Duration = Duration::from_secs(60);
+
+/// The pause before try number `tries` + 1, without jitter.
+#[must_use]
+pub fn backoff(tries: u8) -> Duration {
+    BACKOFF_FIRST
+        .saturating_mul(1 << u32::from(tries.saturating_sub(1).min(6)))
+        .min(BACKOFF_CAP)
+}
+
+/// One part's outcome on its way to the store.
+#[derive(Clone, Debug)]
+pub struct Settle {
+    /// The message.
+    pub id: MessageId,
+    /// The route that the attempt was made on.
+    pub route: RouteIx,
+    /// Which part.
+    pub part: u8,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Whether no other part of the message is out or waits in the dispatcher: then the message's
+    /// next step is decided.
+    pub last: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_table_stands_in_declaration_order() {
+        for (index, row) in Reason::TABLE.iter().enumerate() {
+            assert_eq!(row.0 as usize, index, "{}", row.1);
+            assert_eq!(Reason::from_code(row.1), Some(row.0));
+        }
+    }
+
+    #[test]
+    fn backoff_doubles_to_its_cap() {
+        assert_eq!(backoff(1), Duration::from_secs(1));
+        assert_eq!(backoff(3), Duration::from_secs(4));
+        assert_eq!(backoff(200), BACKOFF_CAP);
+    }
+}

@@ -1,0 +1,267 @@
+//! The store: what is durable, who decides, and how it is read. See `design.md`'s "Store".
+//!
+//! One call is one durable commit: when it returns, what it was given is on disk and synced. The
+//! writer, one OS thread, forms the commit batches and decides everything that must be decided once:
+//! idempotency, which message a receipt belongs to, what an outcome means for its message.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::clock::UnixMs;
+use crate::event::{Event, EventKinds};
+use crate::message::life::{Life, Status};
+use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, TenantIx};
+use crate::outcome::Reason;
+
+/// A message to be accepted.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Complete but for `id`, `accepted_at` and `concat_ref`, which the writer gives.
+    pub message: Message,
+    /// Its idempotency key, if the client gave one.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// An idempotency key as the store keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    /// First 16 octets of SHA-256 over tenant and key.
+    pub key: [u8; 16],
+    /// First 16 octets of SHA-256 over the canonical JSON of the request.
+    pub fingerprint: [u8; 16],
+}
+
+/// What became of a draft.
+#[derive(Clone, Debug)]
+pub enum Accepted {
+    /// On disk under this id.
+    Stored(Arc<Message>),
+    /// The same key with the same request is already there: nothing was written.
+    Replayed(MessageId),
+    /// The same key with another request is already there: nothing was written.
+    KeyReused(MessageId),
+}
+
+/// Why the store does not take something. Nothing of the call was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// The disk is full or under its reserve (`limits.disk_reserve`). Settles and receipts go on.
+    #[error("the store has no room on disk")]
+    DiskFull,
+    /// The backlog or the memory budget is at its limit for this class.
+    #[error("the backlog is at its limit")]
+    Overloaded,
+    /// The gateway is stopping.
+    #[error("the gateway is shutting down")]
+    Closed,
+}
+
+/// A message and its life, as read.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Its life so far.
+    pub life: Life,
+}
+
+/// What to list. Every field narrows; messages come in descending id order (newest first).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Whose; `None` for an operator's view of all.
+    pub tenant: Option<TenantIx>,
+    /// In this status.
+    pub status: Option<Status>,
+    /// Of this class.
+    pub class: Option<Class>,
+    /// To this number (indexed).
+    pub to: Option<Phone>,
+    /// With this reference (indexed).
+    pub client_ref: Option<String>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// Of this batch (indexed).
+    pub batch: Option<MessageId>,
+    /// Whose current or last route is this one.
+    pub route: Option<RouteIx>,
+    /// With this reason.
+    pub reason: Option<Reason>,
+    /// Accepted at or after; 24 h ago when no indexed field narrows and none is given.
+    pub since: Option<UnixMs>,
+    /// Accepted before.
+    pub until: Option<UnixMs>,
+    /// Continue below this id.
+    pub before: Option<MessageId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A page of messages. It may be short and still carry `next`: the row budget was used up.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The messages.
+    pub records: Vec<Record>,
+    /// Where to go on, when there may be more.
+    pub next: Option<MessageId>,
+}
+
+/// Which events to read.
+#[derive(Clone, Copy, Debug)]
+pub struct EventQuery {
+    /// After this sequence number.
+    pub after: u64,
+    /// Of this tenant; `None`: of all.
+    pub tenant: Option<TenantIx>,
+    /// Of these kinds.
+    pub kinds: EventKinds,
+    /// Of this message.
+    pub message: Option<MessageId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Events as read, in sequence order.
+#[derive(Clone, Debug, Default)]
+pub struct EventPage {
+    /// The events.
+    pub events: Vec<Rendered>,
+    /// The log was read up to here, also when what stood there was not asked for.
+    pub read_to: u64,
+}
+
+/// One event with its JSON.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// The entry.
+    pub event: Event,
+    /// Where the message wants its events instead of the tenant's endpoints.
+    pub callback: Option<Arc<Callback>>,
+    /// The event's JSON, the same each time.
+    pub json: Bytes,
+}
+
+/// A message's `callback`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callback {
+    /// The endpoint it names, or whose registered prefix its URL has.
+    pub endpoint: EndpointIx,
+    /// Its URL, when it names one.
+    pub url: Option<String>,
+    /// The kinds it wants; `None`: what the endpoint wants.
+    pub kinds: Option<EventKinds>,
+}
+
+/// What an endpoint has to remember over restarts. Small: it is journaled whole when it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointState {
+    /// Every event up to here was delivered, is in `retries`, or was given up.
+    pub cursor: u64,
+    /// Deliveries that failed and will be tried again; bounded by the webhook stage.
+    pub retries: Vec<DeliveryRetry>,
+    /// Deliveries given up after their last retry.
+    pub exhausted: u64,
+    /// Since when it is disabled, and why.
+    pub disabled: Option<(UnixMs, String)>,
+    /// Since when every delivery has failed.
+    pub failing_since: Option<UnixMs>,
+}
+
+/// One delivery to be tried again. Its events follow from the range and the endpoint's filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryRetry {
+    /// First event.
+    pub first: u64,
+    /// Last event.
+    pub last: u64,
+    /// Tries made.
+    pub attempts: u8,
+    /// Not before.
+    pub due: UnixMs,
+    /// When the first try was made.
+    pub since: UnixMs,
+}
+
+/// The store's handle; cheap to clone. (Interface first: the implementation follows in this issue.)
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner;
+
+#[expect(
+    clippy::unused_async,
+    clippy::unused_self,
+    reason = "interface, replaced with the store"
+)]
+impl Store {
+    /// Accepts drafts in one durable commit; the answers stand in the order of the drafts.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing of the call was written.
+    pub async fn accept(&self, drafts: Vec<Draft>) -> Result<Vec<Accepted>, Refused> {
+        unreachable!("{}", drafts.len())
+    }
+
+    /// Reads one message.
+    pub async fn get(&self, id: MessageId) -> Option<Record> {
+        unreachable!("{id:?}")
+    }
+
+    /// Lists messages.
+    pub async fn find(&self, query: Query) -> Page {
+        unreachable!("{query:?}")
+    }
+
+    /// Reads the event log.
+    pub async fn events_after(&self, query: EventQuery) -> EventPage {
+        unreachable!("{query:?}")
+    }
+
+    /// The sequence number of the newest durable event; changes wake the receiver.
+    #[must_use]
+    pub fn head(&self) -> tokio::sync::watch::Receiver<u64> {
+        unreachable!()
+    }
+
+    /// What every endpoint remembered when the store was opened.
+    #[must_use]
+    pub fn endpoint_states(&self) -> Vec<(EndpointIx, EndpointState)> {
+        unreachable!()
+    }
+
+    /// Remembers an endpoint's state with the next commit (within a second); never forces one.
+    /// The newest state wins.
+    pub fn save_endpoint(&self, endpoint: EndpointIx, state: EndpointState) {
+        unreachable!("{endpoint:?} {state:?}")
+    }
+
+    /// Puts an `endpoint.disabled` or `delivery.exhausted` event of `endpoint` into the log.
+    pub fn note_endpoint(
+        &self,
+        tenant: TenantIx,
+        endpoint: EndpointIx,
+        kind: crate::event::EventKind,
+    ) {
+        unreachable!("{tenant:?} {endpoint:?} {kind:?}")
+    }
+
+    /// How ids look to users of this store.
+    #[must_use]
+    pub fn ids(&self) -> crate::message::Ids {
+        unreachable!()
+    }
+
+    /// The name tables.
+    #[must_use]
+    pub fn names(&self) -> Arc<crate::names::Names> {
+        unreachable!()
+    }
+
+    /// Why accepts are refused now, if they are (for readiness).
+    #[must_use]
+    pub fn refusing(&self) -> Option<Refused> {
+        unreachable!()
+    }
+}
