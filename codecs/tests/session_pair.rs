@@ -256,7 +256,7 @@ fn answers_find_their_tokens_in_any_order() {
             .unwrap();
     }
     pair.carry();
-    let answers: Vec<_> = pair.esme_events.iter().map(|event| match event {
+    let answers = pair.esme_events.iter().map(|event| match event {
         Event::Answered(answer) => {
             assert_eq!(answer.latency, 20 * MS);
             (
@@ -573,6 +573,7 @@ fn large_pdu_is_refused_before_a_bind_and_taken_after() {
     let now = Instant::now();
     let mut smsc = Session::new(Config::smsc(b"s"), now).unwrap();
     smsc.handle_bytes(now, &2_000_u32.to_be_bytes());
+    assert!(smsc.poll_transmit(&mut BytesMut::new()));
     assert!(matches!(
         smsc.poll_event(),
         Some(Event::Closed(CloseReason::Framing(_)))
