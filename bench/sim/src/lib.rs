@@ -1,1 +1,3 @@
-//! Bytes to meaning and back.
+//! Misbehaving peers, as a library: tests, benchmarks and the demo run against them.
+
+pub mod smsc;
