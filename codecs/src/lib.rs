@@ -1,1 +1,6 @@
 //! Bytes to meaning and back.
+
+pub mod text;
+
+#[cfg(test)]
+mod testdata;
