@@ -1,5 +1,6 @@
 //! Bytes to meaning and back.
 
+pub mod smpp;
 pub mod text;
 
 #[cfg(test)]
