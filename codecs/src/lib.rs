@@ -2,6 +2,7 @@
 
 pub mod smpp;
 pub mod text;
+pub mod webhook;
 
 #[cfg(test)]
 mod testdata;
