@@ -274,3 +274,26 @@ async fn waiting_ends_at_the_timeout() {
         .await;
     assert_eq!(outcome.unwrap_err().events, 0);
 }
+
+#[tokio::test]
+async fn a_get_shows_the_report() {
+    let receiver = start(Config::default()).await;
+    post(
+        &receiver,
+        "evt_1",
+        &event("evt_1", "msg_1", "sent", 3, false),
+    )
+    .await;
+    let mut stream = TcpStream::connect(receiver.addr()).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (_, json) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(
+        serde_json::from_str::<Report>(json).unwrap(),
+        receiver.report()
+    );
+}
