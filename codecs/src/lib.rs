@@ -5,3 +5,8 @@
 
 pub(crate) mod cursor;
 pub mod smpp;
+pub mod text;
+pub mod webhook;
+
+#[cfg(test)]
+mod testdata;

@@ -8,6 +8,7 @@ pub mod deliver;
 pub mod fields;
 pub mod frame;
 pub mod link;
+pub mod receipt;
 pub mod session;
 pub mod status;
 pub mod submit;
