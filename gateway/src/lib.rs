@@ -16,10 +16,12 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod dispatch;
 pub mod event;
 pub mod link;
 pub mod message;
 pub mod names;
 pub mod outcome;
+pub mod plan;
 pub mod stop;
 pub mod store;

@@ -1,9 +1,12 @@
 //! Links: how a dispatcher and a route's connections talk. Attempts in, answers out.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::outcome::{Answer, Attempt};
+use crate::message::Message;
+use crate::outcome::{Answer, Attempt, Outcome};
 
 /// A connection's number within its route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -45,4 +48,22 @@ pub enum LinkEvent {
         /// The answers.
         answers: Vec<Answer>,
     },
+    /// Answers that came after their attempts had been answered as unknown.
+    Late {
+        /// Which one.
+        link: LinkIx,
+        /// The answers.
+        answers: Vec<LateAnswer>,
+    },
+}
+
+/// An answer to an attempt that has been answered as unknown before.
+#[derive(Debug)]
+pub struct LateAnswer {
+    /// The attempt's message.
+    pub message: Arc<Message>,
+    /// Its part.
+    pub part: u8,
+    /// What became of it after all.
+    pub outcome: Outcome,
 }
