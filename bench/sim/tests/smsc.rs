@@ -27,6 +27,7 @@ impl Esme {
         config.window = 1_000;
         let session = Session::new(config, Instant::now()).unwrap();
         let stream = TcpStream::connect(smsc.addr()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         Self {
             stream,
             session,
@@ -190,6 +191,7 @@ async fn duplicates_and_parts_are_counted_by_destination_text_and_part() {
         esme.session.submit(Instant::now(), 0, &sm).unwrap();
         assert_eq!(esme.answer().await.1, CommandStatus::OK);
     }
+    drop(esme);
     let report = smsc.stop().await;
     assert_eq!(
         report.parts.into_iter().collect::<Vec<_>>(),
