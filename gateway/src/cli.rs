@@ -25,7 +25,13 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub json: bool,
     /// How log lines on stderr look; TRUNKLINE_LOG filters them
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     pub log: LogFormat,
     /// What to do.
     #[command(subcommand)]
@@ -109,20 +115,34 @@ pub struct Demo {
 #[derive(Debug, Subcommand)]
 pub enum SimVerb {
     /// A carrier
-    Smsc(Sim),
+    Smsc(SimSmsc),
     /// A webhook receiver
-    Receiver(Sim),
+    Receiver(SimReceiver),
 }
 
-/// A simulator's settings.
+/// `sim smsc`.
 #[derive(Debug, Args)]
-pub struct Sim {
+pub struct SimSmsc {
+    /// Where it listens, in place of the config's; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Its `SmscConfig` with the faults, as JSON; what is left out is the default
+    #[arg(long, value_name = "JSON")]
+    pub config: Option<String>,
+}
+
+/// `sim receiver`.
+#[derive(Debug, Args)]
+pub struct SimReceiver {
     /// Where it listens; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Its behaviour and faults, as JSON
+    /// A variable with a live whsec_ secret; several are allowed, none: nothing is verified
+    #[arg(long, value_name = "NAME")]
+    pub secret_env: Vec<String>,
+    /// Its `Faults`, as JSON; what is left out is the default
     #[arg(long, value_name = "JSON")]
-    pub config: Option<String>,
+    pub faults: Option<String>,
 }
 
 /// `store ...`.
@@ -236,7 +256,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Verbs of the contract that this version lacks: the word that is unknown here, and its whole name.
+/// Verbs of the contract that this version lacks: the word that is unknown here, its whole name.
 const NOT_AVAILABLE: &[(&str, &str)] = &[
     ("diff", "config diff"),
     ("reload", "config reload"),

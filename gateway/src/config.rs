@@ -6,7 +6,7 @@
 //!  TRUNKLINE__SECTION__KEY ────────┘        `load`                   `check`    or every Problem
 //! ```
 //!
-//! Secrets come by reference and live in [`Secret`]; neither a [`Problem`] nor any `Debug` shows one.
+//! Secrets come by reference and live in [`Secret`]; no [`Problem`] and no `Debug` shows one.
 //! `app` maps this to what each stage wants; no stage sees it.
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::{Demo, Failure, Sim};
+use super::{Demo, Failure, SimReceiver, SimSmsc};
 use crate::config::Config;
 
 fn not_built(verb: &str) -> Result<(), Failure> {
@@ -24,12 +24,16 @@ pub(super) fn demo(_demo: &Demo, _json: bool, _out: &mut dyn Write) -> Result<()
 }
 
 /// `sim smsc`.
-pub(super) fn sim_smsc(_sim: &Sim, _json: bool, _out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn sim_smsc(_sim: &SimSmsc, _json: bool, _out: &mut dyn Write) -> Result<(), Failure> {
     not_built("sim smsc")
 }
 
 /// `sim receiver`.
-pub(super) fn sim_receiver(_sim: &Sim, _json: bool, _out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn sim_receiver(
+    _sim: &SimReceiver,
+    _json: bool,
+    _out: &mut dyn Write,
+) -> Result<(), Failure> {
     not_built("sim receiver")
 }
 

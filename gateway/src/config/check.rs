@@ -20,7 +20,7 @@ mod section;
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// Names in one kind of table. Chosen: far above any gateway seen, far below the store's 16-bit numbers.
+/// Names in one kind of table. Chosen: far above any gateway seen, far below the store's 16 bits.
 const NAMES_MAX: usize = 10_000;
 /// Entries of the short lists: senders, tags, countries.
 const ITEMS_MAX: usize = 1_000;

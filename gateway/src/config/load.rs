@@ -292,7 +292,7 @@ fn override_from(root: &mut Node, env: &Env) -> Vec<Problem> {
     problems
 }
 
-/// An override's meaning: TOML where it is TOML, else the text itself, so that quotes can be left out.
+/// An override's meaning: TOML where it is TOML, else the text itself: quotes can be left out.
 fn override_value(text: &str, origin: &Origin) -> Value {
     match DeValue::parse(text) {
         Ok(parsed) => {

@@ -155,6 +155,10 @@ fn values_are_read_as_people_write_them() {
         ("0.0.0.0", false),
         ("::ffff:127.0.0.1", false),
         ("fd00::1", false),
+        ("64:ff9b::10.0.0.1", false),
+        ("64:ff9b::8.8.8.8", true),
+        ("2001:db8::1", false),
+        ("203.0.113.9", false),
         ("2001:4860:4860::8888", true),
     ] {
         assert_eq!(

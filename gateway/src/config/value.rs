@@ -187,29 +187,38 @@ pub(super) fn url_shown(text: &str) -> String {
     }
 }
 
-/// Whether an address is one that the public internet can route to (RFC 6890 and 5735 registries).
+/// Whether an address is globally reachable: the IANA special-purpose registries (RFC 6890), IPv4
+/// inside IPv6 judged as what it is. The same ranges as the webhook stage refuses when it connects.
 pub(super) fn public(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            let shared = a == 100 && (64..128).contains(&b);
-            let reserved = a == 0 || a >= 240 || (a == 198 && (b & 0xfe) == 18);
-            !(v4.is_private()
-                || v4.is_loopback()
-                || v4.is_link_local()
-                || v4.is_multicast()
-                || shared
-                || reserved)
-        }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => public(v4.into()),
-            None => {
-                !(v6.is_loopback()
-                    || v6.is_unspecified()
-                    || v6.is_multicast()
-                    || v6.is_unique_local()
-                    || v6.is_unicast_link_local())
+        IpAddr::V4(v4) => public_v4(v4),
+        IpAddr::V6(v6) => match (v6.to_ipv4_mapped(), v6.octets(), v6.segments()) {
+            (Some(v4), ..) => public_v4(v4),
+            // NAT64's well-known prefix, RFC 6052 §2.1.
+            (_, [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d], _) => {
+                public_v4(Ipv4Addr::new(a, b, c, d))
             }
+            // Protocol assignments and Teredo; documentation twice; 6to4.
+            (_, _, [0x2001, 0..=0x01ff | 0x0db8, ..])
+            | (_, _, [0x2002, ..] | [0x3fff, 0..=0x0fff, ..]) => false,
+            // Global unicast, RFC 4291 §2.4.
+            (_, _, [first, ..]) => first & 0xe000 == 0x2000,
         },
     }
+}
+
+fn public_v4(address: Ipv4Addr) -> bool {
+    !matches!(
+        address.octets(),
+        [0 | 10 | 127 | 224..=255, ..]
+            | [100, 64..=127, ..]
+            | [169, 254, ..]
+            | [172, 16..=31, ..]
+            | [192, 0, 0 | 2, _]
+            | [192, 88, 99, _]
+            | [192, 168, ..]
+            | [198, 18..=19, ..]
+            | [198, 51, 100, _]
+            | [203, 0, 113, _]
+    )
 }

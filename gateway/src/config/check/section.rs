@@ -1,7 +1,7 @@
-//! Sections and fields: reading the tree key by key, with every mistake noted and none returned early.
+//! Sections and fields: reading the tree key by key, noting every mistake, stopping at none.
 //!
-//! A reader that finds a mistake notes it and gives back a harmless value: the config is thrown away
-//! when anything was noted, so that value is never used.
+//! A reader that finds a mistake notes it and gives back a harmless value: the config is thrown
+//! away when anything was noted, so that value is never used.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
