@@ -15,8 +15,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod dispatch;
+pub mod config;
 pub mod event;
 pub mod link;
 pub mod message;
