@@ -25,5 +25,6 @@ pub mod message;
 pub mod names;
 pub mod outcome;
 pub mod plan;
+pub mod receipt;
 pub mod stop;
 pub mod store;
