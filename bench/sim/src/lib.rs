@@ -1,1 +1,2 @@
 //! Bytes to meaning and back.
+pub mod receiver;

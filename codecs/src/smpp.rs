@@ -1,0 +1,3 @@
+//! SMPP.
+
+pub mod receipt;
