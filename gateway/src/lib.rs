@@ -22,3 +22,4 @@ pub mod names;
 pub mod outcome;
 pub mod stop;
 pub mod store;
+pub mod webhook;
