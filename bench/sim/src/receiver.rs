@@ -3,7 +3,8 @@
 //! Plain HTTP/1.1 with keep-alive, meant for loopback. It takes single events and batches
 //! (contract §3), checks the Standard Webhooks signature, and counts by event, by message and by
 //! type, so that a lost, doubled or misordered event shows. Only requests that it answers with a
-//! 2xx count as received; those that a fault takes are in `answers`, `hung` or `closed`.
+//! 2xx count as received; those that a fault takes are in `answers`, `hung` or `closed`. A GET of
+//! any path shows the report as JSON.
 
 mod counts;
 mod faults;
@@ -23,7 +24,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, RETRY_AFTER};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
@@ -266,6 +267,9 @@ impl std::error::Error for Closed {}
 type Answer = Response<Full<Bytes>>;
 
 async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Answer, Closed> {
+    if request.method() == Method::GET {
+        return Ok(shown(&shared.state().counts.report()));
+    }
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),
@@ -353,6 +357,14 @@ fn receive(headers: &HeaderMap, body: &Bytes, shared: &Shared) -> Answer {
             shared.state().counts.unparsable();
             status(StatusCode::BAD_REQUEST)
         }
+    }
+}
+
+/// The report as JSON.
+fn shown(report: &Report) -> Answer {
+    match serde_json::to_vec(report) {
+        Ok(json) => Response::new(Full::from(json)),
+        Err(_) => status(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 

@@ -13,7 +13,7 @@ const WAIT: Duration = Duration::from_secs(10);
 
 fn event(id: &str, message: &str, kind: &str, version: u64, last: bool) -> String {
     format!(
-        r#"{{"id":"{id}","type":"message.{kind}","timestamp":"2026-11-21T08:02:05.117Z","tenant":"a",
+        r#"{{"id":"{id}","type":"message.{kind}","timestamp":"2026-11-21T08:02:05Z","tenant":"a",
         "data":{{"message_id":"{message}","version":{version},"status":"{kind}","final":{last},
         "reason":{{"provider":{{"text":"id:7 \"x\""}}}},"metadata":{{"store":"S042"}}}}}}"#
     )
@@ -273,4 +273,27 @@ async fn waiting_ends_at_the_timeout() {
         .wait_until(|report| report.events == 1, Duration::from_millis(1))
         .await;
     assert_eq!(outcome.unwrap_err().events, 0);
+}
+
+#[tokio::test]
+async fn a_get_shows_the_report() {
+    let receiver = start(Config::default()).await;
+    post(
+        &receiver,
+        "evt_1",
+        &event("evt_1", "msg_1", "sent", 3, false),
+    )
+    .await;
+    let mut stream = TcpStream::connect(receiver.addr()).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (_, json) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(
+        serde_json::from_str::<Report>(json).unwrap(),
+        receiver.report()
+    );
 }
