@@ -28,3 +28,4 @@ pub mod plan;
 pub mod receipt;
 pub mod stop;
 pub mod store;
+pub mod webhook;
