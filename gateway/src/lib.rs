@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod connect;
 pub mod event;
 pub mod link;
 pub mod message;
