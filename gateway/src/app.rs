@@ -240,17 +240,14 @@ fn spawn_routes(
             let link = LinkIx(u16::try_from(index)?);
             let (attempts, waiting) = mpsc::channel(ATTEMPT_BATCHES_MAX);
             handles.push(LinkHandle { link, attempts });
-            let bind = connect::smpp::Bind {
-                config: smpp.clone(),
+            let ends = connect::smpp::Ends {
                 link,
                 host,
                 attempts: waiting,
                 events: events.clone(),
                 receipts: receipts.clone(),
-                clock: clock.clone(),
-                stop: stop.clone(),
             };
-            running.spawn(connect::smpp::run(bind));
+            running.spawn(connect::smpp::run(smpp.clone(), ends, clock.clone(), stop.clone()));
         }
         let dispatch = dispatch::Config {
             route: RouteIx(ix.0),

@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, UnixMs};
-use crate::link::{LateAnswer, LinkEvent, LinkHandle, LinkIx};
+use crate::link::{LinkEvent, LinkHandle, LinkIx};
 use crate::message::{Class, FailoverOn, Message, MessageId, Parts, RouteIx};
 use crate::outcome::{
     Answer, Attempt, HoldReason, Next, Outcome, OutcomeResult, Reason, Retry, Settle,

@@ -17,8 +17,9 @@
 
 pub mod cli;
 pub mod clock;
-pub mod dispatch;
 pub mod config;
+pub mod connect;
+pub mod dispatch;
 pub mod event;
 pub mod link;
 pub mod message;

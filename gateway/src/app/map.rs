@@ -87,8 +87,11 @@ pub(super) fn smpp(
     ix: RouteIx,
 ) -> anyhow::Result<smpp::Config> {
     let tls = if route.tls {
-        let config = smpp::tls::client_config(route.tls_ca.as_deref())
-            .with_context(|| format!("routes.{name}.tls"))?;
+        let config = match &route.tls_ca {
+            Some(path) => smpp::tls::ca_file(path),
+            None => smpp::tls::native_roots(),
+        };
+        let config = config.with_context(|| format!("routes.{name}.tls"))?;
         Some(smpp::Tls { config, server_name: route.tls_server_name.clone() })
     } else {
         None
@@ -98,11 +101,11 @@ pub(super) fn smpp(
     let mut limits = base.limits;
     // The config warned about a password longer than SMPP v3.4 §5.2.2 allows, and lets it pass.
     limits.password = limits.password.max(route.password.expose().len() + 1);
-    let source = smpp::SourceRules {
-        ton: route.source_ton,
-        npi: route.source_npi,
-        ..base.source.clone()
-    };
+    let mut source = base.source;
+    for rule in [&mut source.alphanumeric, &mut source.short_code, &mut source.number] {
+        rule.0 = route.source_ton.unwrap_or(rule.0);
+        rule.1 = route.source_npi.unwrap_or(rule.1);
+    }
     Ok(smpp::Config {
         tls,
         system_type: route.system_type.clone(),
