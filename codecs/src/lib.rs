@@ -1,1 +1,12 @@
 //! Bytes to meaning and back.
+//!
+//! No sockets, no clock, no gateway types. Nothing here panics on what a peer sends, and nothing
+//! allocates more than a stated limit.
+
+pub(crate) mod cursor;
+pub mod smpp;
+pub mod text;
+pub mod webhook;
+
+#[cfg(test)]
+mod testdata;

@@ -17,6 +17,7 @@
 
 pub mod clock;
 pub mod event;
+pub mod link;
 pub mod message;
 pub mod names;
 pub mod outcome;

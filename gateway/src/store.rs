@@ -4,7 +4,9 @@
 //! writer, one OS thread, forms the commit batches and decides everything that must be decided once:
 //! idempotency, which message a receipt belongs to, what an outcome means for its message.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,64 @@ use crate::event::{Event, EventKinds};
 use crate::message::life::{Life, Status};
 use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, TenantIx};
 use crate::outcome::Reason;
+
+mod archive;
+mod handle;
+mod inbox;
+mod journal;
+mod keys;
+mod open;
+mod record;
+mod shared;
+mod state;
+mod writer;
+mod young;
+
+pub use handle::Store;
+pub use inbox::Matched;
+pub use journal::JournalError;
+pub use open::{Found, OpenError};
+pub use shared::{Entry, FeedEntries};
+pub use state::StateError;
+pub use writer::needs_intent;
+
+/// How the store is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its directory.
+    pub path: PathBuf,
+    /// How long finished messages stay in history.
+    pub retention_messages: Duration,
+    /// How long their texts do.
+    pub retention_content: Duration,
+    /// How long events do.
+    pub retention_events: Duration,
+    /// How long an idempotency key holds.
+    pub retention_idempotency: Duration,
+    /// The memory budget, in octets.
+    pub memory: u64,
+    /// Messages that may be queued.
+    pub queued: u64,
+    /// Octets that have to stay free on the disk.
+    pub disk_reserve: u64,
+    /// The routes of the config.
+    pub routes: Vec<RouteFacts>,
+    /// The tenants of the config.
+    pub tenants: Vec<String>,
+    /// The endpoints of the config.
+    pub endpoints: Vec<String>,
+}
+
+/// What the store has to know of a route.
+#[derive(Clone, Debug)]
+pub struct RouteFacts {
+    /// Its name.
+    pub name: String,
+    /// Whether it sends receipts.
+    pub receipts: bool,
+    /// How long a receipt is waited for.
+    pub receipt_timeout: Duration,
+}
 
 /// A message to be accepted.
 #[derive(Clone, Debug)]
@@ -184,84 +244,5 @@ pub struct DeliveryRetry {
     pub since: UnixMs,
 }
 
-/// The store's handle; cheap to clone. (Interface first: the implementation follows in this issue.)
-#[derive(Clone)]
-pub struct Store(Arc<Inner>);
-
-struct Inner;
-
-#[expect(
-    clippy::unused_async,
-    clippy::unused_self,
-    reason = "interface, replaced with the store"
-)]
-impl Store {
-    /// Accepts drafts in one durable commit; the answers stand in the order of the drafts.
-    ///
-    /// # Errors
-    /// [`Refused`]: nothing of the call was written.
-    pub async fn accept(&self, drafts: Vec<Draft>) -> Result<Vec<Accepted>, Refused> {
-        unreachable!("{}", drafts.len())
-    }
-
-    /// Reads one message.
-    pub async fn get(&self, id: MessageId) -> Option<Record> {
-        unreachable!("{id:?}")
-    }
-
-    /// Lists messages.
-    pub async fn find(&self, query: Query) -> Page {
-        unreachable!("{query:?}")
-    }
-
-    /// Reads the event log.
-    pub async fn events_after(&self, query: EventQuery) -> EventPage {
-        unreachable!("{query:?}")
-    }
-
-    /// The sequence number of the newest durable event; changes wake the receiver.
-    #[must_use]
-    pub fn head(&self) -> tokio::sync::watch::Receiver<u64> {
-        unreachable!()
-    }
-
-    /// What every endpoint remembered when the store was opened.
-    #[must_use]
-    pub fn endpoint_states(&self) -> Vec<(EndpointIx, EndpointState)> {
-        unreachable!()
-    }
-
-    /// Remembers an endpoint's state with the next commit (within a second); never forces one.
-    /// The newest state wins.
-    pub fn save_endpoint(&self, endpoint: EndpointIx, state: EndpointState) {
-        unreachable!("{endpoint:?} {state:?}")
-    }
-
-    /// Puts an `endpoint.disabled` or `delivery.exhausted` event of `endpoint` into the log.
-    pub fn note_endpoint(
-        &self,
-        tenant: TenantIx,
-        endpoint: EndpointIx,
-        kind: crate::event::EventKind,
-    ) {
-        unreachable!("{tenant:?} {endpoint:?} {kind:?}")
-    }
-
-    /// How ids look to users of this store.
-    #[must_use]
-    pub fn ids(&self) -> crate::message::Ids {
-        unreachable!()
-    }
-
-    /// The name tables.
-    #[must_use]
-    pub fn names(&self) -> Arc<crate::names::Names> {
-        unreachable!()
-    }
-
-    /// Why accepts are refused now, if they are (for readiness).
-    #[must_use]
-    pub fn refusing(&self) -> Option<Refused> {
-        unreachable!()
-    }
-}
+#[cfg(test)]
+mod tests;

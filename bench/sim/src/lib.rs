@@ -1,1 +1,4 @@
-//! Bytes to meaning and back.
+//! Misbehaving peers, as a library: tests, benchmarks and the demo run against them.
+
+pub mod receiver;
+pub mod smsc;

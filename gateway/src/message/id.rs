@@ -57,19 +57,30 @@ impl IdMaker {
         }
     }
 
-    /// The next id: from the wall clock, or one after the last issued, whichever is later.
-    pub fn next(&mut self, now: UnixMs) -> MessageId {
+    /// The id that [`IdMaker::next`] would give.
+    #[must_use]
+    pub fn peek(&self, now: UnixMs) -> MessageId {
         let shard = u64::from(self.shard) << SEQUENCE_BITS;
         let floor = (now.0 << (SHARD_BITS + SEQUENCE_BITS)) | shard;
         let mut next = self.last + 1;
         // A carry out of the sequence would change the shard: go to the next millisecond instead.
         if next & (((1 << SHARD_BITS) - 1) << SEQUENCE_BITS) != shard {
-            next = (((self.last >> (SHARD_BITS + SEQUENCE_BITS)) + 1)
-                << (SHARD_BITS + SEQUENCE_BITS))
-                | shard;
+            let millisecond = (self.last >> (SHARD_BITS + SEQUENCE_BITS)) + 1;
+            next = (millisecond << (SHARD_BITS + SEQUENCE_BITS)) | shard;
         }
-        self.last = floor.max(next);
-        MessageId(self.last)
+        MessageId(floor.max(next))
+    }
+
+    /// The next id: from the wall clock, or one after the last issued, whichever is later.
+    pub fn next(&mut self, now: UnixMs) -> MessageId {
+        let id = self.peek(now);
+        self.last = id.0;
+        id
+    }
+
+    /// Goes on after `id`, which was read back from disk.
+    pub fn raise_to(&mut self, id: MessageId) {
+        self.last = self.last.max(id.0);
     }
 
     /// The last id issued.

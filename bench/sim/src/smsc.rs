@@ -1,0 +1,269 @@
+//! An SMSC that answers at full speed and misbehaves on request.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use sim::smsc::{Smsc, SmscConfig};
+//! let smsc = Smsc::start(SmscConfig::default()).await?;
+//! println!("bind to {}", smsc.addr());
+//! // ... the ESME under test runs ...
+//! let report = smsc.report();
+//! assert_eq!(report.duplicates, 0);
+//! smsc.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One task per connection; delays wait in a heap of that task, not in tasks of their own.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+mod connection;
+mod count;
+mod due;
+mod faults;
+mod receipt;
+
+pub use count::{DUPLICATE_KEYS_MAX, Report, Seen};
+pub use faults::{ErrorShare, Faults, ReceiptId, Receipts, Send};
+
+use count::Counts;
+use receipt::Receipt;
+
+/// Connections at once. Chosen: more than any test opens, so that a leak shows.
+const CONNECTIONS_MAX: usize = 10_000;
+
+/// How long connections may take to unbind when the SMSC stops.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// What an SMSC is told at its start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SmscConfig {
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Name it answers binds with.
+    pub system_id: String,
+    /// If given, binds with another name and password are refused (0x0F, 0x0E).
+    pub account: Option<(String, String)>,
+    /// How answers write message ids.
+    pub ids: IdForm,
+    /// First message id; later ones count up.
+    pub id_first: u64,
+    /// Message keys remembered to tell duplicates; beyond, `untracked` counts. 0 = count none.
+    pub keys_max: usize,
+    /// Messages kept for `messages()`.
+    pub last_max: usize,
+    /// Max submits of one connection without an answer; then reading stops.
+    pub inbound_window: usize,
+    /// Max receipts of one connection without an answer.
+    pub receipt_window: usize,
+    /// Max receipts of one connection that wait to be sent.
+    pub receipts_waiting_max: usize,
+    /// Silence after which an enquire_link is sent, milliseconds.
+    pub enquire_link_ms: u64,
+    /// Start of every random draw.
+    pub seed: u64,
+    /// How it misbehaves from the start.
+    pub faults: Faults,
+}
+
+impl Default for SmscConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            system_id: "SMSC".into(),
+            account: None,
+            ids: IdForm::Decimal,
+            id_first: 1_000_000_000,
+            keys_max: 10_000_000,
+            last_max: 0,
+            inbound_window: 100_000,
+            receipt_window: 1_000,
+            receipts_waiting_max: 1_000_000,
+            enquire_link_ms: 30_000,
+            seed: 1,
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// How answers write message ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdForm {
+    /// `1000000000`
+    #[default]
+    Decimal,
+    /// `3b9aca00`
+    Hex,
+}
+
+/// What connections are told while they run.
+#[derive(Clone, Debug)]
+struct Control {
+    faults: Arc<Faults>,
+    /// Counts calls of `disconnect_all`.
+    cuts: u64,
+    stop: bool,
+}
+
+/// One bind's way in for receipts from other binds.
+#[derive(Debug)]
+struct Bind {
+    connection: u64,
+    system_id: Vec<u8>,
+    receipts: mpsc::Sender<Receipt>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    config: SmscConfig,
+    counts: Counts,
+    id_next: AtomicU64,
+    start: Instant,
+    /// Binds that can take receipts.
+    binds: Mutex<HashMap<u64, Bind>>,
+}
+
+impl Shared {
+    fn binds(&self) -> MutexGuard<'_, HashMap<u64, Bind>> {
+        self.binds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a receipt to another bind of the same name; gives it back if there is none.
+    fn pass_on(&self, from: u64, system_id: &[u8], receipt: Receipt) -> Result<(), Receipt> {
+        let mut receipt = receipt;
+        let binds = self.binds();
+        let others = binds
+            .values()
+            .filter(|b| b.connection != from && b.system_id == system_id);
+        for bind in others {
+            receipt = match bind.receipts.try_send(receipt) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused.into_inner(),
+            };
+        }
+        Err(receipt)
+    }
+}
+
+/// A running SMSC; dropping it closes everything at once.
+#[derive(Debug)]
+pub struct Smsc {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    control: watch::Sender<Control>,
+    accept: JoinHandle<()>,
+}
+
+impl Smsc {
+    /// Listens and serves until stopped.
+    ///
+    /// # Errors
+    /// Fails when the address cannot be listened on.
+    pub async fn start(config: SmscConfig) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(config.listen).await?;
+        let addr = listener.local_addr()?;
+        let faults = Arc::new(config.faults.clone());
+        let (control, orders) = watch::channel(Control {
+            faults,
+            cuts: 0,
+            stop: false,
+        });
+        let shared = Arc::new(Shared {
+            counts: Counts::new(config.keys_max, config.last_max),
+            id_next: AtomicU64::new(config.id_first),
+            start: Instant::now(),
+            binds: Mutex::default(),
+            config,
+        });
+        let accept = tokio::spawn(accept(listener, Arc::clone(&shared), orders));
+        Ok(Self {
+            addr,
+            shared,
+            control,
+            accept,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What it saw so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.shared.counts.report()
+    }
+
+    /// The last messages it accepted or refused, oldest first; `last_max` of them.
+    #[must_use]
+    pub fn messages(&self) -> Vec<Seen> {
+        self.shared.counts.last()
+    }
+
+    /// Changes how it misbehaves, at once and for every connection.
+    pub fn set(&self, faults: Faults) {
+        self.control
+            .send_modify(|control| control.faults = Arc::new(faults));
+    }
+
+    /// Cuts every connection without unbind.
+    pub fn disconnect_all(&self) {
+        self.control.send_modify(|control| control.cuts += 1);
+    }
+
+    /// Unbinds and closes every connection, then stops listening; returns the last report.
+    pub async fn stop(mut self) -> Report {
+        self.control.send_modify(|control| control.stop = true);
+        if tokio::time::timeout(STOP_GRACE, &mut self.accept)
+            .await
+            .is_err()
+        {
+            self.accept.abort();
+        }
+        self.shared.counts.report()
+    }
+}
+
+impl Drop for Smsc {
+    fn drop(&mut self) {
+        self.accept.abort();
+    }
+}
+
+/// Accepts connections; they end with it.
+async fn accept(listener: TcpListener, shared: Arc<Shared>, mut orders: watch::Receiver<Control>) {
+    let mut connections = JoinSet::new();
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
+                let Ok((stream, _)) = accepted else { continue };
+                number += 1;
+                let shared = Arc::clone(&shared);
+                connections.spawn(connection::serve(stream, number, shared, orders.clone()));
+            }
+            Some(_) = connections.join_next() => {}
+            changed = orders.changed() => {
+                if changed.is_err() || orders.borrow_and_update().stop {
+                    break;
+                }
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}

@@ -1,0 +1,232 @@
+//! Delivery receipts: told apart from messages, read tolerantly, and matched by message id.
+//!
+//! A receipt is a deliver_sm or data_sm. What it says comes in TLVs, in text, or in both, and no
+//! two carriers write the text alike, so one scanner takes every known deviation and nothing here
+//! fails: what is missing is `None`, and the caller keeps the raw octets.
+
+mod id;
+mod reason;
+mod scan;
+
+pub use id::{IdForm, IdKey, Rung, canonical_key, id_forms};
+pub use reason::{NetworkError, Reason, error_number, gsm_reason, state_reason};
+pub use scan::{Receipt, date_ms, scan};
+
+#[cfg(test)]
+mod tests;
+
+/// The bits of esm_class that hold the message type. SMPP v3.4 §5.2.12.
+const ESM_CLASS_TYPE: u8 = 0x3c;
+
+/// What a deliver_sm or data_sm is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A delivery receipt.
+    Receipt,
+    /// An intermediate notification: a receipt whose state is never final.
+    Intermediate,
+    /// An acknowledgement by the handset or its user: not a receipt.
+    Acknowledgement,
+    /// A message from a handset.
+    Message,
+}
+
+/// Tells receipts from messages: by esm_class, then by TLV, then, where `by_text` is set for the
+/// connection, by a text with `id:` and `stat:`.
+///
+/// `receipted_message_id` (TLV 0x001E) and `message_state` (0x0427) are the values as received.
+#[must_use]
+pub fn detect(
+    esm_class: u8,
+    receipted_message_id: Option<&[u8]>,
+    message_state: Option<u8>,
+    text: &[u8],
+    by_text: bool,
+) -> Kind {
+    let by_class = match esm_class & ESM_CLASS_TYPE {
+        0x04 => return Kind::Receipt,
+        0x20 => return Kind::Intermediate,
+        0x08 | 0x10 => Kind::Acknowledgement,
+        _ => Kind::Message,
+    };
+    if receipted_message_id.is_some() || message_state.is_some() {
+        return Kind::Receipt;
+    }
+    if by_class == Kind::Message && by_text {
+        let receipt = scan(text);
+        if receipt.id.is_some() && receipt.stat.is_some() {
+            return Kind::Receipt;
+        }
+    }
+    by_class
+}
+
+/// The state of a message at the carrier. SMPP v5.0 §4.7.15; v3.4 §5.2.28 has 1 to 8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Waits at the carrier for its time.
+    Scheduled = 0,
+    /// On its way.
+    Enroute = 1,
+    /// On the handset.
+    Delivered = 2,
+    /// Its validity ended first.
+    Expired = 3,
+    /// Deleted or cancelled at the carrier.
+    Deleted = 4,
+    /// Given up.
+    Undeliverable = 5,
+    /// Taken by the carrier, or read by its customer service.
+    Accepted = 6,
+    /// The carrier does not know.
+    Unknown = 7,
+    /// Refused.
+    Rejected = 8,
+    /// Deliberately not sent.
+    Skipped = 9,
+}
+
+impl State {
+    /// Reads the value of TLV message_state (0x0427).
+    #[must_use]
+    pub const fn from_octet(octet: u8) -> Option<Self> {
+        Some(match octet {
+            0 => Self::Scheduled,
+            1 => Self::Enroute,
+            2 => Self::Delivered,
+            3 => Self::Expired,
+            4 => Self::Deleted,
+            5 => Self::Undeliverable,
+            6 => Self::Accepted,
+            7 => Self::Unknown,
+            8 => Self::Rejected,
+            9 => Self::Skipped,
+            _ => return None,
+        })
+    }
+
+    /// Reads the word after `stat:`: the seven letters of SMPP v3.4 appendix B, and the words seen
+    /// in their place, in any case.
+    #[must_use]
+    pub fn from_text(word: &[u8]) -> Option<Self> {
+        WORDS
+            .iter()
+            .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(word))
+            .map(|(_, state)| *state)
+    }
+
+    /// Whether nothing comes after it. [`State::Accepted`] is not: where a carrier sends nothing
+    /// after it, the route says so (`accepted_is_final`).
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Scheduled | Self::Enroute | Self::Accepted)
+    }
+
+    /// The normalised word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduled => "queued_at_carrier",
+            Self::Enroute => "sent",
+            Self::Delivered => "delivered",
+            Self::Expired => "expired",
+            Self::Deleted => "deleted",
+            Self::Undeliverable => "undeliverable",
+            Self::Accepted => "accepted",
+            Self::Unknown => "unknown",
+            Self::Rejected => "rejected",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// Words after `stat:`. SMPP v3.4 appendix B, the rest observed at carriers.
+const WORDS: [(&str, State); 31] = [
+    ("DELIVRD", State::Delivered),
+    ("DELIVERED", State::Delivered),
+    ("DELIVERD", State::Delivered),
+    ("UNDELIV", State::Undeliverable),
+    ("UNDELIVRD", State::Undeliverable),
+    ("UNDELIVERED", State::Undeliverable),
+    ("UNDELIVERABLE", State::Undeliverable),
+    ("FAILED", State::Undeliverable),
+    ("EXPIRED", State::Expired),
+    ("ACCEPTD", State::Accepted),
+    ("ACCEPTED", State::Accepted),
+    ("ACKED", State::Accepted),
+    ("ENROUTE", State::Enroute),
+    ("EN_ROUTE", State::Enroute),
+    ("BUFFRED", State::Enroute),
+    ("BUFFERED", State::Enroute),
+    ("BUFFERD", State::Enroute),
+    ("SENT", State::Enroute),
+    ("PENDING", State::Enroute),
+    ("REJECTD", State::Rejected),
+    ("REJECTED", State::Rejected),
+    ("REJECT", State::Rejected),
+    ("DELETED", State::Deleted),
+    ("CANCELED", State::Deleted),
+    ("CANCELLED", State::Deleted),
+    ("CANCELD", State::Deleted),
+    ("UNKNOWN", State::Unknown),
+    ("SCHEDLD", State::Scheduled),
+    ("SCHEDULED", State::Scheduled),
+    ("SKIPPED", State::Skipped),
+    ("SKIPPD", State::Skipped),
+];
+
+/// The TLVs of a receipt, as received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tlvs<'a> {
+    /// receipted_message_id, 0x001E.
+    pub receipted_message_id: Option<&'a [u8]>,
+    /// message_state, 0x0427.
+    pub message_state: Option<u8>,
+    /// network_error_code, 0x0423.
+    pub network_error_code: Option<&'a [u8]>,
+}
+
+/// What a receipt says, from TLVs and text together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict<'a> {
+    /// The carrier's message id, raw.
+    pub id: Option<&'a [u8]>,
+    /// `None` if neither source names a state that is known.
+    pub state: Option<State>,
+    /// From the TLV only: the `err:` of the text names no network.
+    pub network_error: Option<NetworkError>,
+    /// The `err:` of the text, raw.
+    pub err: Option<&'a [u8]>,
+}
+
+/// Joins TLVs and text: the TLVs win, but the state is the text's where `prefer_text` is set for
+/// the connection.
+#[must_use]
+pub fn resolve<'a>(tlvs: Tlvs<'a>, text: &Receipt<'a>, prefer_text: bool) -> Verdict<'a> {
+    let tlv_id = tlvs
+        .receipted_message_id
+        .map(before_nul)
+        .filter(|id| !id.is_empty());
+    let tlv_state = tlvs.message_state.and_then(State::from_octet);
+    let text_state = text.stat.and_then(State::from_text);
+    Verdict {
+        id: tlv_id.or(text.id),
+        state: if prefer_text {
+            text_state.or(tlv_state)
+        } else {
+            tlv_state.or(text_state)
+        },
+        network_error: tlvs.network_error_code.and_then(NetworkError::parse),
+        err: text.err,
+    }
+}
+
+/// The value of a C-octet string, which may lack its NUL.
+fn before_nul(octets: &[u8]) -> &[u8] {
+    octets
+        .split(|octet| *octet == 0)
+        .next()
+        .unwrap_or_default()
+        .trim_ascii()
+}

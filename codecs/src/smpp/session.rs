@@ -1,0 +1,613 @@
+//! One bind, sans-IO: feed octets, calls and time; take octets, events and the next wake-up.
+//!
+//! The same type plays ESME and SMSC. The shell around it owns the socket and the clock:
+//!
+//! 1. `wants_read()`: read into `read_buffer()`, then `handle_read(now)`; at end of file
+//!    `handle_eof(now)`.
+//! 2. `poll_timeout()` due: `handle_timeout(now)`.
+//! 3. After any input: `poll_event()` until `None`, then `poll_transmit(out)` and write `out`,
+//!    then `poll_event()` and `poll_timeout()` once more, because a flush may close the session.
+//!
+//! What the peer asks about the link (enquire_link) is answered inside `handle_read`, before and
+//! regardless of any window. Messages are answered only when the caller says so.
+//!
+//! Bounds: requests of ours by `window`; of the peer by `inbound_window`, events by
+//! `EVENTS_HIGH` and output by `OUTPUT_OCTETS_HIGH`: at any of them `wants_read()` says no, and one
+//! read's worth is the most that can still be added.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use self::budget::Budget;
+use self::state::State;
+use self::timer::{Timer, Timers};
+use self::window::{Waiting, Window};
+use super::bind::{Bind, BindKind, BindResp};
+use super::deliver::{DataSm, DeliverSm, encode_deliver_resp};
+use super::fields::{EncodeError, Limits};
+use super::frame::{CommandId, HEADER_OCTETS, UNBOUND_PDU_OCTETS_MAX};
+use super::link::encode_bare;
+use super::status::CommandStatus;
+use super::submit::{SubmitSm, SubmitSmResp};
+use super::tlv::Tlvs;
+
+mod budget;
+mod config;
+mod event;
+mod read;
+mod state;
+mod timer;
+mod window;
+
+pub use config::{Config, Esme, Role};
+pub use event::{Answer, BindRequest, CloseReason, Event, Fault, MessageId, Odd, Reply};
+pub use window::WINDOW_MAX;
+
+/// Events waiting at which reading stops. Chosen: two reads of the smallest messages.
+pub const EVENTS_HIGH: usize = 4_096;
+
+/// Octets waiting to be written at which reading and sending stop. smpp.md §9: 1 MiB.
+pub const OUTPUT_OCTETS_HIGH: usize = 1 << 20;
+
+/// Room offered to one read. Chosen: hundreds of PDUs, and an idle bind stays under 64 KiB.
+pub const READ_OCTETS: usize = 32 * 1024;
+
+/// Room below which the read buffer is renewed.
+const READ_OCTETS_MIN: usize = 4 * 1024;
+
+/// enquire_link that may go unanswered in a row. smpp.md §3.1.
+const ENQUIRE_LINK_MISSES_MAX: u32 = 2;
+
+/// Lowest version whose SMSC tells its own: sc_interface_version is a TLV, new in 3.4.
+const TLV_VERSION_MIN: u8 = 0x34;
+
+/// Why a request was not sent. Nothing was written; the caller still has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubmitRefused {
+    /// As many requests as allowed are unanswered.
+    WindowFull,
+    /// The transport does not take what is queued already.
+    OutputFull,
+    /// There is no bind that lets this pass.
+    NotBound,
+    /// It cannot be put on the wire.
+    Encode(EncodeError),
+}
+
+/// One SMPP session.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    state: State,
+    input: BytesMut,
+    output: BytesMut,
+    /// Counts calls of `poll_transmit` that gave something.
+    write: u64,
+    events: VecDeque<Event>,
+    window: Window,
+    timers: Timers,
+    /// Requests of the peer that the caller has not answered.
+    unanswered: usize,
+    /// sequence_number of our bind, or of the peer's while the caller decides.
+    bind_sequence: u32,
+    /// interface_version that the peer bound with.
+    peer_version: u8,
+    unbind_sequence: u32,
+    enquire_sequences: [u32; 2],
+    enquire_misses: u32,
+    idle_after: Duration,
+    /// A PDU has begun and is not complete.
+    partial: bool,
+    /// Octets that the begun PDU will have.
+    need: usize,
+    seed: u64,
+    budget: Budget,
+}
+
+impl Session {
+    /// Starts a session. An ESME's bind is queued at once.
+    ///
+    /// # Errors
+    /// Fails when the bind cannot be put on the wire: a name or password is too long.
+    pub fn new(config: Config, now: Instant) -> Result<Self, EncodeError> {
+        let mut session = Self {
+            state: State::Open,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            write: 0,
+            events: VecDeque::new(),
+            window: Window::new(config.window, now),
+            timers: Timers::default(),
+            unanswered: 0,
+            bind_sequence: 0,
+            peer_version: 0,
+            unbind_sequence: 0,
+            enquire_sequences: [0; 2],
+            enquire_misses: 0,
+            idle_after: config.enquire_link,
+            partial: false,
+            need: 0,
+            seed: config.seed | 1,
+            budget: Budget::new(now),
+            config,
+        };
+        session
+            .timers
+            .set(Timer::Bind, now + session.config.bind_timeout);
+        if let Role::Esme(esme) = &session.config.role {
+            session.bind_sequence = session.window.sequence();
+            let bind = Bind {
+                system_id: &esme.system_id,
+                password: &esme.password,
+                system_type: &esme.system_type,
+                interface_version: esme.interface_version,
+                addr_ton: esme.addr_ton,
+                addr_npi: esme.addr_npi,
+                address_range: &esme.address_range,
+            };
+            let limits = &session.config.limits;
+            bind.encode(
+                esme.kind,
+                session.bind_sequence,
+                limits,
+                &mut session.output,
+            )?;
+            session.state = State::Binding(esme.kind);
+        }
+        Ok(session)
+    }
+
+    /// Says whether `handle_read` may be called: the peer is being read and every queue has room.
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        self.state.reads()
+            && self.events.len() < EVENTS_HIGH
+            && self.output.len() < OUTPUT_OCTETS_HIGH
+            && self.unanswered < self.config.inbound_window
+    }
+
+    /// The buffer to read into, with room for the next read. Only append to it.
+    pub fn read_buffer(&mut self) -> &mut BytesMut {
+        let missing = self.need.saturating_sub(self.input.len());
+        if self.input.capacity() - self.input.len() < missing.max(READ_OCTETS_MIN) {
+            self.input.reserve(missing.max(READ_OCTETS));
+        }
+        &mut self.input
+    }
+
+    /// Takes octets that were read elsewhere.
+    pub fn handle_bytes(&mut self, now: Instant, octets: &[u8]) {
+        self.input.extend_from_slice(octets);
+        self.handle_read(now);
+    }
+
+    /// Tells that the transport has nothing more to read.
+    pub fn handle_eof(&mut self, _now: Instant) {
+        let reason = match self.state {
+            State::Closed => return,
+            State::Unbinding(_) => CloseReason::Unbound,
+            State::Parting => CloseReason::PeerUnbound,
+            State::Closing(reason) => reason,
+            State::Open | State::Binding(_) | State::Bound(_) => CloseReason::Eof,
+        };
+        self.finish(reason);
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.take_due(now) {
+            match timer {
+                Timer::Bind => self.begin_close(CloseReason::BindTimeout),
+                Timer::Inactive => self.begin_close(CloseReason::Inactive),
+                Timer::Partial => self.begin_close(CloseReason::PartialPdu),
+                Timer::Idle => self.enquire(now),
+                Timer::Unbind if self.state == State::Parting => {
+                    self.begin_close(CloseReason::PeerUnbound);
+                }
+                Timer::Unbind => self.begin_close(CloseReason::UnbindTimeout),
+            }
+        }
+        while self
+            .window
+            .oldest_sent()
+            .is_some_and(|sent| sent + self.config.response_timeout <= now)
+        {
+            let Some(waiting) = self.window.pop_oldest() else {
+                break;
+            };
+            self.events.push_back(Event::TimedOut {
+                token: waiting.token,
+            });
+            self.window.remember(waiting);
+        }
+        self.part_if_done();
+    }
+
+    /// When `handle_timeout` is to be called, if nothing else happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.state == State::Closed {
+            return None;
+        }
+        let answer = self
+            .window
+            .oldest_sent()
+            .map(|sent| sent + self.config.response_timeout);
+        match (self.timers.next(), answer) {
+            (Some(timer), Some(answer)) => Some(timer.min(answer)),
+            (timer, answer) => timer.or(answer),
+        }
+    }
+
+    /// Appends to `out` all that waits to be written; says whether there was anything.
+    pub fn poll_transmit(&mut self, out: &mut BytesMut) -> bool {
+        if self.output.is_empty() {
+            return false;
+        }
+        if out.is_empty() {
+            mem::swap(out, &mut self.output);
+        } else {
+            out.extend_from_slice(&self.output);
+        }
+        self.output.clear();
+        self.write += 1;
+        if let State::Closing(reason) = self.state {
+            self.finish(reason);
+        }
+        true
+    }
+
+    /// The next event, in the order things happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// ESME: sends submit_sm; its answer, timeout or loss is told with `token`.
+    ///
+    /// # Errors
+    /// Nothing was sent, and the caller still has it.
+    pub fn submit(
+        &mut self,
+        now: Instant,
+        token: u64,
+        sm: &SubmitSm<'_>,
+    ) -> Result<(), SubmitRefused> {
+        let esme = matches!(self.config.role, Role::Esme(_));
+        let may = esme && self.state.bound().is_some_and(BindKind::submits);
+        self.send(
+            now,
+            token,
+            may,
+            CommandId::SUBMIT_SM,
+            |sequence, limits, out| sm.encode(sequence, limits, out),
+        )
+    }
+
+    /// SMSC: sends deliver_sm; its answer, timeout or loss is told with `token`.
+    ///
+    /// # Errors
+    /// Nothing was sent, and the caller still has it.
+    pub fn deliver(
+        &mut self,
+        now: Instant,
+        token: u64,
+        sm: &DeliverSm<'_>,
+    ) -> Result<(), SubmitRefused> {
+        let smsc = matches!(self.config.role, Role::Smsc { .. });
+        let may = smsc && self.state.bound().is_some_and(BindKind::receives);
+        self.send(
+            now,
+            token,
+            may,
+            CommandId::DELIVER_SM,
+            |sequence, limits, out| sm.encode(sequence, limits, out),
+        )
+    }
+
+    /// Either side: sends data_sm; its answer, timeout or loss is told with `token`.
+    ///
+    /// # Errors
+    /// Nothing was sent, and the caller still has it.
+    pub fn send_data(
+        &mut self,
+        now: Instant,
+        token: u64,
+        data: &DataSm<'_>,
+    ) -> Result<(), SubmitRefused> {
+        let may = self
+            .state
+            .bound()
+            .is_some_and(|kind| match self.config.role {
+                Role::Esme(_) => kind.submits(),
+                Role::Smsc { .. } => kind.receives(),
+            });
+        self.send(
+            now,
+            token,
+            may,
+            CommandId::DATA_SM,
+            |sequence, limits, out| data.encode(sequence, limits, out),
+        )
+    }
+
+    #[inline]
+    fn send(
+        &mut self,
+        now: Instant,
+        token: u64,
+        may: bool,
+        command: CommandId,
+        encode: impl FnOnce(u32, &Limits, &mut BytesMut) -> Result<(), EncodeError>,
+    ) -> Result<(), SubmitRefused> {
+        if !may {
+            return Err(SubmitRefused::NotBound);
+        }
+        if self.window.free() == 0 {
+            return Err(SubmitRefused::WindowFull);
+        }
+        if self.output.len() >= OUTPUT_OCTETS_HIGH {
+            return Err(SubmitRefused::OutputFull);
+        }
+        let sequence = self.window.sequence();
+        encode(sequence, &self.config.limits, &mut self.output).map_err(SubmitRefused::Encode)?;
+        self.window.insert(Waiting {
+            sequence,
+            command,
+            token,
+            sent: now,
+            write: self.write,
+        });
+        Ok(())
+    }
+
+    /// How many more requests may be sent now; 0 unless bound.
+    #[must_use]
+    pub fn window_free(&self) -> usize {
+        if self.state.bound().is_some() {
+            self.window.free()
+        } else {
+            0
+        }
+    }
+
+    /// Requests of ours without an answer.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.window.in_flight()
+    }
+
+    /// Requests of the peer that the caller has not answered.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
+    /// Octets that `poll_transmit` would give: a caller that answers many requests may write in
+    /// between.
+    #[must_use]
+    pub fn output_octets(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Changes the window, at most to the size that the configuration gave.
+    pub fn set_window(&mut self, window: usize) {
+        self.window.resize(window.min(self.config.window));
+    }
+
+    /// Says whether messages may flow.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.state.bound().is_some()
+    }
+
+    /// Says whether the session is over.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// ESME: answers deliver_sm or data_sm. Without effect once the session has ended.
+    pub fn respond_deliver(&mut self, reply: Reply, status: CommandStatus) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if !self.state.was_bound() {
+            return;
+        }
+        if reply.command == CommandId::DELIVER_SM {
+            encode_deliver_resp(status, reply.sequence, &mut self.output);
+        } else {
+            let command = reply.command.response();
+            let resp = SubmitSmResp::default();
+            let limits = &self.config.limits;
+            // An empty message_id fits any limit but 0, and then nothing could be answered at all.
+            if resp
+                .encode(command, status, reply.sequence, limits, &mut self.output)
+                .is_err()
+            {
+                encode_bare(command, status, reply.sequence, &mut self.output);
+            }
+        }
+    }
+
+    /// SMSC: answers submit_sm or data_sm. Without effect once the session has ended.
+    ///
+    /// # Errors
+    /// Refuses a message_id that is too long or contains a NUL; the request stays unanswered.
+    pub fn respond_submit(
+        &mut self,
+        reply: Reply,
+        status: CommandStatus,
+        message_id: &[u8],
+    ) -> Result<(), EncodeError> {
+        if self.state.was_bound() {
+            let resp = SubmitSmResp {
+                message_id,
+                tlvs: Tlvs::NONE,
+            };
+            let command = reply.command.response();
+            let limits = &self.config.limits;
+            resp.encode(command, status, reply.sequence, limits, &mut self.output)?;
+        }
+        self.unanswered = self.unanswered.saturating_sub(1);
+        Ok(())
+    }
+
+    /// Gives up a request without answering it: a simulator's silence.
+    pub fn forget(&mut self, _reply: Reply) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// SMSC: decides about the bind that `BindRequest` told of. A refusal closes the session.
+    ///
+    /// # Errors
+    /// Fails when our own system_id is too long.
+    pub fn respond_bind(&mut self, now: Instant, status: CommandStatus) -> Result<(), EncodeError> {
+        let (State::Binding(kind), Role::Smsc { system_id }) = (self.state, &self.config.role)
+        else {
+            return Ok(());
+        };
+        let knows_tlvs = self.peer_version >= TLV_VERSION_MIN;
+        let resp = BindResp {
+            system_id,
+            sc_interface_version: knows_tlvs.then_some(self.peer_version),
+        };
+        let limits = &self.config.limits;
+        resp.encode(kind, status, self.bind_sequence, limits, &mut self.output)?;
+        if status.is_ok() {
+            self.become_bound(now, kind, MessageId::new(), None);
+        } else {
+            self.begin_close(CloseReason::RefusedByUs(status));
+        }
+        Ok(())
+    }
+
+    /// Ends the bind politely: what is in flight may still be answered before unbind_resp.
+    pub fn unbind(&mut self, now: Instant) {
+        let State::Bound(kind) = self.state else {
+            if !self.state.was_bound() {
+                self.close();
+            }
+            return;
+        };
+        self.state = State::Unbinding(kind);
+        self.unbind_sequence = self.window.sequence();
+        encode_bare(
+            CommandId::UNBIND,
+            CommandStatus::OK,
+            self.unbind_sequence,
+            &mut self.output,
+        );
+        self.timers.stop(Timer::Idle);
+        self.timers
+            .set(Timer::Unbind, now + self.config.unbind_timeout);
+    }
+
+    /// Ends the session without unbind, after what is queued has been taken.
+    pub fn close(&mut self) {
+        if self.state.reads() {
+            self.begin_close(CloseReason::ClosedByUs);
+        }
+    }
+
+    fn become_bound(
+        &mut self,
+        now: Instant,
+        kind: BindKind,
+        system_id: MessageId,
+        interface_version: Option<u8>,
+    ) {
+        self.state = State::Bound(kind);
+        self.timers.stop(Timer::Bind);
+        self.idle_after = self.jittered(self.config.enquire_link);
+        self.heard(now);
+        self.events.push_back(Event::Bound {
+            kind,
+            system_id,
+            interface_version,
+        });
+    }
+
+    /// Any octet shows that the peer lives.
+    fn heard(&mut self, now: Instant) {
+        self.enquire_misses = 0;
+        if matches!(self.state, State::Bound(_)) {
+            self.timers.set(Timer::Idle, now + self.idle_after);
+        }
+        if let Some(inactivity) = self.config.inactivity {
+            self.timers.set(Timer::Inactive, now + inactivity);
+        }
+    }
+
+    fn enquire(&mut self, now: Instant) {
+        if self.enquire_misses >= ENQUIRE_LINK_MISSES_MAX {
+            self.begin_close(CloseReason::EnquireLinkUnanswered);
+            return;
+        }
+        self.enquire_misses += 1;
+        let sequence = self.window.sequence();
+        self.enquire_sequences = [sequence, self.enquire_sequences[0]];
+        encode_bare(
+            CommandId::ENQUIRE_LINK,
+            CommandStatus::OK,
+            sequence,
+            &mut self.output,
+        );
+        self.timers
+            .set(Timer::Idle, now + self.config.enquire_link_timeout);
+        self.idle_after = self.jittered(self.config.enquire_link);
+    }
+
+    /// Moves a time by up to 10 % either way, so that many binds do not enquire at once.
+    fn jittered(&mut self, time: Duration) -> Duration {
+        // xorshift64: good enough to spread timers, and repeatable from the seed.
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        let thousandths = u32::try_from(self.seed % 201).unwrap_or(100) + 900;
+        time * thousandths / 1_000
+    }
+
+    fn pdu_octets_max(&self) -> usize {
+        if self.state.was_bound() {
+            self.config.pdu_octets_max.max(HEADER_OCTETS)
+        } else {
+            UNBOUND_PDU_OCTETS_MAX
+        }
+    }
+
+    /// Ends a parted session once nothing is awaited.
+    fn part_if_done(&mut self) {
+        if self.state == State::Parting && self.window.in_flight() == 0 {
+            self.begin_close(CloseReason::PeerUnbound);
+        }
+    }
+
+    fn begin_close(&mut self, reason: CloseReason) {
+        if !self.state.reads() {
+            return;
+        }
+        self.timers.stop_all();
+        self.state = State::Closing(reason);
+        if self.output.is_empty() {
+            self.finish(reason);
+        }
+    }
+
+    fn finish(&mut self, reason: CloseReason) {
+        self.state = State::Closed;
+        self.timers.stop_all();
+        let mut unknown = Vec::new();
+        let mut unsent = Vec::new();
+        while let Some(waiting) = self.window.pop_oldest() {
+            let left = waiting.write < self.write;
+            if left { &mut unknown } else { &mut unsent }.push(waiting.token);
+        }
+        if !unknown.is_empty() || !unsent.is_empty() {
+            self.events.push_back(Event::Lost { unknown, unsent });
+        }
+        self.output.clear();
+        self.events.push_back(Event::Closed(reason));
+    }
+}

@@ -1,0 +1,70 @@
+//! How much of what costs us and serves nobody a peer may send.
+
+use std::time::{Duration, Instant};
+
+/// enquire_link per second. smpp.md §9.
+const ENQUIRES_PER_SECOND_MAX: u32 = 100;
+/// Commands answered with an error per second. smpp.md §9 names unknown commands.
+const REFUSALS_PER_SECOND_MAX: u32 = 100;
+/// Responses to nothing per minute. smpp.md §9.
+const UNSOLICITED_PER_MINUTE_MAX: u32 = 1_000;
+
+/// Counts per fixed span of time.
+#[derive(Debug)]
+struct Span {
+    start: Instant,
+    count: u32,
+}
+
+impl Span {
+    fn exceeds(&mut self, now: Instant, length: Duration, count_max: u32) -> bool {
+        if now.duration_since(self.start) >= length {
+            *self = Self {
+                start: now,
+                count: 0,
+            };
+        }
+        self.count += 1;
+        self.count > count_max
+    }
+}
+
+/// A session's counts.
+#[derive(Debug)]
+pub(super) struct Budget {
+    enquires: Span,
+    refusals: Span,
+    unsolicited: Span,
+}
+
+impl Budget {
+    pub(super) fn new(now: Instant) -> Self {
+        let span = || Span {
+            start: now,
+            count: 0,
+        };
+        Self {
+            enquires: span(),
+            refusals: span(),
+            unsolicited: span(),
+        }
+    }
+
+    /// Counts an enquire_link; `true` = too many.
+    pub(super) fn enquire(&mut self, now: Instant) -> bool {
+        self.enquires
+            .exceeds(now, Duration::from_secs(1), ENQUIRES_PER_SECOND_MAX)
+    }
+
+    /// Counts a refused command; `true` = too many.
+    pub(super) fn refuse(&mut self, now: Instant) -> bool {
+        self.refusals
+            .exceeds(now, Duration::from_secs(1), REFUSALS_PER_SECOND_MAX)
+    }
+
+    /// Counts a response to nothing; `true` = too many.
+    pub(super) fn unsolicited(&mut self, now: Instant) -> bool {
+        self.unsolicited
+            .exceeds(now, Duration::from_secs(60), UNSOLICITED_PER_MINUTE_MAX)
+    }
+}

@@ -1,0 +1,373 @@
+//! What a session does with the PDUs that come in.
+
+use std::mem;
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+
+use super::event::{Answer, BindRequest, CloseReason, Event, MessageId, Odd, Reply};
+use super::state::State;
+use super::timer::Timer;
+use super::{Role, Session};
+use crate::smpp::bind::{Bind, BindKind, BindResp};
+use crate::smpp::deliver::{DataSm, DeliverSm};
+use crate::smpp::fields::Quirks;
+use crate::smpp::frame::{CommandId, Frame, Framing, HEADER_OCTETS, Header, next_frame};
+use crate::smpp::link::{encode_bare, encode_nack};
+use crate::smpp::status::CommandStatus;
+use crate::smpp::submit::{SubmitSm, SubmitSmResp};
+use crate::smpp::tlv::Tag;
+
+/// SMPP 4.0 is another protocol (20-octet header).
+const VERSION_4: u8 = 0x40;
+
+/// Greatest sequence_number that the specification allows.
+const SEQUENCE_MAX: u32 = 0x7FFF_FFFF;
+
+impl Session {
+    /// Works on what was appended to `read_buffer`: every whole PDU in it.
+    pub fn handle_read(&mut self, now: Instant) {
+        if !self.state.reads() {
+            self.input.clear();
+            return;
+        }
+        self.heard(now);
+        let mut input = mem::take(&mut self.input);
+        let mut consumed = 0;
+        let mut whole = false;
+        self.need = 0;
+        while self.state.reads() {
+            let rest = input.get(consumed..).unwrap_or_default();
+            let octets = match next_frame(rest, self.pdu_octets_max()) {
+                Ok(Framing::Complete { octets }) => octets,
+                Ok(Framing::Incomplete { need }) => {
+                    self.need = need;
+                    break;
+                }
+                Err(error) => {
+                    encode_nack(CommandStatus::INVALID_COMMAND_LENGTH, 0, &mut self.output);
+                    self.begin_close(CloseReason::Framing(error));
+                    break;
+                }
+            };
+            whole = true;
+            let pdu = rest.get(..octets).unwrap_or_default();
+            let Some(header) = Header::decode(pdu) else {
+                break;
+            };
+            match header.command {
+                CommandId::SUBMIT_SM | CommandId::DELIVER_SM | CommandId::DATA_SM => {
+                    input.advance(consumed);
+                    consumed = 0;
+                    let pdu = input.split_to(octets);
+                    self.on_message(now, header, pdu);
+                }
+                _ => {
+                    let body = pdu.get(HEADER_OCTETS..).unwrap_or_default();
+                    if header.command.is_response() {
+                        self.on_response(now, header, body);
+                    } else {
+                        self.on_request(now, header, body);
+                    }
+                    consumed += octets;
+                }
+            }
+        }
+        if self.state.reads() {
+            input.advance(consumed);
+            if input.is_empty() {
+                self.timers.stop(Timer::Partial);
+            } else if whole || !self.partial {
+                self.timers
+                    .set(Timer::Partial, now + self.config.partial_timeout);
+            }
+            self.partial = !input.is_empty();
+        } else {
+            input.clear();
+        }
+        self.input = input;
+    }
+
+    /// Takes submit_sm, deliver_sm or data_sm: checked here, answered when the caller says.
+    fn on_message(&mut self, now: Instant, header: Header, pdu: BytesMut) {
+        let Header {
+            command, sequence, ..
+        } = header;
+        let esme = matches!(self.config.role, Role::Esme(_));
+        let fits = self.state.receiving().is_some_and(|kind| match command {
+            CommandId::SUBMIT_SM => !esme && kind.submits(),
+            CommandId::DELIVER_SM => esme && kind.receives(),
+            _ => {
+                if esme {
+                    kind.receives()
+                } else {
+                    kind.submits()
+                }
+            }
+        });
+        if !fits {
+            self.odd(Odd::WrongState(command));
+            return self.refuse(now, header, CommandStatus::WRONG_BIND_STATE);
+        }
+        let body = pdu.get(HEADER_OCTETS..).unwrap_or_default();
+        let checked = match command {
+            CommandId::SUBMIT_SM => SubmitSm::decode(body).map(|(_, quirks)| quirks),
+            CommandId::DELIVER_SM => DeliverSm::decode(body).map(|(_, quirks)| quirks),
+            _ => DataSm::decode(body).map(|(_, quirks)| quirks),
+        };
+        let mut quirks = match checked {
+            Ok(quirks) => quirks,
+            Err(error) => {
+                self.odd(Odd::BadBody(command, error));
+                return self.refuse(now, header, error.status());
+            }
+        };
+        if sequence == 0 || sequence > SEQUENCE_MAX {
+            quirks.insert(Quirks::ODD_SEQUENCE);
+        }
+        self.quirks(command, quirks);
+        self.unanswered += 1;
+        let reply = Reply { command, sequence };
+        let frame = Frame::with_header(header, pdu.freeze());
+        self.events.push_back(if esme {
+            Event::Delivered { reply, frame }
+        } else {
+            Event::Submitted { reply, frame }
+        });
+    }
+
+    fn on_request(&mut self, now: Instant, header: Header, body: &[u8]) {
+        let Header {
+            command, sequence, ..
+        } = header;
+        match command {
+            CommandId::ENQUIRE_LINK => {
+                if self.budget.enquire(now) {
+                    return self.begin_close(CloseReason::Flood(command));
+                }
+                let response = CommandId::ENQUIRE_LINK_RESP;
+                encode_bare(response, CommandStatus::OK, sequence, &mut self.output);
+                if !body.is_empty() {
+                    self.quirks(command, Quirks::UNEXPECTED_BODY);
+                }
+            }
+            CommandId::UNBIND => self.on_unbind(now, sequence),
+            CommandId::BIND_RECEIVER
+            | CommandId::BIND_TRANSMITTER
+            | CommandId::BIND_TRANSCEIVER => self.on_bind(now, header, body),
+            CommandId::OUTBIND | CommandId::ALERT_NOTIFICATION => {
+                self.odd(Odd::Ignored(command));
+            }
+            _ if command.name().is_none() => {
+                self.odd(Odd::UnknownCommand(command));
+                if self.budget.refuse(now) {
+                    return self.begin_close(CloseReason::Flood(command));
+                }
+                encode_nack(CommandStatus::INVALID_COMMAND, sequence, &mut self.output);
+            }
+            _ if self.state.receiving().is_none() => {
+                self.odd(Odd::WrongState(command));
+                self.refuse(now, header, CommandStatus::WRONG_BIND_STATE);
+            }
+            _ => {
+                self.odd(Odd::Unsupported(command));
+                self.refuse(now, header, CommandStatus::INVALID_COMMAND);
+            }
+        }
+    }
+
+    /// Answers a request with an error.
+    fn refuse(&mut self, now: Instant, header: Header, status: CommandStatus) {
+        if self.budget.refuse(now) {
+            return self.begin_close(CloseReason::Flood(header.command));
+        }
+        encode_bare(
+            header.command.response(),
+            status,
+            header.sequence,
+            &mut self.output,
+        );
+    }
+
+    fn on_unbind(&mut self, now: Instant, sequence: u32) {
+        encode_bare(
+            CommandId::UNBIND_RESP,
+            CommandStatus::OK,
+            sequence,
+            &mut self.output,
+        );
+        match self.state {
+            State::Bound(_) => {
+                self.events.push_back(Event::PeerUnbind);
+                self.state = State::Parting;
+                self.timers.stop(Timer::Idle);
+                self.timers.set(Timer::Unbind, now + self.config.parting);
+                self.part_if_done();
+            }
+            // Both sides unbind at once: our own response is still awaited.
+            State::Unbinding(_) | State::Parting => {}
+            State::Open | State::Binding(_) => {
+                self.events.push_back(Event::PeerUnbind);
+                self.begin_close(CloseReason::PeerUnbound);
+            }
+            State::Closing(_) | State::Closed => {}
+        }
+    }
+
+    fn on_bind(&mut self, now: Instant, header: Header, body: &[u8]) {
+        let esme = matches!(self.config.role, Role::Esme(_));
+        if esme || self.state != State::Open {
+            self.odd(Odd::WrongState(header.command));
+            let status = if esme {
+                CommandStatus::WRONG_BIND_STATE
+            } else {
+                CommandStatus::ALREADY_BOUND
+            };
+            return self.refuse(now, header, status);
+        }
+        let (bind, quirks) = match Bind::decode(body) {
+            Ok(bind) => bind,
+            Err(error) => {
+                self.odd(Odd::BadBody(header.command, error));
+                return self.refuse(now, header, error.status());
+            }
+        };
+        self.quirks(header.command, quirks);
+        let kind = BindKind::of(header.command).unwrap_or(BindKind::Transceiver);
+        self.bind_sequence = header.sequence;
+        self.peer_version = bind.interface_version;
+        if bind.interface_version == VERSION_4 {
+            self.refuse(now, header, CommandStatus::BIND_FAILED);
+            return self.begin_close(CloseReason::RefusedByUs(CommandStatus::BIND_FAILED));
+        }
+        self.timers.stop(Timer::Bind);
+        self.state = State::Binding(kind);
+        self.events
+            .push_back(Event::BindRequest(Box::new(BindRequest {
+                kind,
+                system_id: MessageId::from_slice(bind.system_id),
+                password: MessageId::from_slice(bind.password),
+                system_type: MessageId::from_slice(bind.system_type),
+                interface_version: bind.interface_version,
+                address_range: MessageId::from_slice(bind.address_range),
+            })));
+    }
+
+    fn on_response(&mut self, now: Instant, header: Header, body: &[u8]) {
+        match header.command {
+            CommandId::SUBMIT_SM_RESP => {
+                self.on_answer(now, header, Some(CommandId::SUBMIT_SM), body);
+            }
+            CommandId::DELIVER_SM_RESP => {
+                self.on_answer(now, header, Some(CommandId::DELIVER_SM), body);
+            }
+            CommandId::DATA_SM_RESP => self.on_answer(now, header, Some(CommandId::DATA_SM), body),
+            CommandId::ENQUIRE_LINK_RESP if self.enquire_sequences.contains(&header.sequence) => {}
+            CommandId::UNBIND_RESP if self.is_unbind(header.sequence) => {
+                self.begin_close(CloseReason::Unbound);
+            }
+            CommandId::BIND_RECEIVER_RESP
+            | CommandId::BIND_TRANSMITTER_RESP
+            | CommandId::BIND_TRANSCEIVER_RESP
+                if self.is_bind(header.sequence) =>
+            {
+                self.on_bind_resp(now, header, body);
+            }
+            CommandId::GENERIC_NACK => self.on_nack(now, header),
+            _ => self.unsolicited(now, header),
+        }
+    }
+
+    fn is_unbind(&self, sequence: u32) -> bool {
+        matches!(self.state, State::Unbinding(_)) && sequence == self.unbind_sequence
+    }
+
+    fn is_bind(&self, sequence: u32) -> bool {
+        let esme = matches!(self.config.role, Role::Esme(_));
+        esme && matches!(self.state, State::Binding(_)) && sequence == self.bind_sequence
+    }
+
+    fn on_bind_resp(&mut self, now: Instant, header: Header, body: &[u8]) {
+        let State::Binding(kind) = self.state else {
+            return;
+        };
+        if header.command != kind.command().response() {
+            return self.unsolicited(now, header);
+        }
+        if !header.status.is_ok() {
+            return self.bind_refused(header.status);
+        }
+        let (resp, quirks) = BindResp::decode(body);
+        self.quirks(header.command, quirks);
+        let system_id = MessageId::from_slice(resp.system_id);
+        self.become_bound(now, kind, system_id, resp.sc_interface_version);
+    }
+
+    fn bind_refused(&mut self, status: CommandStatus) {
+        self.events.push_back(Event::BindRefused { status });
+        self.begin_close(CloseReason::BindRefused(status));
+    }
+
+    fn on_nack(&mut self, now: Instant, header: Header) {
+        if self.is_bind(header.sequence) {
+            self.bind_refused(header.status);
+        } else if self.is_unbind(header.sequence) {
+            self.begin_close(CloseReason::Unbound);
+        } else if !self.enquire_sequences.contains(&header.sequence) || header.sequence == 0 {
+            self.on_answer(now, header, None, &[]);
+        }
+    }
+
+    /// Matches a response with its request; `request` is `None` for generic_nack.
+    fn on_answer(&mut self, now: Instant, header: Header, request: Option<CommandId>, body: &[u8]) {
+        let (waiting, late) = match self.window.remove(header.sequence, request) {
+            Some(waiting) => (waiting, false),
+            None => match self.window.recall(now, header.sequence, request) {
+                Some(waiting) => (waiting, true),
+                None => return self.unsolicited(now, header),
+            },
+        };
+        let mut answer = Answer {
+            token: waiting.token,
+            status: header.status,
+            message_id: MessageId::new(),
+            info: None,
+            congestion: None,
+            nacked: request.is_none(),
+            latency: now.saturating_duration_since(waiting.sent),
+        };
+        if waiting.command != CommandId::DELIVER_SM && !answer.nacked {
+            let (resp, quirks) = SubmitSmResp::decode(header.status, body);
+            answer.message_id = MessageId::from_slice(resp.message_id);
+            if !resp.tlvs.is_empty() {
+                answer.info = resp.tlvs.additional_status_info_text().map(Box::from);
+                answer.congestion = resp.tlvs.u8(Tag::CONGESTION_STATE);
+            }
+            self.quirks(header.command, quirks);
+        }
+        self.events.push_back(if late {
+            Event::LateAnswer(answer)
+        } else {
+            Event::Answered(answer)
+        });
+        self.part_if_done();
+    }
+
+    fn unsolicited(&mut self, now: Instant, header: Header) {
+        self.odd(Odd::Unsolicited(header.command));
+        if self.budget.unsolicited(now) {
+            self.begin_close(CloseReason::Flood(header.command));
+        }
+    }
+
+    #[inline]
+    fn quirks(&mut self, command: CommandId, quirks: Quirks) {
+        if !quirks.is_empty() {
+            self.odd(Odd::Quirks(command, quirks));
+        }
+    }
+
+    fn odd(&mut self, odd: Odd) {
+        self.events.push_back(Event::Odd(odd));
+    }
+}

@@ -1,0 +1,40 @@
+//! UCS-2 as carriers mean it: UTF-16, big endian.
+
+use bytes::BufMut;
+
+/// Counts the 16-bit units of a text.
+#[must_use]
+pub fn units(text: &str) -> usize {
+    // Every character has one octet that does not continue another; those of four octets, which
+    // take a surrogate pair, start at 0xF0.
+    text.bytes()
+        .map(|octet| usize::from(octet & 0xc0 != 0x80) + usize::from(octet >= 0xf0))
+        .sum()
+}
+
+/// Appends a text as UTF-16 big endian, two octets per unit.
+pub fn encode(text: &str, out: &mut impl BufMut) {
+    for unit in text.encode_utf16() {
+        out.put_u16(unit);
+    }
+}
+
+/// Reads UTF-16, big endian unless a byte order mark says otherwise; never fails.
+///
+/// A lone surrogate becomes U+FFFD; of an odd number of octets the last is dropped, which the
+/// caller sees in the length and counts as the peer's quirk.
+#[must_use]
+pub fn decode(octets: &[u8]) -> String {
+    match octets {
+        [0xfe, 0xff, rest @ ..] => read(rest, u16::from_be_bytes),
+        [0xff, 0xfe, rest @ ..] => read(rest, u16::from_le_bytes),
+        octets => read(octets, u16::from_be_bytes),
+    }
+}
+
+fn read(octets: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+    let units = octets.as_chunks::<2>().0.iter().map(|pair| unit(*pair));
+    char::decode_utf16(units)
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
+}

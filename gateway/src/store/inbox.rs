@@ -1,0 +1,232 @@
+//! The inbox: requests on their way to the writer, in two lines. Bulk accepts wait behind the rest.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::event::EventKind;
+use crate::message::{EndpointIx, MessageId, Parts, RouteIx, TenantIx};
+use crate::outcome::{Next, Receipt, Settle};
+use crate::store::{Accepted, Draft, Record, Refused};
+
+/// Drafts that may wait for the writer: about ten commits' worth. Beyond it, `accept` waits, which
+/// the HTTP stage turns into flow control.
+pub(crate) const DRAFTS_WAITING_MAX: usize = 10_000;
+
+/// Messages that one commit takes (storage.md §3: about 1,000; larger only adds latency).
+pub(crate) const COMMIT_MESSAGES: usize = 1_000;
+
+/// What the writer is asked. Each reply comes after the commit is durable; a dropped reply means
+/// that nothing was written.
+pub(crate) enum Request {
+    Accept {
+        drafts: Vec<Draft>,
+        /// Keys that the archive knows, by draft.
+        known: Vec<Option<([u8; 16], MessageId)>>,
+        /// How many generations had been archived when the keys were looked up.
+        seen: u64,
+        reply: oneshot::Sender<Result<Vec<Accepted>, Undone<(Vec<Draft>, Refused)>>>,
+    },
+    Settle {
+        settles: Vec<Settle>,
+        adopt: Vec<Record>,
+        reply: oneshot::Sender<Result<Vec<Next>, Undone<Vec<Settle>>>>,
+    },
+    /// The route is down: move those on that have another one. The reply tells which did.
+    MoveOn {
+        route: RouteIx,
+        ids: Vec<MessageId>,
+        adopt: Vec<Record>,
+        reply: oneshot::Sender<Result<Vec<bool>, Undone<Vec<MessageId>>>>,
+    },
+    Intent {
+        route: RouteIx,
+        parts: Vec<(MessageId, Parts)>,
+        adopt: Vec<Record>,
+        reply: oneshot::Sender<Result<(), Undone<Vec<(MessageId, Parts)>>>>,
+    },
+    Receipts {
+        receipts: Vec<Receipt>,
+        /// Where the archive knows the receipt's id, by receipt.
+        known: Vec<Option<(MessageId, u8)>>,
+        adopt: Vec<Record>,
+        seen: u64,
+        reply: oneshot::Sender<Result<Matched, Undone<Vec<Receipt>>>>,
+    },
+    /// Messages whose time is over: queued ones expire, sent ones have had no receipt.
+    Overdue {
+        ids: Vec<MessageId>,
+        adopt: Vec<Record>,
+        reply: oneshot::Sender<usize>,
+    },
+    /// Takes messages back into memory.
+    Adopt {
+        records: Vec<Record>,
+        reply: oneshot::Sender<()>,
+    },
+    NoteEndpoint {
+        tenant: TenantIx,
+        endpoint: EndpointIx,
+        kind: EventKind,
+    },
+    /// The archiver is done with a generation.
+    Archived {
+        number: u64,
+        events_upto: u64,
+        batch: u64,
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// A request that the writer handed back: look into the archive again, or give up.
+#[derive(Debug)]
+pub(crate) enum Undone<T> {
+    /// These messages are not in memory (any more).
+    Missing(T, Vec<MessageId>),
+    /// The archive has grown since the look-up.
+    Stale(T),
+    /// It cannot be taken now.
+    Refused(T),
+}
+
+/// How receipts fared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Matched {
+    /// Found their message.
+    pub matched: usize,
+    /// Changed nothing: seen before, or of lower rank.
+    pub repeated: usize,
+    /// Wait for their message.
+    pub parked: usize,
+}
+
+impl Request {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Accept { drafts, .. } => drafts.len(),
+            Self::Settle { settles, .. } => settles.len(),
+            Self::Receipts { receipts, .. } => receipts.len(),
+            Self::MoveOn { ids, .. } | Self::Overdue { ids, .. } => ids.len(),
+            Self::Intent { parts, .. } => parts.len(),
+            Self::Adopt { .. } | Self::NoteEndpoint { .. } | Self::Archived { .. } => 1,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Lines {
+    urgent: VecDeque<Request>,
+    bulk: VecDeque<Request>,
+    closed: bool,
+    /// Something small waits for the next commit, or for its time.
+    lazy_since: Option<Instant>,
+}
+
+/// The two lines. `urgent` is bounded by its senders: each dispatcher and each bind has at most one
+/// request out. `bulk` is bounded by [`DRAFTS_WAITING_MAX`].
+pub(crate) struct Inbox {
+    lines: Mutex<Lines>,
+    wake: Condvar,
+    room: Semaphore,
+}
+
+/// What the writer takes in one turn.
+pub(crate) struct Turn {
+    pub(crate) requests: Vec<Request>,
+    pub(crate) closed: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            lines: Mutex::default(),
+            wake: Condvar::new(),
+            room: Semaphore::new(DRAFTS_WAITING_MAX),
+        }
+    }
+
+    /// Waits for room for so many drafts. The room is held until the permit is dropped.
+    pub(crate) async fn room(&self, drafts: usize) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        let drafts = u32::try_from(drafts.min(DRAFTS_WAITING_MAX)).unwrap_or(1);
+        self.room.acquire_many(drafts).await.ok()
+    }
+
+    /// Drafts that wait or are being written.
+    pub(crate) fn drafts_waiting(&self) -> usize {
+        DRAFTS_WAITING_MAX.saturating_sub(self.room.available_permits())
+    }
+
+    /// Puts a request in its line. A request to a closed inbox is dropped, and with it its reply.
+    pub(crate) fn push(&self, request: Request, urgent: bool) {
+        let mut lines = self.lines.lock();
+        if lines.closed {
+            return;
+        }
+        if urgent {
+            lines.urgent.push_back(request);
+        } else {
+            lines.bulk.push_back(request);
+        }
+        drop(lines);
+        self.wake.notify_one();
+    }
+
+    /// Says that something small waits for the next commit, at most for `LAZY_MAX`.
+    pub(crate) fn note_lazy(&self) {
+        let mut lines = self.lines.lock();
+        if lines.lazy_since.is_none() {
+            lines.lazy_since = Some(Instant::now());
+            drop(lines);
+            self.wake.notify_one();
+        }
+    }
+
+    /// No more requests.
+    pub(crate) fn close(&self) {
+        self.lines.lock().closed = true;
+        self.room.close();
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is work, then takes what is waiting, up to one commit's worth: all of the
+    /// urgent line before any of the bulk line.
+    pub(crate) fn take(&self, lazy_max: Duration) -> Turn {
+        let mut lines = self.lines.lock();
+        loop {
+            let empty = lines.urgent.is_empty() && lines.bulk.is_empty();
+            let lazy_left = lines
+                .lazy_since
+                .map(|since| lazy_max.saturating_sub(since.elapsed()));
+            if !empty || lines.closed || lazy_left == Some(Duration::ZERO) {
+                break;
+            }
+            match lazy_left {
+                Some(left) => {
+                    self.wake.wait_for(&mut lines, left);
+                }
+                None => self.wake.wait(&mut lines),
+            }
+        }
+        lines.lazy_since = None;
+        let mut requests = Vec::new();
+        let mut weight = 0;
+        while weight < COMMIT_MESSAGES {
+            let Some(request) = lines.urgent.pop_front() else {
+                break;
+            };
+            weight += request.weight();
+            requests.push(request);
+        }
+        while weight < COMMIT_MESSAGES {
+            let Some(request) = lines.bulk.pop_front() else {
+                break;
+            };
+            weight += request.weight();
+            requests.push(request);
+        }
+        let closed = lines.closed && requests.is_empty();
+        Turn { requests, closed }
+    }
+}

@@ -1,0 +1,273 @@
+//! What the store's threads and callers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashMap;
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{Clock, UnixMs};
+use crate::event::Event;
+use crate::message::life::Life;
+use crate::message::{EndpointIx, Ids, Message, MessageId, Parts, RouteIx};
+use crate::names::Names;
+use crate::store::archive::Archive;
+use crate::store::inbox::Inbox;
+use crate::store::state::{Snapshot, State};
+use crate::store::young::{Generation, Young};
+use crate::store::{Config, EndpointState, Refused};
+
+/// Entries that wait in a feed for their dispatcher; beyond it they are left to `load_ready`.
+const FEED_MAX: usize = 20_000;
+
+/// A queue entry: a message and the parts of it that wait for a route.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The message.
+    pub message: Arc<Message>,
+    /// The parts to send.
+    pub parts: Parts,
+    /// Its place in the route's queue.
+    pub order: u64,
+    /// Not before.
+    pub due: UnixMs,
+    /// Whether it was accepted in this very commit.
+    pub(crate) fresh: bool,
+}
+
+impl Entry {
+    pub(crate) fn fresh(message: Arc<Message>) -> Self {
+        let (parts, order) = (message.all_parts(), message.id.0);
+        Self {
+            message,
+            parts,
+            order,
+            due: UnixMs::ZERO,
+            fresh: true,
+        }
+    }
+
+    pub(crate) fn of(message: &Arc<Message>, life: &Life) -> Self {
+        Self {
+            message: message.clone(),
+            parts: life.parts_to_send(),
+            order: life.order,
+            due: life.due,
+            fresh: false,
+        }
+    }
+}
+
+/// New queue entries of one route, on their way from the writer to its dispatcher.
+#[derive(Default)]
+pub(crate) struct Feed {
+    waiting: Mutex<FeedEntries>,
+    pub(crate) more: Notify,
+}
+
+/// What a dispatcher takes out of its feed.
+#[derive(Debug, Default)]
+pub struct FeedEntries {
+    /// In order of their keys.
+    pub entries: Vec<Entry>,
+    /// Set when entries were left out for lack of room: the store has them.
+    pub missed: bool,
+}
+
+impl Feed {
+    fn push(&self, entry: Entry) {
+        let mut waiting = self.waiting.lock();
+        if waiting.missed || waiting.entries.len() >= FEED_MAX {
+            waiting.missed = true;
+        } else {
+            waiting.entries.push(entry);
+        }
+    }
+
+    pub(crate) fn take(&self) -> FeedEntries {
+        std::mem::take(&mut *self.waiting.lock())
+    }
+}
+
+/// A frozen generation on its way to the archive, with what goes along.
+pub(crate) struct ArchiveJob {
+    pub(crate) generation: Arc<Generation>,
+    /// Every event up to the freeze that is not archived yet.
+    pub(crate) events: Vec<Event>,
+    /// What the state database holds when the generation is archived.
+    pub(crate) snapshot: Snapshot,
+    /// The last batch whose changes are in the generation.
+    pub(crate) as_of: u64,
+}
+
+/// Shared by the handle, the writer, the archiver and the watcher.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) names: Arc<Names>,
+    pub(crate) ids: Ids,
+    pub(crate) young: RwLock<Young>,
+    pub(crate) inbox: Inbox,
+    pub(crate) archive: Archive,
+    pub(crate) state: State,
+    /// The newest durable event.
+    pub(crate) head: watch::Sender<u64>,
+    /// By route; `None` for a route that the config does not have any more.
+    pub(crate) feeds: Vec<Option<Feed>>,
+    /// Generations archived since the start.
+    pub(crate) archived_count: AtomicU64,
+    /// The last batch on disk.
+    pub(crate) acknowledged: AtomicU64,
+    pub(crate) disk_full: AtomicBool,
+    pub(crate) closing: AtomicBool,
+    /// Why the store's threads gave up, if they did.
+    pub(crate) failed: watch::Sender<Option<String>>,
+    lazy: Mutex<FxHashMap<EndpointIx, EndpointState>>,
+    given_up: AtomicU64,
+}
+
+impl Shared {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the composition of the store, in one place"
+    )]
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        names: Arc<Names>,
+        ids: Ids,
+        young: Young,
+        archive: Archive,
+        state: State,
+        acknowledged: u64,
+    ) -> Self {
+        let wanted = |name: &String| config.routes.iter().any(|route| route.name == *name);
+        let feeds = names
+            .routes
+            .iter()
+            .map(|name| wanted(name).then(Feed::default))
+            .collect();
+        let head = young.next_seq - 1;
+        Self {
+            config,
+            clock,
+            names,
+            ids,
+            young: RwLock::new(young),
+            inbox: Inbox::new(),
+            archive,
+            state,
+            head: watch::Sender::new(head),
+            feeds,
+            archived_count: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(acknowledged),
+            disk_full: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            failed: watch::Sender::new(None),
+            lazy: Mutex::default(),
+            given_up: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the route sends receipts; one that the config does not know any more is waited for.
+    pub(crate) fn sends_receipts(&self, route: RouteIx) -> bool {
+        let name = self.names.route(route);
+        self.config
+            .routes
+            .iter()
+            .find(|known| known.name == name)
+            .is_none_or(|r| r.receipts)
+    }
+
+    /// Hands queue entries to their routes' dispatchers.
+    pub(crate) fn feed(&self, ready: Vec<(RouteIx, Entry)>) {
+        let mut told: Option<&Feed> = None;
+        for (route, entry) in ready {
+            let Some(Some(feed)) = self.feeds.get(usize::from(route.0)) else {
+                continue;
+            };
+            feed.push(entry);
+            if told.is_some_and(|told| !std::ptr::eq(told, feed)) {
+                told.inspect(|told| told.more.notify_one());
+            }
+            told = Some(feed);
+        }
+        told.inspect(|told| told.more.notify_one());
+    }
+
+    /// What an endpoint wants to remember, until a commit takes it.
+    pub(crate) fn put_lazy(&self, endpoint: EndpointIx, state: EndpointState) {
+        self.lazy.lock().insert(endpoint, state);
+        self.inbox.note_lazy();
+    }
+
+    pub(crate) fn take_lazy(&self) -> FxHashMap<EndpointIx, EndpointState> {
+        std::mem::take(&mut *self.lazy.lock())
+    }
+
+    pub(crate) fn set_disk_full(&self, full: bool) {
+        if self.disk_full.swap(full, Ordering::AcqRel) != full {
+            if full {
+                tracing::error!(
+                    "the disk is full or under limits.disk_reserve: accepts answer 503"
+                );
+            } else {
+                tracing::info!("there is room on disk again: accepting");
+            }
+        }
+    }
+
+    pub(crate) fn refusing(&self) -> Option<Refused> {
+        if self.closing.load(Ordering::Acquire) {
+            Some(Refused::Closed)
+        } else if self.disk_full.load(Ordering::Acquire) {
+            Some(Refused::DiskFull)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn receipts_given_up(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(0);
+        self.given_up.fetch_add(count, Ordering::Relaxed);
+        metrics::counter!("trunkline_receipts_orphaned_total").increment(count);
+    }
+
+    /// Collects what goes to the archive with a frozen generation. Called under the young lock.
+    pub(crate) fn freeze(
+        &self,
+        young: &Young,
+        generation: Arc<Generation>,
+        as_of: u64,
+        last_id: MessageId,
+    ) -> ArchiveJob {
+        let events: Vec<Event> = young.events.iter().copied().collect();
+        let snapshot = Snapshot {
+            batch: generation.last_batch,
+            generation: generation.number,
+            events_upto: young.next_seq - 1,
+            last_id: last_id.0,
+            as_of,
+            endpoints: young
+                .endpoints
+                .iter()
+                .map(|(ix, state)| (*ix, state.clone()))
+                .collect(),
+            parked: young.parked.values().flatten().cloned().collect(),
+        };
+        ArchiveJob {
+            generation,
+            events,
+            snapshot,
+            as_of,
+        }
+    }
+
+    /// The last commit is on disk: writes its number down, so that the next start can be sure.
+    pub(crate) fn state_closed(&self, last_batch: u64) {
+        if let Err(error) = self.state.set_acknowledged(last_batch) {
+            tracing::warn!(%error, "the last batch number could not be kept");
+        }
+    }
+}

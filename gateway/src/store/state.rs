@@ -1,0 +1,241 @@
+//! The state database: the small things. Node number, epoch, names, the last acknowledged batch, and
+//! the snapshot that lets old journal files go.
+
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::message::{EndpointIx, MessageId};
+use crate::names::Names;
+use crate::outcome::Receipt;
+use crate::store::EndpointState;
+
+/// The layout of the directory that this version writes and reads.
+const LAYOUT: u64 = 1;
+
+/// The state database cannot be read or written.
+#[derive(Debug, Error)]
+#[error("{path}: {what}")]
+pub struct StateError {
+    path: PathBuf,
+    what: String,
+}
+
+/// What the archive covers, and the small state as of then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    /// Every accept up to this batch is archived.
+    pub(crate) batch: u64,
+    /// The number of the generation archived last.
+    pub(crate) generation: u64,
+    /// Every event up to this one is archived.
+    pub(crate) events_upto: u64,
+    /// The largest id or order key issued by then.
+    pub(crate) last_id: u64,
+    /// The batch as of which endpoints and parked receipts stand below.
+    pub(crate) as_of: u64,
+    /// What endpoints remember.
+    pub(crate) endpoints: Vec<(EndpointIx, EndpointState)>,
+    /// Receipts that wait for their message.
+    pub(crate) parked: Vec<Receipt>,
+}
+
+/// The open state database.
+pub(crate) struct State {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl State {
+    /// Opens or creates it.
+    pub(crate) fn open(directory: &Path) -> Result<Self, StateError> {
+        let path = directory.join("state.db");
+        let open = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(&path)?;
+            connection.execute_batch(
+                "PRAGMA journal_mode = WAL;
+                 PRAGMA synchronous = FULL;
+                 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY) STRICT;
+                 CREATE TABLE IF NOT EXISTS names (
+                   kind TEXT NOT NULL, ix INTEGER NOT NULL, name TEXT NOT NULL,
+                   PRIMARY KEY (kind, ix), UNIQUE (kind, name)) STRICT, WITHOUT ROWID;",
+            )?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|error| wrong(&path, &error))?;
+        let state = Self {
+            connection: Mutex::new(connection),
+            path,
+        };
+        match state.number("layout")? {
+            None => state.set("layout", LAYOUT)?,
+            Some(LAYOUT) => {}
+            Some(other) => {
+                let what =
+                    format!("the directory has layout {other}; this version reads layout {LAYOUT}");
+                return Err(StateError {
+                    path: state.path,
+                    what,
+                });
+            }
+        }
+        Ok(state)
+    }
+
+    fn number(&self, key: &str) -> Result<Option<u64>, StateError> {
+        let found = self
+            .connection
+            .lock()
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+                row.get::<_, i64>(0)
+            })
+            .optional()
+            .map_err(|error| wrong(&self.path, &error))?;
+        Ok(found.and_then(|value| u64::try_from(value).ok()))
+    }
+
+    fn set(&self, key: &str, value: u64) -> Result<(), StateError> {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.connection
+            .lock()
+            .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")
+            .and_then(|mut insert| insert.execute(params![key, value]))
+            .map_err(|error| wrong(&self.path, &error))?;
+        Ok(())
+    }
+
+    /// The store's random node number, made once.
+    pub(crate) fn node(&self) -> Result<u64, StateError> {
+        if let Some(node) = self.number("node")? {
+            return Ok(node);
+        }
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|error| StateError {
+            path: self.path.clone(),
+            what: error.to_string(),
+        })?;
+        let node = u64::from_be_bytes(random) >> 4;
+        self.set("node", node)?;
+        Ok(node)
+    }
+
+    /// Raises the epoch: from now on, whoever holds an older one is fenced.
+    pub(crate) fn raise_epoch(&self) -> Result<u64, StateError> {
+        let epoch = self.number("epoch")?.unwrap_or(0) + 1;
+        self.set("epoch", epoch)?;
+        Ok(epoch)
+    }
+
+    /// The last batch known to be acknowledged.
+    pub(crate) fn acknowledged(&self) -> Result<u64, StateError> {
+        Ok(self.number("acknowledged")?.unwrap_or(0))
+    }
+
+    /// Keeps the last acknowledged batch, synced.
+    pub(crate) fn set_acknowledged(&self, batch: u64) -> Result<(), StateError> {
+        self.set("acknowledged", batch)
+    }
+
+    /// Gives every name a number that it keeps for ever.
+    pub(crate) fn names(&self, wanted: &Names) -> Result<Names, StateError> {
+        let mut names = Names {
+            tenants: self.known("tenant")?,
+            routes: self.known("route")?,
+            endpoints: self.known("endpoint")?,
+        };
+        self.intern("tenant", &mut names.tenants, &wanted.tenants)?;
+        self.intern("route", &mut names.routes, &wanted.routes)?;
+        self.intern("endpoint", &mut names.endpoints, &wanted.endpoints)?;
+        Ok(names)
+    }
+
+    fn known(&self, kind: &str) -> Result<Vec<String>, StateError> {
+        let connection = self.connection.lock();
+        let read = || -> rusqlite::Result<Vec<String>> {
+            connection
+                .prepare_cached("SELECT name FROM names WHERE kind = ?1 ORDER BY ix")?
+                .query_map([kind], |row| row.get(0))?
+                .collect()
+        };
+        read().map_err(|error| wrong(&self.path, &error))
+    }
+
+    fn intern(
+        &self,
+        kind: &str,
+        known: &mut Vec<String>,
+        wanted: &[String],
+    ) -> Result<(), StateError> {
+        for name in wanted {
+            if known.contains(name) {
+                continue;
+            }
+            let Ok(ix) = u16::try_from(known.len()) else {
+                let what = format!("there are more than 65,536 {kind} names");
+                return Err(StateError {
+                    path: self.path.clone(),
+                    what,
+                });
+            };
+            self.connection
+                .lock()
+                .execute(
+                    "INSERT INTO names (kind, ix, name) VALUES (?1, ?2, ?3)",
+                    params![kind, ix, name],
+                )
+                .map_err(|error| wrong(&self.path, &error))?;
+            known.push(name.clone());
+        }
+        Ok(())
+    }
+
+    /// The last snapshot; the empty one in a new directory.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, StateError> {
+        let blob = self
+            .connection
+            .lock()
+            .query_row("SELECT value FROM meta WHERE key = 'snapshot'", [], |row| {
+                row.get::<_, Vec<u8>>(0)
+            })
+            .optional()
+            .map_err(|error| wrong(&self.path, &error))?;
+        let Some(blob) = blob else {
+            return Ok(Snapshot::default());
+        };
+        postcard::from_bytes(&blob).map_err(|error| StateError {
+            path: self.path.clone(),
+            what: format!("the snapshot does not parse: {error}"),
+        })
+    }
+
+    /// Replaces the snapshot, synced.
+    pub(crate) fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StateError> {
+        let blob = postcard::to_allocvec(snapshot).map_err(|error| StateError {
+            path: self.path.clone(),
+            what: error.to_string(),
+        })?;
+        self.connection
+            .lock()
+            .execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('snapshot', ?1)",
+                [blob],
+            )
+            .map_err(|error| wrong(&self.path, &error))?;
+        Ok(())
+    }
+
+    /// The largest id that a snapshot knows of; replay raises it.
+    pub(crate) fn last_id(snapshot: &Snapshot) -> MessageId {
+        MessageId(snapshot.last_id)
+    }
+}
+
+fn wrong(path: &Path, error: &rusqlite::Error) -> StateError {
+    StateError {
+        path: path.to_owned(),
+        what: error.to_string(),
+    }
+}

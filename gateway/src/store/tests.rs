@@ -1,0 +1,323 @@
+//! The store against real SQLite in a temporary directory.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use smallvec::smallvec;
+
+use super::*;
+use crate::clock::Clock;
+use crate::event::EventKind;
+use crate::message::{Encoding, FailoverOn, OnAmbiguous, Priority, Texts};
+use crate::outcome::{Next, Outcome, OutcomeResult, Receipt, ReceiptState, Retry, Settle, Whose};
+
+/// A directory that goes with its test.
+pub(crate) struct TempDir(pub(crate) PathBuf);
+
+impl TempDir {
+    pub(crate) fn new() -> Self {
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).unwrap();
+        let path =
+            std::env::temp_dir().join(format!("trunkline-{:016x}", u64::from_be_bytes(name)));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+pub(crate) fn config(dir: &TempDir) -> Config {
+    let day = Duration::from_secs(86_400);
+    let route = |name: &str| RouteFacts {
+        name: name.to_owned(),
+        receipts: true,
+        receipt_timeout: day,
+    };
+    Config {
+        path: dir.0.clone(),
+        retention_messages: 30 * day,
+        retention_content: 7 * day,
+        retention_events: 30 * day,
+        retention_idempotency: day,
+        memory: 256 << 20,
+        queued: 1_000_000,
+        disk_reserve: 0,
+        routes: vec![route("a"), route("b")],
+        tenants: vec!["acme".to_owned()],
+        endpoints: vec!["crm".to_owned()],
+    }
+}
+
+pub(crate) fn draft(number: u64, segments: u8) -> Draft {
+    let to = format!("+4670{number:07}");
+    let texts = ["ACME", "hello", "ref", "", "", "", "", "", ""];
+    Draft {
+        message: Message {
+            id: MessageId(0),
+            tenant: TenantIx(0),
+            to: Phone::parse(&to).unwrap(),
+            class: Class::Transactional,
+            priority: Priority::Normal,
+            on_ambiguous: OnAmbiguous::Retry,
+            failover_on: FailoverOn::ALL,
+            encoding: Encoding::Gsm7,
+            segments,
+            concat_ref: 0,
+            callback: None,
+            batch: None,
+            accepted_at: UnixMs::ZERO,
+            expires_at: UnixMs(u64::MAX / 2),
+            routes: smallvec![RouteIx(0), RouteIx(1)],
+            texts: Texts::pack(texts).unwrap(),
+        },
+        key: None,
+    }
+}
+
+pub(crate) fn accepted(id: MessageId, part: u8, provider: &str) -> Settle {
+    settle(id, part, OutcomeResult::Accepted, Retry::Never, provider)
+}
+
+pub(crate) fn settle(
+    id: MessageId,
+    part: u8,
+    result: OutcomeResult,
+    retry: Retry,
+    provider: &str,
+) -> Settle {
+    let refused = result != OutcomeResult::Accepted;
+    Settle {
+        id,
+        route: RouteIx(0),
+        part,
+        outcome: Outcome {
+            result,
+            whose: Whose::Peer,
+            code: u32::from(refused) * 0x45,
+            reason: refused.then_some(Reason::ProviderError),
+            retry,
+            provider_id: provider.as_bytes().into(),
+            handed_at: UnixMs(1),
+            answered_at: UnixMs(2),
+        },
+        last: true,
+    }
+}
+
+pub(crate) fn delivered(provider: &str) -> Receipt {
+    Receipt {
+        route: RouteIx(0),
+        provider_id: provider.as_bytes().into(),
+        recipient: None,
+        state: ReceiptState::Delivered,
+        reason: None,
+        err: "000".into(),
+        network_error: None,
+        operator_at: None,
+        raw: "".into(),
+        received_at: UnixMs(3),
+    }
+}
+
+async fn accept_one(store: &Store, draft: Draft) -> MessageId {
+    match store.accept(vec![draft]).await.unwrap().remove(0) {
+        Accepted::Stored(message) => message.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_life_survives_a_restart_with_its_events() {
+    let dir = TempDir::new();
+    let (store, found) = Store::open(config(&dir), Clock::system()).unwrap();
+    assert_eq!((found.queued, found.batches), (0, 0));
+    let id = accept_one(&store, draft(1, 1)).await;
+    let feed = store.take_feed(RouteIx(0));
+    assert_eq!(feed.entries.len(), 1);
+    assert_eq!(
+        store.settle(vec![accepted(id, 0, "7A3F")]).await,
+        Ok(vec![Next::Done])
+    );
+    // In the other base, and with another bind's zeros: still this message's.
+    let matched = store
+        .apply_receipts(vec![delivered("00007a3f")])
+        .await
+        .unwrap();
+    assert_eq!(matched.matched, 1);
+    let again = store.apply_receipts(vec![delivered("7A3F")]).await.unwrap();
+    assert_eq!((again.matched, again.repeated), (0, 1));
+    store.close();
+    drop(store);
+
+    let (store, found) = Store::open(config(&dir), Clock::system()).unwrap();
+    assert_eq!((found.queued, found.batches > 0), (0, true));
+    let record = store.get(id).await.unwrap();
+    assert_eq!(
+        (record.life.status, record.life.version),
+        (Status::Delivered, 3)
+    );
+    let query = EventQuery {
+        after: 0,
+        tenant: None,
+        kinds: EventKinds::ALL,
+        message: None,
+        limit: 10,
+    };
+    let kinds: Vec<EventKind> = store
+        .events_after(query)
+        .await
+        .events
+        .iter()
+        .map(|event| event.event.kind)
+        .collect();
+    let expected = [
+        EventKind::MessageAccepted,
+        EventKind::MessageSent,
+        EventKind::MessageDelivered,
+    ];
+    assert_eq!(kinds, expected);
+    store.close();
+}
+
+#[tokio::test]
+async fn a_receipt_before_its_answer_waits_for_it_also_over_a_restart() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let id = accept_one(&store, draft(1, 1)).await;
+    let early = Receipt {
+        received_at: store.clock().now(),
+        ..delivered("99")
+    };
+    let matched = store.apply_receipts(vec![early]).await.unwrap();
+    assert_eq!(matched.parked, 1);
+    store.close();
+    drop(store);
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    store.settle(vec![accepted(id, 0, "99")]).await.unwrap();
+    assert_eq!(store.get(id).await.unwrap().life.status, Status::Delivered);
+    store.close();
+}
+
+#[tokio::test]
+async fn a_key_holds_within_a_commit_and_over_a_restart() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let key = IdempotencyKey::new(TenantIx(0), "k", b"{}");
+    let other = IdempotencyKey::new(TenantIx(0), "k", b"{1}");
+    let with = |key| Draft {
+        key: Some(key),
+        ..draft(1, 1)
+    };
+    let answers = store
+        .accept(vec![with(key), with(key), with(other)])
+        .await
+        .unwrap();
+    let Accepted::Stored(first) = &answers[0] else {
+        panic!("{answers:?}")
+    };
+    assert!(matches!(answers[1], Accepted::Replayed(id) if id == first.id));
+    assert!(matches!(answers[2], Accepted::KeyReused(id) if id == first.id));
+    store.close();
+    drop(store);
+    let (store, found) = Store::open(config(&dir), Clock::system()).unwrap();
+    assert_eq!(found.queued, 1);
+    let answers = store.accept(vec![with(key)]).await.unwrap();
+    assert!(matches!(answers[0], Accepted::Replayed(id) if id == first.id));
+    store.close();
+}
+
+#[tokio::test]
+async fn three_parts_accepted_throttled_and_unknown_come_out_right_over_a_restart() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let id = accept_one(&store, draft(1, 3)).await;
+    let reference = store.get(id).await.unwrap().message.concat_ref;
+    let accepted = Settle {
+        last: false,
+        ..accepted(id, 0, "p0")
+    };
+    let unknown = settle(id, 2, OutcomeResult::Unknown, Retry::Here { tries: 3 }, "");
+    let unknown = Settle {
+        last: false,
+        ..unknown
+    };
+    assert_eq!(
+        store.settle(vec![accepted, unknown]).await,
+        Ok(vec![Next::Wait, Next::Wait]),
+        "part 1 was throttled and still waits in the dispatcher"
+    );
+    store.close();
+    drop(store);
+    let (store, found) = Store::open(config(&dir), Clock::system()).unwrap();
+    assert_eq!(found.queued, 1);
+    let ready = store
+        .load_ready(RouteIx(0), Class::Transactional, 0, 10)
+        .await;
+    assert_eq!(
+        ready[0].parts.iter().collect::<Vec<_>>(),
+        [1, 2],
+        "only what was not accepted"
+    );
+    assert_eq!(ready[0].message.concat_ref, reference);
+    let one = Settle {
+        last: false,
+        ..super::tests::accepted(id, 1, "p1")
+    };
+    let two = super::tests::accepted(id, 2, "p2");
+    assert_eq!(
+        store.settle(vec![one, two]).await,
+        Ok(vec![Next::Wait, Next::Done])
+    );
+    for part in ["p0", "p1", "p2"] {
+        assert_eq!(
+            store
+                .apply_receipts(vec![delivered(part)])
+                .await
+                .unwrap()
+                .matched,
+            1
+        );
+    }
+    assert_eq!(store.get(id).await.unwrap().life.status, Status::Delivered);
+    store.close();
+}
+
+#[tokio::test]
+async fn a_reject_goes_to_the_next_route_and_then_fails() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let id = accept_one(&store, draft(1, 1)).await;
+    let refused = settle(id, 0, OutcomeResult::Refused, Retry::Elsewhere, "");
+    assert_eq!(
+        store.settle(vec![refused.clone()]).await,
+        Ok(vec![Next::Done])
+    );
+    assert_eq!(store.take_feed(RouteIx(1)).entries.len(), 1);
+    let refused = Settle {
+        route: RouteIx(1),
+        ..refused
+    };
+    assert_eq!(store.settle(vec![refused]).await, Ok(vec![Next::Done]));
+    let record = store.get(id).await.unwrap();
+    assert_eq!(
+        (record.life.status, record.life.attempts),
+        (Status::Failed, 2)
+    );
+    store.close();
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_out() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    assert!(matches!(
+        Store::open(config(&dir), Clock::system()),
+        Err(OpenError::Locked { .. })
+    ));
+    store.close();
+}

@@ -1,0 +1,649 @@
+//! The writer: one OS thread that forms the commit batches and decides what is decided once.
+//!
+//! A turn takes what is waiting, applies it to the young state under its lock while writing the
+//! operations into a blob, makes the blob durable, and only then publishes: events, queue entries,
+//! replies. Accepts stand last in a batch, so that a full disk takes back exactly them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::clock::UnixMs;
+use crate::event::EventKind;
+use crate::message::id::IdMaker;
+use crate::message::life::{Change, Life, Status, Then, What, decide};
+use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
+use crate::outcome::{Next, Receipt, Settle};
+use crate::store::inbox::{Matched, Request, Undone};
+use crate::store::journal::{Journal, JournalError};
+use crate::store::record::{Blob, OpRef};
+use crate::store::shared::{Entry, Shared};
+use crate::store::young::{self, Young};
+use crate::store::{Accepted, Draft, Record, Refused, keys};
+
+/// Small things (cursors) wait at most so long for a commit to ride in.
+const LAZY_MAX: Duration = Duration::from_secs(1);
+/// How long the writer waits before it tries a full disk again.
+const FULL_PAUSE: Duration = Duration::from_millis(200);
+/// Concatenation references are counted per destination, in so many slots (smpp.md §2.3: never
+/// random, or two messages to one handset would mix).
+const REFERENCE_SLOTS: usize = 65_536;
+
+/// The writer's own state.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    journal: Journal,
+    blob: Blob,
+    epoch: u64,
+    ids: IdMaker,
+    references: Vec<u8>,
+    salt: u64,
+}
+
+type AcceptReply = oneshot::Sender<Result<Vec<Accepted>, Undone<(Vec<Draft>, Refused)>>>;
+
+/// What is told when the batch is durable.
+enum Done {
+    Accept(AcceptReply, Vec<Accepted>),
+    Settle(
+        oneshot::Sender<Result<Vec<Next>, Undone<Vec<Settle>>>>,
+        Vec<Next>,
+    ),
+    MoveOn(
+        oneshot::Sender<Result<Vec<bool>, Undone<Vec<MessageId>>>>,
+        Vec<bool>,
+    ),
+    Intent(oneshot::Sender<Result<(), Undone<Vec<(MessageId, Parts)>>>>),
+    Receipts(
+        oneshot::Sender<Result<Matched, Undone<Vec<Receipt>>>>,
+        Matched,
+    ),
+    Overdue(oneshot::Sender<usize>, usize),
+    Plain(oneshot::Sender<()>),
+}
+
+/// A batch being formed.
+#[derive(Default)]
+struct Batch {
+    done: Vec<Done>,
+    ready: Vec<(RouteIx, Entry)>,
+    /// Accepts of this batch, to be taken back when the disk is full.
+    accepted: Vec<(MessageId, Option<crate::store::IdempotencyKey>)>,
+    refused: Vec<AcceptReply>,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, journal: Journal, epoch: u64, ids: IdMaker) -> Self {
+        let start = u8::try_from(epoch & 0xFF).unwrap_or(0).wrapping_mul(89);
+        let references = vec![start; REFERENCE_SLOTS];
+        Self {
+            shared,
+            journal,
+            blob: Blob::default(),
+            epoch,
+            ids,
+            references,
+            salt: epoch,
+        }
+    }
+
+    /// Runs until the inbox is closed and empty.
+    ///
+    /// # Errors
+    /// A failed write or sync: the process has to end with it.
+    pub(crate) fn run(mut self) -> Result<(), JournalError> {
+        loop {
+            let turn = self.shared.inbox.take(LAZY_MAX);
+            let closed = turn.closed;
+            self.commit(turn.requests)?;
+            if closed {
+                self.shared.state_closed(self.journal.next_batch() - 1);
+                return Ok(());
+            }
+            self.turn_generations();
+        }
+    }
+
+    fn turn_generations(&mut self) {
+        let now = self.shared.clock.now();
+        let mut young = self.shared.young.write();
+        young.close_if_full(self.journal.next_batch() - 1, now);
+        if let Some(frozen) = young.freeze_if_due(now) {
+            let as_of = self.journal.next_batch() - 1;
+            let job = self.shared.freeze(&young, frozen, as_of, self.ids.last());
+            drop(young);
+            self.shared.archive.push(job);
+        }
+    }
+
+    fn commit(&mut self, requests: Vec<Request>) -> Result<(), JournalError> {
+        let now = self.shared.clock.now();
+        let shared = self.shared.clone();
+        let mut batch = Batch::default();
+        self.blob.clear();
+        let mut young = shared.young.write();
+        let first_seq = young.next_seq;
+        let mut accepts = Vec::new();
+        for request in requests {
+            match request {
+                Request::Accept {
+                    drafts,
+                    known,
+                    seen,
+                    reply,
+                } => {
+                    accepts.push((drafts, known, seen, reply));
+                }
+                other => self.apply(&mut young, other, now, &mut batch)?,
+            }
+        }
+        self.apply_lazy(&mut young);
+        let mark = self.blob.mark();
+        let accepts_seq = young.next_seq;
+        for (drafts, known, seen, reply) in accepts {
+            self.accept(&mut young, (drafts, known, seen), reply, now, &mut batch);
+        }
+        let last_seq = young.next_seq - 1;
+        drop(young);
+        let last_seq = self.make_durable(&mut batch, now, (mark, accepts_seq), last_seq)?;
+        if last_seq >= first_seq {
+            self.shared.head.send_replace(last_seq);
+        }
+        self.publish(batch);
+        Ok(())
+    }
+
+    /// Appends the blob. A full disk takes back the batch's accepts and then waits for room: what is
+    /// left are settles and receipts, which nobody may lose. Returns the last event made durable.
+    fn make_durable(
+        &mut self,
+        batch: &mut Batch,
+        now: UnixMs,
+        (mark, accepts_seq): (usize, u64),
+        mut last_seq: u64,
+    ) -> Result<u64, JournalError> {
+        let mut took_back = false;
+        loop {
+            if self.blob.is_empty() {
+                return Ok(last_seq);
+            }
+            let next = self.journal.next_batch();
+            match self.journal.append(self.blob.seal(next, self.epoch, now)) {
+                Ok(()) => {
+                    self.shared.acknowledged.store(next, Ordering::Release);
+                    return Ok(last_seq);
+                }
+                Err(JournalError::Full) => {
+                    self.shared.set_disk_full(true);
+                    if !took_back {
+                        took_back = true;
+                        self.take_back(batch, accepts_seq);
+                        self.blob.truncate(mark);
+                        last_seq = accepts_seq - 1;
+                        continue;
+                    }
+                    std::thread::sleep(FULL_PAUSE);
+                }
+                Err(fatal) => return Err(fatal),
+            }
+        }
+    }
+
+    fn take_back(&self, batch: &mut Batch, accepts_seq: u64) {
+        let mut young = self.shared.young.write();
+        for (id, key) in batch.accepted.drain(..).rev() {
+            young.forget(id, key);
+        }
+        young.forget_events_from(accepts_seq);
+        drop(young);
+        let accepts = |done: &Done| matches!(done, Done::Accept(..));
+        for done in batch.done.extract_if(.., |done| accepts(done)) {
+            if let Done::Accept(reply, _) = done {
+                batch.refused.push(reply);
+            }
+        }
+        batch.ready.retain(|(_, entry)| !entry.fresh);
+    }
+
+    fn publish(&self, batch: Batch) {
+        let shared = &self.shared;
+        shared.feed(batch.ready);
+        // A caller that has gone away needs no answer: what it asked for is durable all the same.
+        for reply in batch.refused {
+            drop(reply.send(Err(Undone::Refused((Vec::new(), Refused::DiskFull)))));
+        }
+        for done in batch.done {
+            match done {
+                Done::Accept(reply, accepted) => drop(reply.send(Ok(accepted))),
+                Done::Settle(reply, next) => drop(reply.send(Ok(next))),
+                Done::MoveOn(reply, moved) => drop(reply.send(Ok(moved))),
+                Done::Intent(reply) => drop(reply.send(Ok(()))),
+                Done::Receipts(reply, matched) => drop(reply.send(Ok(matched))),
+                Done::Overdue(reply, count) => drop(reply.send(count)),
+                Done::Plain(reply) => drop(reply.send(())),
+            }
+        }
+    }
+
+    fn apply(
+        &mut self,
+        young: &mut Young,
+        request: Request,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
+        match request {
+            Request::Accept { .. } => {}
+            Request::Settle {
+                settles,
+                adopt,
+                reply,
+            } => {
+                adopt_all(young, adopt);
+                let missing = missing(young, settles.iter().map(|settle| settle.id));
+                if !missing.is_empty() {
+                    drop(reply.send(Err(Undone::Missing(settles, missing))));
+                    return Ok(());
+                }
+                let next = settles
+                    .iter()
+                    .map(|settle| self.settle(young, settle, now, batch))
+                    .collect();
+                batch.done.push(Done::Settle(reply, next));
+            }
+            Request::MoveOn {
+                route,
+                ids,
+                adopt,
+                reply,
+            } => {
+                adopt_all(young, adopt);
+                let missing = missing(young, ids.iter().copied());
+                if !missing.is_empty() {
+                    drop(reply.send(Err(Undone::Missing(ids, missing))));
+                    return Ok(());
+                }
+                let moved = ids
+                    .iter()
+                    .map(|id| self.move_on(young, *id, route, now, batch))
+                    .collect();
+                batch.done.push(Done::MoveOn(reply, moved));
+            }
+            Request::Intent {
+                route,
+                parts,
+                adopt,
+                reply,
+            } => {
+                adopt_all(young, adopt);
+                let missing = missing(young, parts.iter().map(|(id, _)| *id));
+                if !missing.is_empty() {
+                    drop(reply.send(Err(Undone::Missing(parts, missing))));
+                    return Ok(());
+                }
+                for (id, parts) in parts {
+                    let what = What::Intent { route, parts };
+                    self.plain_change(young, id, now, |life, context| {
+                        Some(decide::intent(life, what, context))
+                    });
+                }
+                batch.done.push(Done::Intent(reply));
+            }
+            Request::Receipts {
+                receipts,
+                known,
+                adopt,
+                seen,
+                reply,
+            } => {
+                adopt_all(young, adopt);
+                self.receipts(young, (receipts, known, seen), reply, now, batch);
+            }
+            Request::Overdue { ids, adopt, reply } => {
+                adopt_all(young, adopt);
+                let over = |life: &Life, context| {
+                    decide::expire(life, context).or_else(|| decide::no_receipt(life, context))
+                };
+                let count = ids
+                    .into_iter()
+                    .filter(|id| self.plain_change(young, *id, now, over))
+                    .count();
+                batch.done.push(Done::Overdue(reply, count));
+            }
+            Request::Adopt { records, reply } => {
+                adopt_all(young, records);
+                batch.done.push(Done::Plain(reply));
+            }
+            Request::NoteEndpoint {
+                tenant,
+                endpoint,
+                kind,
+            } => {
+                let event = young::endpoint_event(young.next_seq, now, tenant, endpoint, kind);
+                self.blob.push(&OpRef::Note { event });
+                young.push_event(event);
+            }
+            Request::Archived {
+                number,
+                events_upto,
+                batch: upto,
+                reply,
+            } => {
+                young.archived(number, events_upto);
+                self.journal.delete_upto(upto)?;
+                self.shared.archived_count.fetch_add(1, Ordering::Release);
+                batch.done.push(Done::Plain(reply));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_lazy(&mut self, young: &mut Young) {
+        for (endpoint, state) in self.shared.take_lazy() {
+            self.blob.push(&OpRef::Endpoint {
+                endpoint,
+                state: &state,
+            });
+            young.endpoints.insert(endpoint, state);
+        }
+        let over = UnixMs(self.shared.clock.now().0.saturating_sub(young::PARKED_MS));
+        for key in young.parked_until(over) {
+            if let Some(given_up) = young.parked.remove(&key) {
+                self.blob.push(&OpRef::Unpark { key });
+                self.shared.receipts_given_up(given_up.len());
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        young: &mut Young,
+        (drafts, known, seen): (Vec<Draft>, Vec<Option<([u8; 16], MessageId)>>, u64),
+        reply: AcceptReply,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) {
+        let stale = seen != self.shared.archived_count.load(Ordering::Acquire);
+        if stale && drafts.iter().any(|draft| draft.key.is_some()) {
+            drop(reply.send(Err(Undone::Stale((drafts, Refused::Overloaded)))));
+            return;
+        }
+        let mut accepted = Vec::with_capacity(drafts.len());
+        for (index, draft) in drafts.into_iter().enumerate() {
+            let known = || known.get(index).copied().flatten();
+            let earlier = draft.key.and_then(|key| {
+                let (fingerprint, id) = young.key(&key.key).or_else(known)?;
+                Some((fingerprint == key.fingerprint, id))
+            });
+            accepted.push(match earlier {
+                Some((true, id)) => Accepted::Replayed(id),
+                Some((false, id)) => Accepted::KeyReused(id),
+                None => Accepted::Stored(self.accept_one(young, draft, now, batch)),
+            });
+        }
+        batch.done.push(Done::Accept(reply, accepted));
+    }
+
+    fn accept_one(
+        &mut self,
+        young: &mut Young,
+        draft: Draft,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) -> Arc<crate::message::Message> {
+        let Draft { mut message, key } = draft;
+        message.id = self.ids.next(now);
+        message.accepted_at = now;
+        if message.segments > 1 {
+            let slots = u64::try_from(REFERENCE_SLOTS).unwrap_or(1);
+            let slot = usize::try_from(keys::recipient(message.to) % slots).unwrap_or(0);
+            self.references[slot] = self.references[slot].wrapping_add(1);
+            message.concat_ref = self.references[slot];
+        }
+        let seq = young.next_seq;
+        self.blob.push(&OpRef::Accept {
+            message: &message,
+            key,
+            seq,
+        });
+        let message = Arc::new(message);
+        young.accept(message.clone(), key, seq, false);
+        batch.accepted.push((message.id, key));
+        if let Some(route) = message.routes.first() {
+            let entry = Entry::fresh(message.clone());
+            batch.ready.push((*route, entry));
+        }
+        message
+    }
+
+    fn context(&mut self, now: UnixMs, route: Option<RouteIx>) -> decide::Context {
+        // Any number that is spread well does for jitter (SplitMix64's increment and multiplier).
+        self.salt = self.salt.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        decide::Context {
+            now,
+            next_order: self.ids.peek(now).0,
+            jitter: self.salt.wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32,
+            receipts: route.is_none_or(|route| self.shared.sends_receipts(route)),
+        }
+    }
+
+    /// Records a change and applies it.
+    fn record(&mut self, young: &mut Young, id: MessageId, mut change: Change) {
+        if change.event.is_some() {
+            change.seq = young.next_seq;
+        }
+        if let Some(order) = young::new_order(&change) {
+            self.ids.raise_to(MessageId(order));
+        }
+        self.blob.push(&OpRef::Change {
+            id,
+            change: &change,
+        });
+        young.change(id, change);
+    }
+
+    fn settle(
+        &mut self,
+        young: &mut Young,
+        settle: &Settle,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) -> Next {
+        let context = self.context(now, Some(settle.route));
+        let Some(row) = young.row(settle.id) else {
+            return Next::Done;
+        };
+        let change = decide::settle(&row.message, &row.life, settle, context);
+        let then = match &change.what {
+            What::Answered { then, .. } => *then,
+            _ => Then::Wait,
+        };
+        self.record(young, settle.id, change);
+        self.match_parked(young, settle, now);
+        let Some(row) = young.row(settle.id) else {
+            return Next::Done;
+        };
+        match then {
+            Then::Again { due } => Next::Retry {
+                due,
+                parts: row.life.parts_to_send(),
+            },
+            Then::NextRoute { .. } => {
+                if let Some(route) = row.life.route(&row.message) {
+                    batch
+                        .ready
+                        .push((route, Entry::of(&row.message, &row.life)));
+                }
+                Next::Done
+            }
+            Then::Rest => Next::Done,
+            Then::Wait => {
+                let here = row.life.status == Status::Queued
+                    && row.life.route(&row.message) == Some(settle.route);
+                if here { Next::Wait } else { Next::Done }
+            }
+        }
+    }
+
+    /// A receipt may have come before the answer that names its id.
+    fn match_parked(&mut self, young: &mut Young, settle: &Settle, now: UnixMs) {
+        if young.parked.is_empty() || settle.outcome.provider_id.is_empty() {
+            return;
+        }
+        for key in keys::carrier_forms(settle.route, &settle.outcome.provider_id) {
+            let Some(receipts) = young.parked.remove(&key) else {
+                continue;
+            };
+            self.blob.push(&OpRef::Unpark { key });
+            for receipt in receipts {
+                self.receipt(young, settle.id, settle.part, &receipt, now);
+            }
+        }
+    }
+
+    fn move_on(
+        &mut self,
+        young: &mut Young,
+        id: MessageId,
+        route: RouteIx,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) -> bool {
+        let context = self.context(now, None);
+        let Some(row) = young.row(id) else {
+            return false;
+        };
+        if row.life.route(&row.message) != Some(route) {
+            return true;
+        }
+        let Some(change) = decide::route_down(&row.message, &row.life, context) else {
+            return false;
+        };
+        self.record(young, id, change);
+        if let Some(row) = young.row(id)
+            && let Some(route) = row.life.route(&row.message)
+        {
+            batch
+                .ready
+                .push((route, Entry::of(&row.message, &row.life)));
+        }
+        true
+    }
+
+    fn plain_change(
+        &mut self,
+        young: &mut Young,
+        id: MessageId,
+        now: UnixMs,
+        decide: impl FnOnce(&Life, decide::Context) -> Option<Change>,
+    ) -> bool {
+        let context = self.context(now, None);
+        let Some(change) = young.row(id).and_then(|row| decide(&row.life, context)) else {
+            return false;
+        };
+        self.record(young, id, change);
+        true
+    }
+
+    fn receipts(
+        &mut self,
+        young: &mut Young,
+        (receipts, known, seen): (Vec<Receipt>, Vec<Option<(MessageId, u8)>>, u64),
+        reply: oneshot::Sender<Result<Matched, Undone<Vec<Receipt>>>>,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) {
+        let stale = seen != self.shared.archived_count.load(Ordering::Acquire);
+        let found: Vec<Option<(MessageId, u8)>> = receipts
+            .iter()
+            .enumerate()
+            .map(|(index, receipt)| {
+                find_part(young, receipt).or_else(|| known.get(index).copied().flatten())
+            })
+            .collect();
+        if stale && found.contains(&None) {
+            drop(reply.send(Err(Undone::Stale(receipts))));
+            return;
+        }
+        let missing = missing(young, found.iter().flatten().map(|(id, _)| *id));
+        if !missing.is_empty() {
+            drop(reply.send(Err(Undone::Missing(receipts, missing))));
+            return;
+        }
+        let mut matched = Matched::default();
+        for (receipt, found) in receipts.into_iter().zip(found) {
+            match found {
+                Some((id, part)) => {
+                    if self.receipt(young, id, part, &receipt, now) {
+                        matched.matched += 1;
+                    } else {
+                        matched.repeated += 1;
+                    }
+                }
+                None => {
+                    self.blob.push(&OpRef::Park { receipt: &receipt });
+                    if let Some(key) = young.park(receipt) {
+                        self.blob.push(&OpRef::Unpark { key });
+                        self.shared.receipts_given_up(1);
+                    }
+                    matched.parked += 1;
+                }
+            }
+        }
+        batch.done.push(Done::Receipts(reply, matched));
+    }
+
+    fn receipt(
+        &mut self,
+        young: &mut Young,
+        id: MessageId,
+        part: u8,
+        receipt: &Receipt,
+        now: UnixMs,
+    ) -> bool {
+        let context = self.context(now, None);
+        let change = young
+            .row(id)
+            .and_then(|row| decide::receipt(&row.message, &row.life, part, receipt, context));
+        let Some(change) = change else { return false };
+        self.record(young, id, change);
+        true
+    }
+}
+
+/// The message and part that a receipt's id belongs to, if memory knows. A form of the id other than
+/// its own counts only when the receipt also names the message's recipient.
+pub(crate) fn find_part(young: &Young, receipt: &Receipt) -> Option<(MessageId, u8)> {
+    let forms = keys::carrier_forms(receipt.route, &receipt.provider_id);
+    forms.iter().enumerate().find_map(|(index, key)| {
+        let (id, part) = young.carrier(*key)?;
+        let same = || {
+            young
+                .row(id)
+                .is_some_and(|row| Some(row.message.to) == receipt.recipient)
+        };
+        (index == 0 || same()).then_some((id, part))
+    })
+}
+
+fn adopt_all(young: &mut Young, records: Vec<Record>) {
+    for record in records {
+        young.adopt(record);
+    }
+}
+
+fn missing(young: &Young, ids: impl Iterator<Item = MessageId>) -> Vec<MessageId> {
+    ids.filter(|id| young.row(*id).is_none()).collect()
+}
+
+/// Whether a message's parts have to be on disk as intents before their bytes are written.
+#[must_use]
+pub fn needs_intent(message: &crate::message::Message) -> bool {
+    message.on_ambiguous == OnAmbiguous::Hold
+}
+
+/// Events that endpoints make.
+pub(crate) const ENDPOINT_EVENTS: [EventKind; 2] =
+    [EventKind::EndpointDisabled, EventKind::DeliveryExhausted];

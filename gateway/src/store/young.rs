@@ -1,0 +1,524 @@
+//! Young: what is in memory, generation by generation, and everything found by key in it.
+//!
+//! ```text
+//!  frozen (read by the archiver, never changed)  ◄── live, closed ◄── live, open (accepts go here)
+//! ```
+//! A change to a message of a frozen generation first copies the message into the open one; the
+//! younger copy wins wherever both are seen. A generation is frozen as a whole, archived as a whole
+//! and dropped as a whole.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::clock::UnixMs;
+use crate::event::{Event, EventKind};
+use crate::message::life::{Change, Life, Status, Then, What};
+use crate::message::{EndpointIx, Message, MessageId, RouteIx, TenantIx};
+use crate::outcome::Receipt;
+use crate::store::{EndpointState, IdempotencyKey, Record, keys};
+
+/// A generation closes at so many messages (design.md: 200,000) …
+pub(crate) const GENERATION_MESSAGES: usize = 200_000;
+/// … or at this age (design.md: 10 minutes) …
+pub(crate) const GENERATION_AGE_MS: u64 = 600_000;
+/// … or at this share of the memory budget: four of them fit beside lists and bodies.
+const GENERATION_SHARE: u64 = 8;
+/// Receipts that wait for their message: beyond it the oldest is given up.
+pub(crate) const PARKED_MAX: usize = 100_000;
+/// How long a receipt waits for its message (smpp.md §4.4: 10 minutes).
+pub(crate) const PARKED_MS: u64 = 600_000;
+
+/// A message in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) message: Arc<Message>,
+    pub(crate) life: Life,
+    /// Whether the archive may hold an older copy in `pending`.
+    pub(crate) stored: bool,
+}
+
+impl Row {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.message.memory_bytes() + self.life.heap_bytes()
+    }
+}
+
+/// Messages accepted (or taken back into memory) in one span of batches.
+#[derive(Debug, Default)]
+pub(crate) struct Generation {
+    /// Counts up over the store's whole life.
+    pub(crate) number: u64,
+    /// The last batch before it was opened.
+    pub(crate) after_batch: u64,
+    /// The last batch whose accepts are in it; set when it is closed.
+    pub(crate) last_batch: u64,
+    pub(crate) opened_at: UnixMs,
+    pub(crate) rows: FxHashMap<MessageId, Box<Row>>,
+    pub(crate) keys: FxHashMap<[u8; 16], ([u8; 16], MessageId)>,
+    pub(crate) carriers: FxHashMap<u64, (MessageId, u8)>,
+    pub(crate) bytes: usize,
+    /// Messages of it that are not final.
+    pub(crate) unfinished: usize,
+}
+
+impl Generation {
+    fn insert(&mut self, id: MessageId, row: Row) {
+        self.bytes += row.bytes();
+        self.unfinished += usize::from(!row.life.is_final);
+        self.rows.insert(id, Box::new(row));
+    }
+}
+
+/// Everything in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Young {
+    /// Being archived, oldest first.
+    pub(crate) frozen: VecDeque<Arc<Generation>>,
+    /// Oldest first; the last one is open.
+    pub(crate) live: VecDeque<Generation>,
+    /// The log's newest events, dense.
+    pub(crate) events: VecDeque<Event>,
+    /// The sequence number that the next event gets.
+    pub(crate) next_seq: u64,
+    pub(crate) parked: FxHashMap<u64, Vec<Receipt>>,
+    parked_order: VecDeque<(u64, UnixMs)>,
+    pub(crate) endpoints: FxHashMap<EndpointIx, EndpointState>,
+    /// Messages that wait for a route or a receipt, in memory and in the archive, by status.
+    pub(crate) queued: u64,
+    pub(crate) budget: u64,
+}
+
+impl Young {
+    /// An empty memory whose next event gets `next_seq`.
+    pub(crate) fn new(
+        budget: u64,
+        next_seq: u64,
+        generation: u64,
+        batch: u64,
+        now: UnixMs,
+    ) -> Self {
+        let open = Generation {
+            number: generation,
+            after_batch: batch,
+            opened_at: now,
+            ..Generation::default()
+        };
+        Self {
+            live: VecDeque::from([open]),
+            next_seq,
+            budget,
+            ..Self::default()
+        }
+    }
+
+    fn open(&mut self) -> &mut Generation {
+        if self.live.is_empty() {
+            self.live.push_back(Generation::default());
+        }
+        let last = self.live.len() - 1;
+        &mut self.live[last]
+    }
+
+    /// A message, the youngest copy of it.
+    pub(crate) fn row(&self, id: MessageId) -> Option<&Row> {
+        let live = self
+            .live
+            .iter()
+            .rev()
+            .find_map(|generation| generation.rows.get(&id));
+        let frozen = || {
+            self.frozen
+                .iter()
+                .rev()
+                .find_map(|generation| generation.rows.get(&id))
+        };
+        live.or_else(frozen).map(Box::as_ref)
+    }
+
+    /// The message an idempotency key belongs to, with its fingerprint.
+    pub(crate) fn key(&self, key: &[u8; 16]) -> Option<([u8; 16], MessageId)> {
+        let live = self
+            .live
+            .iter()
+            .rev()
+            .find_map(|generation| generation.keys.get(key));
+        let frozen = || {
+            self.frozen
+                .iter()
+                .rev()
+                .find_map(|generation| generation.keys.get(key))
+        };
+        live.or_else(frozen).copied()
+    }
+
+    /// The message and part a carrier's id belongs to.
+    pub(crate) fn carrier(&self, key: u64) -> Option<(MessageId, u8)> {
+        let live = self
+            .live
+            .iter()
+            .rev()
+            .find_map(|generation| generation.carriers.get(&key));
+        let frozen = || {
+            self.frozen
+                .iter()
+                .rev()
+                .find_map(|generation| generation.carriers.get(&key))
+        };
+        live.or_else(frozen).copied()
+    }
+
+    /// Adds an accepted message; its event gets `seq`.
+    pub(crate) fn accept(
+        &mut self,
+        message: Arc<Message>,
+        key: Option<IdempotencyKey>,
+        seq: u64,
+        stored: bool,
+    ) {
+        let mut life = Life::begin(&message);
+        let id = message.id;
+        let (kind, changes) = match life.log.first_mut() {
+            Some(rejected) => {
+                rejected.seq = seq;
+                (EventKind::MessageRejected, 1)
+            }
+            None => {
+                life.accepted_seq = seq;
+                (EventKind::MessageAccepted, 0)
+            }
+        };
+        let at = message.accepted_at;
+        let (tenant, version) = (message.tenant, life.version);
+        self.queued += u64::from(life.status == Status::Queued);
+        let open = self.open();
+        if let Some(key) = key {
+            open.keys.insert(key.key, (key.fingerprint, id));
+            open.bytes += 64;
+        }
+        open.insert(
+            id,
+            Row {
+                message,
+                life,
+                stored,
+            },
+        );
+        self.push_event(Event {
+            seq,
+            at,
+            tenant,
+            kind,
+            version,
+            subject: id,
+            changes,
+        });
+    }
+
+    /// Takes a message back into memory from the archive; a copy that is there already wins.
+    pub(crate) fn adopt(&mut self, record: Record) {
+        let id = record.message.id;
+        if self.row(id).is_none() {
+            let row = Row {
+                message: record.message,
+                life: record.life,
+                stored: true,
+            };
+            self.open().insert(id, row);
+        }
+    }
+
+    /// Applies a change to a message in memory. Returns its row, or `None` when it is not here.
+    pub(crate) fn change(&mut self, id: MessageId, change: Change) -> Option<&Row> {
+        self.thaw(id);
+        let event = change.event.map(|kind| (kind, change.seq, change.at));
+        let (tenant, version, changes, counted) = {
+            let generation = self
+                .live
+                .iter_mut()
+                .rev()
+                .find(|generation| generation.rows.contains_key(&id))?;
+            let row = generation.rows.get_mut(&id)?;
+            let was = (row.life.status == Status::Queued, row.life.is_final);
+            let bytes = row.life.heap_bytes();
+            if let What::Answered {
+                route,
+                part,
+                provider_id,
+                ..
+            } = &change.what
+                && !provider_id.is_empty()
+            {
+                let key = keys::carrier_canonical(*route, provider_id);
+                generation.carriers.insert(key, (id, *part));
+                generation.bytes += 32;
+            }
+            row.life.apply(change);
+            generation.bytes += row.life.heap_bytes() - bytes.min(row.life.heap_bytes());
+            match (was.1, row.life.is_final) {
+                (false, true) => generation.unfinished -= 1,
+                (true, false) => generation.unfinished += 1,
+                _ => {}
+            }
+            let changes = u16::try_from(row.life.log.len()).unwrap_or(u16::MAX);
+            let now_queued = row.life.status == Status::Queued;
+            (
+                row.message.tenant,
+                row.life.version,
+                changes,
+                (was.0, now_queued),
+            )
+        };
+        match counted {
+            (true, false) => self.queued = self.queued.saturating_sub(1),
+            (false, true) => self.queued += 1,
+            _ => {}
+        }
+        if let Some((kind, seq, at)) = event {
+            self.push_event(Event {
+                seq,
+                at,
+                tenant,
+                kind,
+                version,
+                subject: id,
+                changes,
+            });
+        }
+        self.row(id)
+    }
+
+    /// Copies a frozen message into the open generation, so that it can change.
+    fn thaw(&mut self, id: MessageId) {
+        if self
+            .live
+            .iter()
+            .any(|generation| generation.rows.contains_key(&id))
+        {
+            return;
+        }
+        let frozen = self
+            .frozen
+            .iter()
+            .rev()
+            .find_map(|generation| generation.rows.get(&id));
+        if let Some(row) = frozen.map(|row| Row {
+            stored: true,
+            ..(**row).clone()
+        }) {
+            self.open().insert(id, row);
+        }
+    }
+
+    /// Adds an event. The log is dense: replay may bring events that the archive has already.
+    pub(crate) fn push_event(&mut self, event: Event) {
+        if event.seq >= self.next_seq {
+            self.next_seq = event.seq + 1;
+            self.events.push_back(event);
+        }
+    }
+
+    /// Takes back the newest events, down to `seq` (an accept that found no room on disk).
+    pub(crate) fn forget_events_from(&mut self, seq: u64) {
+        while self.events.back().is_some_and(|event| event.seq >= seq) {
+            self.events.pop_back();
+        }
+        self.next_seq = seq;
+    }
+
+    /// Takes back an accept that found no room on disk.
+    pub(crate) fn forget(&mut self, id: MessageId, key: Option<IdempotencyKey>) {
+        let open = self.open();
+        if let Some(row) = open.rows.remove(&id) {
+            open.bytes = open.bytes.saturating_sub(row.bytes());
+            open.unfinished -= usize::from(!row.life.is_final);
+            let queued = row.life.status == Status::Queued;
+            if let Some(key) = key {
+                open.keys.remove(&key.key);
+            }
+            self.queued -= u64::from(queued);
+        }
+    }
+
+    /// An event in memory.
+    pub(crate) fn event(&self, seq: u64) -> Option<&Event> {
+        let first = self.events.front()?.seq;
+        self.events
+            .get(usize::try_from(seq.checked_sub(first)?).ok()?)
+    }
+
+    /// Keeps a receipt until its message comes. Returns a key that had to make room.
+    pub(crate) fn park(&mut self, receipt: Receipt) -> Option<u64> {
+        let key = keys::carrier_canonical(receipt.route, &receipt.provider_id);
+        self.parked_order.push_back((key, receipt.received_at));
+        self.parked.entry(key).or_default().push(receipt);
+        if self.parked_order.len() <= PARKED_MAX {
+            return None;
+        }
+        let (oldest, _) = self.parked_order.pop_front()?;
+        self.parked.remove(&oldest).map(|_| oldest)
+    }
+
+    /// Keys of receipts that have waited too long.
+    pub(crate) fn parked_until(&mut self, before: UnixMs) -> Vec<u64> {
+        let mut over = Vec::new();
+        while let Some((key, at)) = self.parked_order.front().copied() {
+            if at > before {
+                break;
+            }
+            self.parked_order.pop_front();
+            if self.parked.contains_key(&key) {
+                over.push(key);
+            }
+        }
+        over
+    }
+
+    /// Octets that messages, keys and logs take, in all generations.
+    pub(crate) fn bytes(&self) -> usize {
+        let live: usize = self.live.iter().map(|generation| generation.bytes).sum();
+        let frozen: usize = self.frozen.iter().map(|generation| generation.bytes).sum();
+        live + frozen + self.events.len() * size_of::<Event>()
+    }
+
+    /// Closes the open generation when it is full or old. Called between batches.
+    pub(crate) fn close_if_full(&mut self, batch: u64, now: UnixMs) {
+        let budget = usize::try_from(self.budget / GENERATION_SHARE).unwrap_or(usize::MAX);
+        let open = self.open();
+        let old = now.0.saturating_sub(open.opened_at.0) >= GENERATION_AGE_MS;
+        let full = open.rows.len() >= GENERATION_MESSAGES || open.bytes >= budget;
+        if open.rows.is_empty() && open.keys.is_empty() {
+            return;
+        }
+        if full || old {
+            self.close(batch, now);
+        }
+    }
+
+    /// Closes the open generation after `batch` and opens the next.
+    pub(crate) fn close(&mut self, batch: u64, now: UnixMs) {
+        let open = self.open();
+        open.last_batch = batch;
+        let number = open.number + 1;
+        self.live.push_back(Generation {
+            number,
+            after_batch: batch,
+            opened_at: now,
+            ..Generation::default()
+        });
+    }
+
+    /// Freezes the oldest closed generation when it is due: nearly all of it is final, or memory or
+    /// age demand it. One at a time.
+    pub(crate) fn freeze_if_due(&mut self, now: UnixMs) -> Option<Arc<Generation>> {
+        if !self.frozen.is_empty() || self.live.len() < 2 {
+            return None;
+        }
+        let oldest = &self.live[0];
+        let done = oldest.unfinished * 100 <= oldest.rows.len();
+        let old = now.0.saturating_sub(oldest.opened_at.0) >= GENERATION_AGE_MS;
+        // Two closed generations and the open one: more would be memory that grows with the backlog.
+        let crowded = self.live.len() > 2;
+        if !(done || old || crowded) {
+            return None;
+        }
+        let generation = Arc::new(self.live.pop_front()?);
+        self.frozen.push_back(generation.clone());
+        Some(generation)
+    }
+
+    /// Drops an archived generation and the events that went with it.
+    pub(crate) fn archived(&mut self, number: u64, events_upto: u64) {
+        self.frozen.retain(|generation| generation.number != number);
+        while self
+            .events
+            .front()
+            .is_some_and(|event| event.seq <= events_upto)
+        {
+            self.events.pop_front();
+        }
+        if self.events.capacity() > 4 * self.events.len().max(4096) {
+            self.events.shrink_to(self.events.len());
+        }
+    }
+
+    /// Every message in memory, the youngest copy of each.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
+        let live = self
+            .live
+            .iter()
+            .flat_map(|generation| generation.rows.values());
+        let frozen = self
+            .frozen
+            .iter()
+            .flat_map(|generation| generation.rows.values());
+        let thawed = move |row: &&Box<Row>| {
+            !self
+                .live
+                .iter()
+                .any(|generation| generation.rows.contains_key(&row.message.id))
+        };
+        live.chain(frozen.filter(thawed)).map(Box::as_ref)
+    }
+
+    /// Queued messages of a route and lane whose order key is after `after`, in that order.
+    pub(crate) fn queued_after(
+        &self,
+        route: RouteIx,
+        lane: usize,
+        after: u64,
+        limit: usize,
+    ) -> Vec<&Row> {
+        let mut found: Vec<&Row> = self
+            .rows()
+            .filter(|row| {
+                row.life.order > after
+                    && row.life.status == Status::Queued
+                    && row.message.class.lane() == lane
+                    && row.life.route(&row.message) == Some(route)
+            })
+            .collect();
+        if found.len() > limit {
+            found.select_nth_unstable_by_key(limit, |row| row.life.order);
+            found.truncate(limit);
+        }
+        found.sort_unstable_by_key(|row| row.life.order);
+        found
+    }
+}
+
+/// The order key that a change gave its message, if it moved on.
+pub(crate) fn new_order(change: &Change) -> Option<u64> {
+    match &change.what {
+        What::Answered {
+            then: Then::NextRoute { order },
+            ..
+        }
+        | What::MovedOn {
+            then: Then::NextRoute { order },
+            ..
+        } => Some(*order),
+        _ => None,
+    }
+}
+
+/// An event of an endpoint.
+pub(crate) fn endpoint_event(
+    seq: u64,
+    at: UnixMs,
+    tenant: TenantIx,
+    endpoint: EndpointIx,
+    kind: EventKind,
+) -> Event {
+    let subject = MessageId(u64::from(endpoint.0));
+    Event {
+        seq,
+        at,
+        tenant,
+        kind,
+        version: 0,
+        subject,
+        changes: 0,
+    }
+}
