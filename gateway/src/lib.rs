@@ -15,11 +15,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accept;
+pub mod admin;
 pub mod clock;
 pub mod event;
 pub mod link;
 pub mod message;
+pub mod metrics;
 pub mod names;
 pub mod outcome;
+pub mod route_view;
 pub mod stop;
 pub mod store;

@@ -43,8 +43,14 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_counter!(MESSAGES_ACCEPTED, "Messages durably accepted");
-    describe_counter!(MESSAGES_REPLAYED, "Messages answered from an idempotency key");
-    describe_counter!(MESSAGES_REFUSED, "Messages refused before anything was stored");
+    describe_counter!(
+        MESSAGES_REPLAYED,
+        "Messages answered from an idempotency key"
+    );
+    describe_counter!(
+        MESSAGES_REFUSED,
+        "Messages refused before anything was stored"
+    );
     describe_counter!(HTTP_REQUESTS, "HTTP requests answered");
     describe_histogram!(
         HTTP_REQUEST_SECONDS,
@@ -53,5 +59,9 @@ fn describe() {
     );
     describe_gauge!(HTTP_CONNECTIONS, "Connections open on the public listener");
     describe_gauge!(NDJSON_STREAMS, "NDJSON streams being read");
-    describe_gauge!(HTTP_BODY_BYTES, Unit::Bytes, "Request bodies held in memory");
+    describe_gauge!(
+        HTTP_BODY_BYTES,
+        Unit::Bytes,
+        "Request bodies held in memory"
+    );
 }

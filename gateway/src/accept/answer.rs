@@ -206,9 +206,9 @@ impl Metrics {
         let found = STATUSES.iter().position(|known| known.0 == status.as_u16());
         let place = found.unwrap_or(STATUSES.len() - 1);
         self.requests[endpoint as usize][place]
-            .get_or_init(|| {
-                counter!(names::HTTP_REQUESTS, "path" => path, "status" => STATUSES[place].1)
-            })
+            .get_or_init(
+                || counter!(names::HTTP_REQUESTS, "path" => path, "status" => STATUSES[place].1),
+            )
             .increment(1);
         self.seconds[endpoint as usize]
             .get_or_init(|| histogram!(names::HTTP_REQUEST_SECONDS, "path" => path))
@@ -265,6 +265,9 @@ mod tests {
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()["allow"], "GET, POST");
         assert_eq!(response.headers()["retry-after"], "7");
-        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
     }
 }

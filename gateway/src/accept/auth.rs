@@ -42,7 +42,10 @@ pub(crate) fn authenticate(
     scope: Scope,
 ) -> Result<Principal, Problem> {
     let Some(value) = headers.get(AUTHORIZATION) else {
-        return Err(unauthenticated("Authorization: Bearer <key> is missing", ""));
+        return Err(unauthenticated(
+            "Authorization: Bearer <key> is missing",
+            "",
+        ));
     };
     let secret = bearer(value.as_bytes())
         .ok_or_else(|| unauthenticated("Authorization must be Bearer <key>", ""))?;
@@ -88,12 +91,17 @@ fn named_tenant(door: &Door, name: &[u8]) -> Result<TenantIx, Problem> {
     let name = std::str::from_utf8(name).map_err(|_| mismatch())?;
     let known = door.names.tenant_ix(name);
     // A name that is in the store but not in the config any more has no rules to go by.
-    known.filter(|ix| door.tenants.contains_key(ix)).ok_or_else(mismatch)
+    known
+        .filter(|ix| door.tenants.contains_key(ix))
+        .ok_or_else(mismatch)
 }
 
 /// The same for a tenant that is another's and one that does not exist: nothing is learnt from it.
 fn mismatch() -> Problem {
-    Problem::new(Code::TenantMismatch, "the key is not of the tenant in Trunkline-Tenant")
+    Problem::new(
+        Code::TenantMismatch,
+        "the key is not of the tenant in Trunkline-Tenant",
+    )
 }
 
 fn unauthenticated(detail: &'static str, error: &str) -> Problem {
@@ -122,10 +130,19 @@ mod tests {
             let principal = ask(&[("authorization", scheme)], Scope::MessagesWrite).unwrap();
             assert_eq!(principal.tenant, Some(TenantIx(0)));
         }
-        let named = [("authorization", "Bearer crm-secret"), ("trunkline-tenant", "acme")];
+        let named = [
+            ("authorization", "Bearer crm-secret"),
+            ("trunkline-tenant", "acme"),
+        ];
         assert!(ask(&named, Scope::MessagesWrite).is_ok());
-        let other = [("authorization", "Bearer crm-secret"), ("trunkline-tenant", "umbrella")];
-        assert_eq!(ask(&other, Scope::MessagesWrite).unwrap_err().code, Code::TenantMismatch);
+        let other = [
+            ("authorization", "Bearer crm-secret"),
+            ("trunkline-tenant", "umbrella"),
+        ];
+        assert_eq!(
+            ask(&other, Scope::MessagesWrite).unwrap_err().code,
+            Code::TenantMismatch
+        );
     }
 
     #[test]

@@ -57,7 +57,9 @@ where
         let Ok(frame) = frame else {
             return Err(Problem::new(Code::MalformedJson, "the body broke off"));
         };
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         let length = first.len() + rest.len() + data.len();
         if length > limit {
             return Err(refuse());
@@ -80,7 +82,11 @@ where
             break;
         }
     }
-    let bytes = if rest.is_empty() { first } else { rest.freeze() };
+    let bytes = if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    };
     Ok(Held {
         bytes,
         _share: share,
@@ -124,7 +130,11 @@ pub(crate) fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(Kind::Json);
     };
-    let essence = value.as_bytes().split(|b| *b == b';').next().unwrap_or_default();
+    let essence = value
+        .as_bytes()
+        .split(|b| *b == b';')
+        .next()
+        .unwrap_or_default();
     let essence = essence.trim_ascii();
     if essence.eq_ignore_ascii_case(b"application/json") {
         Ok(Kind::Json)
@@ -150,15 +160,27 @@ mod tests {
 
     async fn read(bytes: usize, limit: usize, kib: usize) -> Result<usize, Code> {
         let body = Full::new(Bytes::from(vec![b'x'; bytes]));
-        let held = whole(&HeaderMap::new(), body, limit, Code::BodyTooLarge, &budget(kib)).await;
-        held.map(|held| held.bytes.len()).map_err(|problem| problem.code)
+        let held = whole(
+            &HeaderMap::new(),
+            body,
+            limit,
+            Code::BodyTooLarge,
+            &budget(kib),
+        )
+        .await;
+        held.map(|held| held.bytes.len())
+            .map_err(|problem| problem.code)
     }
 
     #[tokio::test]
     async fn bodies_are_bounded_by_their_limit_and_by_the_budget() {
         assert_eq!(read(100, 100, 0).await, Ok(100));
         assert_eq!(read(101, 100, 0).await, Err(Code::BodyTooLarge));
-        assert_eq!(read(FREE, 1 << 20, 0).await, Ok(FREE), "small ones are not counted");
+        assert_eq!(
+            read(FREE, 1 << 20, 0).await,
+            Ok(FREE),
+            "small ones are not counted"
+        );
         assert_eq!(read(FREE + 1, 1 << 20, 0).await, Err(Code::Overloaded));
         assert_eq!(read(FREE + 1, 1 << 20, 1).await, Ok(FREE + 1));
         assert_eq!(read(0, 10, 0).await, Ok(0));
@@ -206,12 +228,24 @@ mod tests {
             kind(&headers).map_err(|problem| problem.code)
         };
         assert_eq!(kind(&HeaderMap::new()), Ok(Kind::Json));
-        assert_eq!(kind_of("content-type", "Application/JSON; charset=utf-8"), Ok(Kind::Json));
-        assert_eq!(kind_of("content-type", "application/x-ndjson"), Ok(Kind::Ndjson));
+        assert_eq!(
+            kind_of("content-type", "Application/JSON; charset=utf-8"),
+            Ok(Kind::Json)
+        );
+        assert_eq!(
+            kind_of("content-type", "application/x-ndjson"),
+            Ok(Kind::Ndjson)
+        );
         for bad in ["text/plain", "application/x-www-form-urlencoded", ""] {
-            assert_eq!(kind_of("content-type", bad), Err(Code::UnsupportedMediaType));
+            assert_eq!(
+                kind_of("content-type", bad),
+                Err(Code::UnsupportedMediaType)
+            );
         }
-        assert_eq!(kind_of("content-encoding", "gzip"), Err(Code::UnsupportedMediaType));
+        assert_eq!(
+            kind_of("content-encoding", "gzip"),
+            Err(Code::UnsupportedMediaType)
+        );
         assert_eq!(kind_of("content-encoding", "identity"), Ok(Kind::Json));
     }
 }

@@ -159,7 +159,10 @@ pub(crate) fn message(
     ]);
     // Cannot happen: the limits above sum up to less than 64 KiB.
     let texts = texts.map_err(|_| {
-        Problem::new(Code::BodyTooLarge, "the texts are longer than 64 KiB together")
+        Problem::new(
+            Code::BodyTooLarge,
+            "the texts are longer than 64 KiB together",
+        )
     })?;
     Ok(Message {
         id: MessageId::default(),
@@ -210,7 +213,12 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn wrong(&mut self, at: &str, code: &'static str, detail: impl Into<std::borrow::Cow<'static, str>>) {
+    fn wrong(
+        &mut self,
+        at: &str,
+        code: &'static str,
+        detail: impl Into<std::borrow::Cow<'static, str>>,
+    ) {
         self.add(FieldError::at(at, code, detail));
     }
 
@@ -281,7 +289,11 @@ impl<'a> Check<'a> {
             "/content/text"
         };
         if shared.is_some_and(|text| text.chars().count() > TEXT_MAX) {
-            self.wrong(shared_at, "out_of_range", "must have at most 2000 characters");
+            self.wrong(
+                shared_at,
+                "out_of_range",
+                "must have at most 2000 characters",
+            );
         }
         let (at, text) = match (own, shared) {
             (Some(own), _) => ("/content/sms/text", own),
@@ -317,7 +329,11 @@ impl<'a> Check<'a> {
         };
         let at = "/content/sms/max_segments";
         let max = self.integer(at, sms.max_segments, SEGMENTS);
-        (encoding, max.and_then(|max| u8::try_from(max).ok()).unwrap_or(SEGMENTS_DEFAULT))
+        (
+            encoding,
+            max.and_then(|max| u8::try_from(max).ok())
+                .unwrap_or(SEGMENTS_DEFAULT),
+        )
     }
 
     fn integer(
@@ -355,9 +371,8 @@ impl<'a> Check<'a> {
         match channel {
             Some("sms") => {}
             Some("push") => self.add(not_available(at)),
-            Some("email" | "rcs") => self.add(
-                FieldError::at(at, "channel_not_enabled", "").alone(Code::ChannelNotEnabled),
-            ),
+            Some("email" | "rcs") => self
+                .add(FieldError::at(at, "channel_not_enabled", "").alone(Code::ChannelNotEnabled)),
             Some(_) => self.wrong(at, "not_one_of", "must be sms"),
             None => self.wrong(at, "required", "must be sms"),
         }
@@ -375,7 +390,10 @@ impl<'a> Check<'a> {
         let most = i64::try_from(ROUTES_MAX).unwrap_or(i64::MAX);
         let max = self.integer(at, failover.max_routes, 1..=most);
         let max = max.and_then(|max| usize::try_from(max).ok());
-        let on = failover.on.as_ref().map_or(by_class, |words| self.failover_on(words));
+        let on = failover
+            .on
+            .as_ref()
+            .map_or(by_class, |words| self.failover_on(words));
         (max.unwrap_or(ROUTES_DEFAULT), on)
     }
 
@@ -417,13 +435,20 @@ impl<'a> Check<'a> {
     }
 
     fn on_ambiguous(&mut self, request: &Request<'_>, class: Class) -> OnAmbiguous {
-        let word = request.policy.as_ref().and_then(|p| p.on_ambiguous.as_deref());
+        let word = request
+            .policy
+            .as_ref()
+            .and_then(|p| p.on_ambiguous.as_deref());
         match (word, class) {
             (Some("retry"), _) => OnAmbiguous::Retry,
             (Some("hold"), _) | (None, Class::Promotional) => OnAmbiguous::Hold,
             (None, _) => OnAmbiguous::Retry,
             (Some(_), _) => {
-                self.wrong("/policy/on_ambiguous", "not_one_of", "must be retry or hold");
+                self.wrong(
+                    "/policy/on_ambiguous",
+                    "not_one_of",
+                    "must be retry or hold",
+                );
                 OnAmbiguous::Retry
             }
         }
@@ -440,7 +465,9 @@ impl<'a> Check<'a> {
             Class::Transactional | Class::Conversational => 86_400,
             Class::Promotional => 14_400,
         };
-        let seconds = ttl.and_then(|ttl| u64::try_from(ttl).ok()).unwrap_or(by_class);
+        let seconds = ttl
+            .and_then(|ttl| u64::try_from(ttl).ok())
+            .unwrap_or(by_class);
         now.plus(Duration::from_secs(seconds))
     }
 
@@ -453,11 +480,19 @@ impl<'a> Check<'a> {
         let longest = Duration::from_secs(u64::try_from(*TTL.end()).unwrap_or(u64::MAX));
         if at <= now {
             self.add(
-                FieldError::at("/expires_at", "expires_before_send", "must be in the future")
-                    .alone(Code::ExpiresBeforeSend),
+                FieldError::at(
+                    "/expires_at",
+                    "expires_before_send",
+                    "must be in the future",
+                )
+                .alone(Code::ExpiresBeforeSend),
             );
         } else if at.since(now) > longest {
-            self.wrong("/expires_at", "out_of_range", "must be at most 28 days ahead");
+            self.wrong(
+                "/expires_at",
+                "out_of_range",
+                "must be at most 28 days ahead",
+            );
         }
         at
     }
@@ -492,7 +527,11 @@ impl<'a> Check<'a> {
                 self.wrong(&at(), "out_of_range", "a key must have 1..40 characters");
             }
             if value.chars().count() > METADATA_VALUE_MAX {
-                self.wrong(&at(), "out_of_range", "a value must have at most 500 characters");
+                self.wrong(
+                    &at(),
+                    "out_of_range",
+                    "a value must have at most 500 characters",
+                );
             }
             if index > 0 && metadata.0[index - 1].0 == *key {
                 self.wrong(&at(), "duplicate_key", "comes twice");
@@ -500,7 +539,11 @@ impl<'a> Check<'a> {
         }
         let json = serde_json::to_string(metadata).unwrap_or_default();
         if json.len() > METADATA_BYTES_MAX {
-            self.wrong("/metadata", "out_of_range", "must have at most 4 KiB in all");
+            self.wrong(
+                "/metadata",
+                "out_of_range",
+                "must have at most 4 KiB in all",
+            );
         }
         json
     }
@@ -512,7 +555,10 @@ impl<'a> Check<'a> {
         let mut any = false;
         for (name, value) in tracking.fields() {
             any |= value.is_some();
-            if value.as_deref().is_some_and(|v| v.chars().count() > TRACKING_MAX) {
+            if value
+                .as_deref()
+                .is_some_and(|v| v.chars().count() > TRACKING_MAX)
+            {
                 let at = format!("/tracking/{name}");
                 self.wrong(&at, "out_of_range", "must have at most 128 characters");
             }
@@ -525,8 +571,16 @@ impl<'a> Check<'a> {
     }
 
     fn client_ref(&mut self, request: &Request<'_>) {
-        if request.client_ref.as_deref().is_some_and(|r| r.chars().count() > CLIENT_REF_MAX) {
-            self.wrong("/client_ref", "out_of_range", "must have at most 255 characters");
+        if request
+            .client_ref
+            .as_deref()
+            .is_some_and(|r| r.chars().count() > CLIENT_REF_MAX)
+        {
+            self.wrong(
+                "/client_ref",
+                "out_of_range",
+                "must have at most 255 characters",
+            );
         }
     }
 
@@ -563,12 +617,17 @@ impl<'a> Check<'a> {
 
     fn targets(&self) -> impl Iterator<Item = &'a CallbackTarget> + use<'a> {
         let tenant = self.origin.tenant;
-        self.door.callbacks.iter().filter(move |target| target.tenant == tenant)
+        self.door
+            .callbacks
+            .iter()
+            .filter(move |target| target.tenant == tenant)
     }
 
     fn callback_endpoint(&mut self, id: &str) -> Option<EndpointIx> {
         let names = &self.door.names;
-        let found = self.targets().find(|target| names.endpoint(target.endpoint) == id);
+        let found = self
+            .targets()
+            .find(|target| names.endpoint(target.endpoint) == id);
         if found.is_none() {
             let detail = "not an endpoint of this tenant";
             self.wrong("/callback/endpoint_id", "unknown_endpoint", detail);
@@ -579,11 +638,13 @@ impl<'a> Check<'a> {
     fn callback_url(&mut self, url: &str) -> Option<EndpointIx> {
         // Without user info, fragment or dot segments, what the prefix allows is what is called.
         let plain = url.len() <= CALLBACK_URL_MAX
-            && url.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'@' | b'#' | b'\\'))
+            && url
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !matches!(b, b'@' | b'#' | b'\\'))
             && !url.contains("/..");
-        let found = self.targets().find(|target| {
-            plain && target.url_prefixes.iter().any(|prefix| below(url, prefix))
-        });
+        let found = self
+            .targets()
+            .find(|target| plain && target.url_prefixes.iter().any(|prefix| below(url, prefix)));
         if found.is_none() {
             let detail = "no endpoint of this tenant has registered a prefix of it";
             self.wrong("/callback/url", "url_not_registered", detail);
@@ -612,14 +673,16 @@ pub(crate) fn is_tag(tag: &str) -> bool {
 
 /// Whether the contract has this event type or family.
 pub(crate) fn is_event_type(word: &str) -> bool {
-    EventKinds::matching(word) != EventKinds(0) || LATER_EVENTS.contains(&word) || word == "attempt.*"
+    EventKinds::matching(word) != EventKinds(0)
+        || LATER_EVENTS.contains(&word)
+        || word == "attempt.*"
 }
 
 /// Whether `place` is `root` or lies below it: the next character must begin a new part.
 fn below(place: &str, root: &str) -> bool {
-    place.strip_prefix(root).is_some_and(|rest| {
-        rest.is_empty() || root.ends_with('/') || rest.starts_with(['/', '?'])
-    })
+    place
+        .strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || root.ends_with('/') || rest.starts_with(['/', '?']))
 }
 
 /// A JSON pointer to a member by its name (RFC 6901 §3).
@@ -635,7 +698,9 @@ pub(crate) fn traceparent(value: &[u8]) -> Option<&str> {
     let mut parts = text.split('-');
     let shape = [2, 32, 16, 2];
     let sound = shape.iter().all(|length| {
-        parts.next().is_some_and(|part| part.len() == *length && hex(part))
+        parts
+            .next()
+            .is_some_and(|part| part.len() == *length && hex(part))
     });
     (sound && parts.next().is_none() && text.starts_with("00")).then_some(text)
 }

@@ -71,42 +71,43 @@ fn unquote(text: &str) -> Option<Cow<'_, str>> {
 
 /// The key and fingerprint of one message. `request` is expanded and merged.
 pub(crate) fn of_message(tenant: TenantIx, key: &str, request: &Request<'_>) -> IdempotencyKey {
-    IdempotencyKey {
-        key: key_hash(tenant, key, 0),
-        fingerprint: fingerprint(request),
-    }
+    IdempotencyKey::new(tenant, key, &canonical(request))
 }
 
 /// The `nth` stored item of a batch under a header key. The first shares the scope of single sends;
-/// the others cannot meet any key of a client, because theirs are hashed with their place.
+/// the others cannot meet any key of a client: 0xFF is in no UTF-8 text.
 pub(crate) fn of_batch(
     tenant: TenantIx,
     key: &str,
     nth: u32,
     fingerprint: [u8; 16],
 ) -> IdempotencyKey {
-    IdempotencyKey {
-        key: key_hash(tenant, key, nth),
-        fingerprint,
+    let mut made = IdempotencyKey::new(tenant, key, &[]);
+    if nth > 0 {
+        let mut hash = Sha256::new();
+        hash.update(tenant.0.to_be_bytes());
+        hash.update([0xFF]);
+        hash.update(nth.to_be_bytes());
+        hash.update(key.as_bytes());
+        made.key = first_half(hash);
     }
+    made.fingerprint = fingerprint;
+    made
 }
 
-fn key_hash(tenant: TenantIx, key: &str, nth: u32) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(tenant.0.to_le_bytes());
-    hash.update(nth.to_le_bytes());
-    hash.update(key.as_bytes());
-    first_half(hash)
+/// Canonical JSON: no spaces, keys sorted.
+fn canonical(request: &impl Serialize) -> Vec<u8> {
+    let mut json = Vec::with_capacity(256);
+    // Requests are plain data: writing them into memory cannot fail, and half of one would only make
+    // a fingerprint that nothing else has.
+    drop(serde_json::to_writer(&mut json, request));
+    json
 }
 
 /// The first 16 octets of SHA-256 over canonical JSON.
 pub(crate) fn fingerprint(request: &impl Serialize) -> [u8; 16] {
     let mut hash = Sha256::new();
-    let mut canonical = Vec::with_capacity(256);
-    // Requests are plain data: serializing them into memory cannot fail.
-    if serde_json::to_writer(&mut canonical, request).is_ok() {
-        hash.update(&canonical);
-    }
+    hash.update(canonical(request));
     first_half(hash)
 }
 
@@ -194,14 +195,21 @@ mod tests {
         let (request, _) = parse(json.as_bytes()).unwrap();
         let ours = serde_json::to_string(&request).unwrap();
         let sorted: serde_json::Value = serde_json::from_str(&ours).unwrap();
-        assert_eq!(ours, sorted.to_string(), "serde_json's own map is sorted by key");
+        assert_eq!(
+            ours,
+            sorted.to_string(),
+            "serde_json's own map is sorted by key"
+        );
     }
 
     #[test]
     fn keys_are_scoped_by_tenant_and_place() {
-        let a = key_hash(TenantIx(0), "k", 0);
-        assert_ne!(a, key_hash(TenantIx(1), "k", 0));
-        assert_ne!(a, key_hash(TenantIx(0), "k", 1));
-        assert_eq!(a, of_batch(TenantIx(0), "k", 0, [0; 16]).key);
+        let key = |tenant, nth| of_batch(TenantIx(tenant), "k", nth, [0; 16]).key;
+        assert_ne!(key(0, 0), key(1, 0));
+        assert_ne!(key(0, 0), key(0, 1));
+        assert_ne!(key(0, 1), key(0, 2));
+        let single = of_message(TenantIx(0), "k", &Request::default());
+        assert_eq!(single.key, key(0, 0), "one scope for singles and batches");
+        assert_eq!(single.fingerprint, fingerprint(&Request::default()));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use governor::clock::{Clock as GovernorClock, Reference};
+use governor::clock::Clock as GovernorClock;
 use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
@@ -150,7 +150,10 @@ impl Bucket {
     /// `r` is what is left; `t` the seconds until the window's quota is whole again, 1 at least.
     fn headers(&self, left: u32, wait: Option<Duration>) -> RateHeaders {
         let missing = self.rate.messages.get().saturating_sub(left);
-        let whole = self.rate.per.mul_f64(f64::from(missing) / f64::from(self.rate.messages.get()));
+        let whole = self
+            .rate
+            .per
+            .mul_f64(f64::from(missing) / f64::from(self.rate.messages.get()));
         let t = seconds_up(wait.unwrap_or(whole));
         RateHeaders {
             policy: self.policy.clone(),
@@ -231,15 +234,24 @@ mod tests {
     #[test]
     fn more_than_the_burst_never_goes_and_nothing_is_taken() {
         let ingress = ingress(10, 1, 3);
-        assert_eq!(ingress.take(ACME, 4, ingress.start), Taken::Never { burst: 3 });
-        assert!(matches!(ingress.take(ACME, 3, ingress.start), Taken::Yes(_)));
+        assert_eq!(
+            ingress.take(ACME, 4, ingress.start),
+            Taken::Never { burst: 3 }
+        );
+        assert!(matches!(
+            ingress.take(ACME, 3, ingress.start),
+            Taken::Yes(_)
+        ));
     }
 
     #[test]
     fn tenants_without_a_rate_are_not_limited() {
         let ingress = ingress(1, 60, 1);
         for _ in 0..1_000 {
-            assert_eq!(ingress.take(TenantIx(2), 1000, ingress.start), Taken::Yes(None));
+            assert_eq!(
+                ingress.take(TenantIx(2), 1000, ingress.start),
+                Taken::Yes(None)
+            );
         }
     }
 

@@ -60,18 +60,48 @@ pub(crate) enum Code {
 impl Code {
     /// Code, HTTP status, title.
     pub(crate) const TABLE: [(Self, &'static str, u16, &'static str); 29] = [
-        (Self::MalformedJson, "malformed_json", 400, "Body is not JSON"),
+        (
+            Self::MalformedJson,
+            "malformed_json",
+            400,
+            "Body is not JSON",
+        ),
         (
             Self::IdempotencyKeyMissing,
             "idempotency_key_missing",
             400,
             "Idempotency-Key is required",
         ),
-        (Self::InvalidCursor, "invalid_cursor", 400, "Cursor is not valid"),
-        (Self::Unauthenticated, "unauthenticated", 401, "Credential is missing or not valid"),
-        (Self::InsufficientScope, "insufficient_scope", 403, "Key lacks a scope"),
-        (Self::TenantMismatch, "tenant_mismatch", 403, "Key is not of this tenant"),
-        (Self::SenderNotAllowed, "sender_not_allowed", 403, "Sender is not allowed"),
+        (
+            Self::InvalidCursor,
+            "invalid_cursor",
+            400,
+            "Cursor is not valid",
+        ),
+        (
+            Self::Unauthenticated,
+            "unauthenticated",
+            401,
+            "Credential is missing or not valid",
+        ),
+        (
+            Self::InsufficientScope,
+            "insufficient_scope",
+            403,
+            "Key lacks a scope",
+        ),
+        (
+            Self::TenantMismatch,
+            "tenant_mismatch",
+            403,
+            "Key is not of this tenant",
+        ),
+        (
+            Self::SenderNotAllowed,
+            "sender_not_allowed",
+            403,
+            "Sender is not allowed",
+        ),
         (Self::NotFound, "not_found", 404, "Not found"),
         (
             Self::NotAvailableHere,
@@ -79,41 +109,116 @@ impl Code {
             404,
             "Endpoint is not in this version",
         ),
-        (Self::MethodNotAllowed, "method_not_allowed", 405, "Method is not allowed here"),
-        (Self::NotAcceptable, "not_acceptable", 406, "No acceptable media type"),
-        (Self::RequestTimeout, "request_timeout", 408, "Body did not arrive in time"),
+        (
+            Self::MethodNotAllowed,
+            "method_not_allowed",
+            405,
+            "Method is not allowed here",
+        ),
+        (
+            Self::NotAcceptable,
+            "not_acceptable",
+            406,
+            "No acceptable media type",
+        ),
+        (
+            Self::RequestTimeout,
+            "request_timeout",
+            408,
+            "Body did not arrive in time",
+        ),
         (
             Self::UnsupportedMediaType,
             "unsupported_media_type",
             415,
             "Media type is not supported",
         ),
-        (Self::BodyTooLarge, "body_too_large", 413, "Body is too large"),
-        (Self::BatchTooLarge, "batch_too_large", 413, "Batch is too large"),
-        (Self::InvalidRequest, "invalid_request", 422, "Request is not valid"),
-        (Self::NotAvailable, "not_available", 422, "Field is not in this version"),
+        (
+            Self::BodyTooLarge,
+            "body_too_large",
+            413,
+            "Body is too large",
+        ),
+        (
+            Self::BatchTooLarge,
+            "batch_too_large",
+            413,
+            "Batch is too large",
+        ),
+        (
+            Self::InvalidRequest,
+            "invalid_request",
+            422,
+            "Request is not valid",
+        ),
+        (
+            Self::NotAvailable,
+            "not_available",
+            422,
+            "Field is not in this version",
+        ),
         (
             Self::IdempotencyKeyReused,
             "idempotency_key_reused",
             422,
             "Idempotency key was used with another request",
         ),
-        (Self::InvalidRecipient, "invalid_recipient", 422, "Recipient is not valid"),
+        (
+            Self::InvalidRecipient,
+            "invalid_recipient",
+            422,
+            "Recipient is not valid",
+        ),
         (
             Self::ContentMissing,
             "content_missing_for_channel",
             422,
             "Channel has no content",
         ),
-        (Self::TooManySegments, "too_many_segments", 422, "Text takes too many segments"),
-        (Self::ExpiresBeforeSend, "expires_before_send", 422, "Expires before it can be sent"),
-        (Self::ChannelNotEnabled, "channel_not_enabled", 422, "Channel is not enabled"),
+        (
+            Self::TooManySegments,
+            "too_many_segments",
+            422,
+            "Text takes too many segments",
+        ),
+        (
+            Self::ExpiresBeforeSend,
+            "expires_before_send",
+            422,
+            "Expires before it can be sent",
+        ),
+        (
+            Self::ChannelNotEnabled,
+            "channel_not_enabled",
+            422,
+            "Channel is not enabled",
+        ),
         (Self::NoRoute, "no_route", 422, "No route for this message"),
-        (Self::QuotaExceeded, "quota_exceeded", 429, "Ingress rate exceeded"),
+        (
+            Self::QuotaExceeded,
+            "quota_exceeded",
+            429,
+            "Ingress rate exceeded",
+        ),
         (Self::Internal, "internal", 500, "Internal error"),
-        (Self::Overloaded, "overloaded", 503, "Backlog is at its limit"),
-        (Self::StoreUnavailable, "store_unavailable", 503, "Store takes no messages now"),
-        (Self::ShuttingDown, "shutting_down", 503, "Gateway is shutting down"),
+        (
+            Self::Overloaded,
+            "overloaded",
+            503,
+            "Backlog is at its limit",
+        ),
+        (
+            Self::StoreUnavailable,
+            "store_unavailable",
+            503,
+            "Store takes no messages now",
+        ),
+        (
+            Self::ShuttingDown,
+            "shutting_down",
+            503,
+            "Gateway is shutting down",
+        ),
     ];
 
     fn row(self) -> (&'static str, u16, &'static str) {
@@ -339,7 +444,7 @@ impl From<Refused> for Problem {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemBody<'a> {
-    #[schema(value_type = String, format = Uri)]
+    #[schema(value_type = String, format = "uri")]
     r#type: Cow<'static, str>,
     title: &'a str,
     status: u16,
@@ -386,7 +491,10 @@ mod tests {
     fn one_cause_names_the_problem_and_two_do_not() {
         let recipient = FieldError::at("/to", "not_e164", "").alone(Code::InvalidRecipient);
         let range = FieldError::at("/ttl", "out_of_range", "");
-        assert_eq!(Problem::of(vec![recipient.clone()]).code, Code::InvalidRecipient);
+        assert_eq!(
+            Problem::of(vec![recipient.clone()]).code,
+            Code::InvalidRecipient
+        );
         let both = Problem::of(vec![recipient, range]);
         assert_eq!((both.code, both.errors.len()), (Code::InvalidRequest, 2));
     }
@@ -401,10 +509,17 @@ mod tests {
 
     #[test]
     fn a_problem_reads_as_the_contract_shows_it() {
-        let problem = Problem::of(vec![FieldError::at("/ttl", "out_of_range", "must be 10..2419200")]);
+        let problem = Problem::of(vec![FieldError::at(
+            "/ttl",
+            "out_of_range",
+            "must be 10..2419200",
+        )]);
         let json: serde_json::Value =
             serde_json::from_slice(&problem.to_json("/v1/messages", "req_1")).unwrap();
-        assert_eq!(json["type"], "https://trunkline.dev/problems/invalid_request");
+        assert_eq!(
+            json["type"],
+            "https://trunkline.dev/problems/invalid_request"
+        );
         assert_eq!(json["status"], 422);
         assert_eq!(json["retryable"], false);
         assert_eq!(json["errors"][0]["pointer"], "/ttl");
@@ -420,7 +535,10 @@ mod tests {
             (Refused::Closed, "shutting_down"),
         ] {
             let problem = Problem::from(refused);
-            assert_eq!((problem.code.name(), problem.status().as_u16()), (code, 503));
+            assert_eq!(
+                (problem.code.name(), problem.status().as_u16()),
+                (code, 503)
+            );
             assert!(problem.retry_after.is_some());
             let json: serde_json::Value =
                 serde_json::from_slice(&problem.to_json("/", "")).unwrap();

@@ -103,7 +103,7 @@ pub(crate) struct CallbackIn<'a> {
     pub(crate) types: Option<Vec<Str<'a>>>,
     /// A URL below a prefix that is registered on an endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = Uri)]
+    #[schema(value_type = Option<String>, format = "uri")]
     pub(crate) url: Option<Str<'a>>,
 }
 

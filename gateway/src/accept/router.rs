@@ -174,7 +174,9 @@ impl Asked {
     /// A header as text; empty when it is missing or no text.
     pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.parts.headers.get(name);
-        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// Whether the client asks for NDJSON.
@@ -202,7 +204,9 @@ where
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let found = find(&parts.method, &path);
-    let endpoint = found.as_ref().map_or(Endpoint::Nothing, |found| found.0.endpoint);
+    let endpoint = found
+        .as_ref()
+        .map_or(Endpoint::Nothing, |found| found.0.endpoint);
     let answered = match found {
         Ok((entry, name)) => endpoint_answer(&gateway, entry, name, parts, body).await,
         Err(problem) => Err(problem),
@@ -212,7 +216,11 @@ where
         Err(problem) => answer::problem(&problem, &path, id.to_str().unwrap_or_default()),
     };
     response.headers_mut().insert("trunkline-request-id", id);
-    let took = gateway.door.clock.instant().saturating_duration_since(started);
+    let took = gateway
+        .door
+        .clock
+        .instant()
+        .saturating_duration_since(started);
     gateway.metrics.request(endpoint, response.status(), took);
     response
 }
@@ -269,9 +277,9 @@ fn find(method: &Method, path: &str) -> Result<(&'static Entry, String), Problem
             allowed.push(entry.method.as_str());
         }
     }
-    let later = LATER.iter().find(|(verb, pattern)| {
-        *verb == method.as_str() && matches(pattern, path).is_some()
-    });
+    let later = LATER
+        .iter()
+        .find(|(verb, pattern)| *verb == method.as_str() && matches(pattern, path).is_some());
     if let Some((verb, pattern)) = later {
         let detail = format!("{verb} {pattern} is in the contract, but not in this version");
         return Err(Problem::new(Code::NotAvailableHere, detail));
@@ -369,8 +377,19 @@ mod tests {
 
     #[test]
     fn unknown_paths_are_404_and_wrong_methods_405() {
-        for path in ["/", "/v1", "/v1/messages/", "/v2/messages", "/v1/messages/a/b", "/v1/nope"] {
-            assert_eq!(find(&Method::GET, path).err().unwrap().code, Code::NotFound, "{path}");
+        for path in [
+            "/",
+            "/v1",
+            "/v1/messages/",
+            "/v2/messages",
+            "/v1/messages/a/b",
+            "/v1/nope",
+        ] {
+            assert_eq!(
+                find(&Method::GET, path).err().unwrap().code,
+                Code::NotFound,
+                "{path}"
+            );
         }
         let problem = find(&Method::DELETE, "/v1/messages").err().unwrap();
         assert_eq!(problem.code, Code::MethodNotAllowed);
@@ -388,7 +407,10 @@ mod tests {
         ] {
             let problem = find(&method, path).err().unwrap();
             assert_eq!(problem.code, Code::NotAvailableHere, "{path}");
-            assert_eq!((problem.code.name(), problem.status().as_u16()), ("not_available", 404));
+            assert_eq!(
+                (problem.code.name(), problem.status().as_u16()),
+                ("not_available", 404)
+            );
             assert!(problem.detail.starts_with(method.as_str()));
         }
     }

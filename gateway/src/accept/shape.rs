@@ -139,7 +139,12 @@ pub(crate) fn explain(
         )]));
     }
     let mut errors = Vec::new();
-    walk(&mut value, &Object(MESSAGE), &mut String::new(), &mut errors);
+    walk(
+        &mut value,
+        &Object(MESSAGE),
+        &mut String::new(),
+        &mut errors,
+    );
     let reason = error.to_string();
     match Request::deserialize(value) {
         // A field that comes twice is not seen in a map. Without errors it was a null that says nothing.
@@ -287,13 +292,28 @@ mod tests {
             (r#"{"to":{"devices":[]}}"#, "/to/devices"),
             (r#"{"to":{"topic":"t"}}"#, "/to/topic"),
             (r#"{"content":{"push":{"title":"x"}}}"#, "/content/push"),
-            (r#"{"content":{"sms":{"flash":true}}}"#, "/content/sms/flash"),
-            (r#"{"content":{"sms":{"smart_encoding":"safe"}}}"#, "/content/sms/smart_encoding"),
+            (
+                r#"{"content":{"sms":{"flash":true}}}"#,
+                "/content/sms/flash",
+            ),
+            (
+                r#"{"content":{"sms":{"smart_encoding":"safe"}}}"#,
+                "/content/sms/smart_encoding",
+            ),
             (r#"{"content":{"sms":{"tlv":{}}}}"#, "/content/sms/tlv"),
             (r#"{"plan":{"steps":[{"wait":3}]}}"#, "/plan/steps/0/wait"),
-            (r#"{"plan":{"steps":[{"until":"sent"}]}}"#, "/plan/steps/0/until"),
-            (r#"{"policy":{"quiet_hours":"respect"}}"#, "/policy/quiet_hours"),
-            (r#"{"policy":{"retain_content":"hash"}}"#, "/policy/retain_content"),
+            (
+                r#"{"plan":{"steps":[{"until":"sent"}]}}"#,
+                "/plan/steps/0/until",
+            ),
+            (
+                r#"{"policy":{"quiet_hours":"respect"}}"#,
+                "/policy/quiet_hours",
+            ),
+            (
+                r#"{"policy":{"retain_content":"hash"}}"#,
+                "/policy/retain_content",
+            ),
         ] {
             let (_, errors) = parse(json.as_bytes()).unwrap();
             assert_eq!(errors.len(), 1, "{json}");
@@ -313,7 +333,9 @@ mod tests {
     #[test]
     fn wrong_types_are_named() {
         assert_eq!(
-            errors(r#"{"ttl":"60","text":5,"tags":["a",1,true],"metadata":{"a/b":1},"to":7,"plan":[]}"#),
+            errors(
+                r#"{"ttl":"60","text":5,"tags":["a",1,true],"metadata":{"a/b":1},"to":7,"plan":[]}"#
+            ),
             [
                 ("/metadata/a~1b".into(), "wrong_type"),
                 ("/plan".into(), "wrong_type"),
@@ -341,18 +363,32 @@ mod tests {
         assert!(errors.is_empty() && request.ttl.is_none() && request.to.is_none());
         assert_eq!(errors.len(), 0);
         let (_, errors) = parse(br#"{"send_at":null}"#).unwrap();
-        assert_eq!(errors, [], "null of a field that is not built asks for nothing");
+        assert_eq!(
+            errors,
+            [],
+            "null of a field that is not built asks for nothing"
+        );
     }
 
     #[test]
     fn what_is_not_json_or_not_an_object_is_a_problem_with_a_position() {
         let problem = parse(b"{\"to\":\n}").unwrap_err();
         assert_eq!(problem.code, Code::MalformedJson);
-        assert!(problem.detail.contains("line 2 column 1"), "{}", problem.detail);
+        assert!(
+            problem.detail.contains("line 2 column 1"),
+            "{}",
+            problem.detail
+        );
         assert_eq!(parse(b"").unwrap_err().code, Code::MalformedJson);
         assert_eq!(parse(b"{} x").unwrap_err().code, Code::MalformedJson);
-        assert_eq!(parse(b"{\"text\":\"\xff\"}").unwrap_err().code, Code::MalformedJson);
-        assert_eq!(parse(b"{\"nope\":1,").unwrap_err().code, Code::MalformedJson);
+        assert_eq!(
+            parse(b"{\"text\":\"\xff\"}").unwrap_err().code,
+            Code::MalformedJson
+        );
+        assert_eq!(
+            parse(b"{\"nope\":1,").unwrap_err().code,
+            Code::MalformedJson
+        );
         assert_eq!(parse(b"[]").unwrap_err().code, Code::InvalidRequest);
         assert_eq!(parse(b"7").unwrap_err().code, Code::InvalidRequest);
     }

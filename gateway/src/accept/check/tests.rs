@@ -22,8 +22,12 @@ pub(crate) fn config() -> Config {
         scopes,
         secret_sha256: Sha256::digest(format!("{name}-secret")).into(),
     };
-    let send = Scopes::default().with(Scope::MessagesWrite).with(Scope::MessagesRead);
-    let all = Scope::TABLE.iter().fold(Scopes::default(), |all, row| all.with(row.0));
+    let send = Scopes::default()
+        .with(Scope::MessagesWrite)
+        .with(Scope::MessagesRead);
+    let all = Scope::TABLE
+        .iter()
+        .fold(Scopes::default(), |all, row| all.with(row.0));
     let acme = Tenant {
         senders: Senders {
             any: false,
@@ -121,38 +125,56 @@ fn check(json: &str) -> Result<Message, Problem> {
 
 /// A good message with `fields` added.
 fn with(fields: &str) -> Result<Message, Problem> {
-    check(&format!(r#"{{"to":"+46701234567","from":"ACME","text":"hi",{fields}}}"#))
+    check(&format!(
+        r#"{{"to":"+46701234567","from":"ACME","text":"hi",{fields}}}"#
+    ))
 }
 
 fn errors(result: Result<Message, Problem>) -> Vec<(String, &'static str)> {
     let problem = result.unwrap_err();
-    let pairs = problem.errors.into_iter().map(|e| (e.pointer.unwrap(), e.code));
+    let pairs = problem
+        .errors
+        .into_iter()
+        .map(|e| (e.pointer.unwrap(), e.code));
     pairs.collect()
 }
 
 fn one(result: Result<Message, Problem>, pointer: &str, code: &str) {
-    assert_eq!(errors(result), [(pointer.to_owned(), &*code.to_owned().leak())]);
+    assert_eq!(
+        errors(result),
+        [(pointer.to_owned(), &*code.to_owned().leak())]
+    );
 }
 
 #[test]
 fn the_short_form_takes_the_classes_defaults() {
-    let message = check(r#"{"to":"+46701234567","from":"ACME","text":"hi","class":"otp"}"#).unwrap();
+    let message =
+        check(r#"{"to":"+46701234567","from":"ACME","text":"hi","class":"otp"}"#).unwrap();
     assert_eq!(message.to.to_string(), "+46701234567");
     assert_eq!(message.text(Text::Body), "hi");
     assert_eq!(message.text(Text::From), "ACME");
-    assert_eq!((message.class, message.priority), (Class::Otp, Priority::High));
+    assert_eq!(
+        (message.class, message.priority),
+        (Class::Otp, Priority::High)
+    );
     assert_eq!(message.expires_at, NOW.plus(Duration::from_secs(300)));
     assert_eq!(message.on_ambiguous, OnAmbiguous::Retry);
     assert_eq!(message.failover_on, FailoverOn::ALL);
     let plain = with(r#""tags":[]"#).unwrap();
-    assert_eq!((plain.class, plain.priority), (Class::Transactional, Priority::Normal));
+    assert_eq!(
+        (plain.class, plain.priority),
+        (Class::Transactional, Priority::Normal)
+    );
     assert_eq!(plain.expires_at, NOW.plus(Duration::from_secs(86_400)));
 }
 
 #[test]
 fn promotional_holds_and_does_not_fail_over_without_an_answer() {
     let message = with(r#""class":"promotional""#).unwrap();
-    assert_eq!((message.on_ambiguous, message.priority), (OnAmbiguous::Hold, Priority::Low));
+    assert_eq!(
+        (message.on_ambiguous, message.priority),
+        (OnAmbiguous::Hold, Priority::Low)
+    );
     assert!(!message.failover_on.has(FailoverOn::NO_RESPONSE));
     assert!(message.failover_on.has(FailoverOn::TRANSIENT));
     assert_eq!(message.expires_at, NOW.plus(Duration::from_secs(14_400)));
@@ -176,8 +198,14 @@ fn the_full_form_is_read_whole() {
     assert_eq!(message.routes.as_slice(), [RouteIx(0)], "max_routes cuts");
     assert_eq!(message.failover_on, FailoverOn::THROTTLED);
     assert_eq!(message.text(Text::Tags), "a b-1");
-    assert_eq!(message.text(Text::Metadata), r#"{"a":"\"q\"","store":"S042"}"#);
-    assert_eq!(message.text(Text::Tracking), r#"{"trigger_id":"order.ready"}"#);
+    assert_eq!(
+        message.text(Text::Metadata),
+        r#"{"a":"\"q\"","store":"S042"}"#
+    );
+    assert_eq!(
+        message.text(Text::Tracking),
+        r#"{"trigger_id":"order.ready"}"#
+    );
     assert_eq!(message.text(Text::ClientRef), "r1");
     assert_eq!(message.callback, Some(EndpointIx(0)));
     assert_eq!(message.text(Text::CallbackTypes), "message.* message.read");
@@ -216,7 +244,10 @@ fn all_errors_come_at_once_and_shapes_are_not_told_twice() {
 fn a_bad_recipient_is_its_own_problem() {
     for (json, pointer) in [
         (r#"{"to":"0701234567","from":"ACME","text":"x"}"#, "/to"),
-        (r#"{"to":{"phone":"+12"},"from":"ACME","text":"x"}"#, "/to/phone"),
+        (
+            r#"{"to":{"phone":"+12"},"from":"ACME","text":"x"}"#,
+            "/to/phone",
+        ),
     ] {
         let problem = check(json).unwrap_err();
         assert_eq!(problem.code, Code::InvalidRecipient);
@@ -230,9 +261,16 @@ fn a_bad_recipient_is_its_own_problem() {
 #[test]
 fn senders_are_on_the_list_or_403() {
     let problem = check(r#"{"to":"+46701234567","from":"EVIL","text":"x"}"#).unwrap_err();
-    assert_eq!((problem.code, problem.status().as_u16()), (Code::SenderNotAllowed, 403));
+    assert_eq!(
+        (problem.code, problem.status().as_u16()),
+        (Code::SenderNotAllowed, 403)
+    );
     let both = check(r#"{"to":"+46701234567","from":"EVIL","text":"x","ttl":1}"#).unwrap_err();
-    assert_eq!(both.code, Code::InvalidRequest, "with another error it is one of two");
+    assert_eq!(
+        both.code,
+        Code::InvalidRequest,
+        "with another error it is one of two"
+    );
     one(
         check(r#"{"to":"+46701234567","from":"","text":"x"}"#),
         "/from",
@@ -254,7 +292,11 @@ fn senders_are_on_the_list_or_403() {
 fn texts_have_a_length() {
     let to = r#""to":"+46701234567","from":"ACME""#;
     let long = "x".repeat(2001);
-    one(check(&format!(r#"{{{to},"text":"{long}"}}"#)), "/text", "out_of_range");
+    one(
+        check(&format!(r#"{{{to},"text":"{long}"}}"#)),
+        "/text",
+        "out_of_range",
+    );
     one(
         check(&format!(r#"{{{to},"content":{{"text":"{long}"}}}}"#)),
         "/content/text",
@@ -262,7 +304,9 @@ fn texts_have_a_length() {
     );
     let longer = "x".repeat(3061);
     one(
-        check(&format!(r#"{{{to},"content":{{"sms":{{"text":"{longer}"}}}}}}"#)),
+        check(&format!(
+            r#"{{{to},"content":{{"sms":{{"text":"{longer}"}}}}}}"#
+        )),
         "/content/sms/text",
         "out_of_range",
     );
@@ -305,11 +349,25 @@ fn encodings_are_those_of_this_version() {
             r#"{{"to":"+46701234567","from":"ACME","content":{{"text":"ж","sms":{sms}}}}}"#
         ))
     };
-    assert_eq!(sms(r#"{"encoding":"ucs2"}"#).unwrap().encoding, Encoding::Ucs2);
+    assert_eq!(
+        sms(r#"{"encoding":"ucs2"}"#).unwrap().encoding,
+        Encoding::Ucs2
+    );
     assert!(sms(r#"{"encoding":"auto"}"#).is_ok());
-    one(sms(r#"{"encoding":"gsm7"}"#), "/content/sms/encoding", "not_representable");
-    one(sms(r#"{"encoding":"utf8"}"#), "/content/sms/encoding", "not_one_of");
-    assert_eq!(sms(r#"{"encoding":"binary"}"#).unwrap_err().code, Code::NotAvailable);
+    one(
+        sms(r#"{"encoding":"gsm7"}"#),
+        "/content/sms/encoding",
+        "not_representable",
+    );
+    one(
+        sms(r#"{"encoding":"utf8"}"#),
+        "/content/sms/encoding",
+        "not_one_of",
+    );
+    assert_eq!(
+        sms(r#"{"encoding":"binary"}"#).unwrap_err().code,
+        Code::NotAvailable
+    );
 }
 
 #[test]
@@ -328,13 +386,21 @@ fn lifetimes_have_a_range() {
     );
     let past = with(&format!(r#""expires_at":"{NOW}""#)).unwrap_err();
     assert_eq!(past.code, Code::ExpiresBeforeSend);
-    one(with(r#""expires_at":"tomorrow""#), "/expires_at", "not_rfc3339");
+    one(
+        with(r#""expires_at":"tomorrow""#),
+        "/expires_at",
+        "not_rfc3339",
+    );
     one(
         with(r#""expires_at":"2026-11-21T09:00:00+01:00""#),
         "/expires_at",
         "not_rfc3339",
     );
-    one(with(r#""expires_at":"2999-01-01T00:00:00Z""#), "/expires_at", "out_of_range");
+    one(
+        with(r#""expires_at":"2999-01-01T00:00:00Z""#),
+        "/expires_at",
+        "out_of_range",
+    );
     let both = with(&format!(r#""ttl":60,"expires_at":"{at}""#));
     one(both, "/ttl", "exclusive");
 }
@@ -342,11 +408,19 @@ fn lifetimes_have_a_range() {
 #[test]
 fn tags_have_an_alphabet_and_a_number() {
     let many: Vec<String> = (0..11).map(|n| format!("\"t{n}\"")).collect();
-    one(with(&format!(r#""tags":[{}]"#, many.join(","))), "/tags", "out_of_range");
+    one(
+        with(&format!(r#""tags":[{}]"#, many.join(","))),
+        "/tags",
+        "out_of_range",
+    );
     assert!(with(&format!(r#""tags":[{}]"#, many[..10].join(","))).is_ok());
     let long = "x".repeat(65);
     for bad in ["", "A", "a b", "å", &long] {
-        one(with(&format!(r#""tags":["ok","{bad}"]"#)), "/tags/1", "invalid_tag");
+        one(
+            with(&format!(r#""tags":["ok","{bad}"]"#)),
+            "/tags/1",
+            "invalid_tag",
+        );
     }
 }
 
@@ -358,13 +432,29 @@ fn metadata_has_limits() {
     };
     assert!(with(&keys(20, "v")).is_ok());
     one(with(&keys(21, "v")), "/metadata", "out_of_range");
-    one(with(&keys(20, &"v".repeat(400))), "/metadata", "out_of_range");
+    one(
+        with(&keys(20, &"v".repeat(400))),
+        "/metadata",
+        "out_of_range",
+    );
     let long = "v".repeat(501);
-    one(with(&format!(r#""metadata":{{"a":"{long}"}}"#)), "/metadata/a", "out_of_range");
+    one(
+        with(&format!(r#""metadata":{{"a":"{long}"}}"#)),
+        "/metadata/a",
+        "out_of_range",
+    );
     let key = "k".repeat(41);
     let at = format!("/metadata/{key}");
-    one(with(&format!(r#""metadata":{{"{key}":"v"}}"#)), &at, "out_of_range");
-    one(with(r#""metadata":{"a":"1","a":"2"}"#), "/metadata/a", "duplicate_key");
+    one(
+        with(&format!(r#""metadata":{{"{key}":"v"}}"#)),
+        &at,
+        "out_of_range",
+    );
+    one(
+        with(r#""metadata":{"a":"1","a":"2"}"#),
+        "/metadata/a",
+        "duplicate_key",
+    );
     one(with(r#""metadata":{"a":1}"#), "/metadata/a", "wrong_type");
     assert_eq!(with(r#""metadata":{}"#).unwrap().text(Text::Metadata), "");
 }
@@ -379,26 +469,40 @@ fn tracking_and_reference_have_lengths() {
     );
     assert_eq!(with(r#""tracking":{}"#).unwrap().text(Text::Tracking), "");
     let long = "x".repeat(256);
-    one(with(&format!(r#""client_ref":"{long}""#)), "/client_ref", "out_of_range");
+    one(
+        with(&format!(r#""client_ref":"{long}""#)),
+        "/client_ref",
+        "out_of_range",
+    );
 }
 
 #[test]
 fn plans_have_one_sms_step() {
-    one(with(r#""plan":{"steps":[]}"#), "/plan/steps", "out_of_range");
+    one(
+        with(r#""plan":{"steps":[]}"#),
+        "/plan/steps",
+        "out_of_range",
+    );
     one(with(r#""plan":{}"#), "/plan/steps", "out_of_range");
     one(
         with(r#""plan":{"steps":[{"channel":"sms"},{"channel":"sms"}]}"#),
         "/plan/steps/1",
         "not_available",
     );
-    one(with(r#""plan":{"steps":[{}]}"#), "/plan/steps/0/channel", "required");
+    one(
+        with(r#""plan":{"steps":[{}]}"#),
+        "/plan/steps/0/channel",
+        "required",
+    );
     for (channel, code) in [
         ("push", Code::NotAvailable),
         ("email", Code::ChannelNotEnabled),
         ("rcs", Code::ChannelNotEnabled),
         ("fax", Code::InvalidRequest),
     ] {
-        let plan = with(&format!(r#""plan":{{"steps":[{{"channel":"{channel}"}}]}}"#));
+        let plan = with(&format!(
+            r#""plan":{{"steps":[{{"channel":"{channel}"}}]}}"#
+        ));
         assert_eq!(plan.unwrap_err().code, code);
         let sugar = with(&format!(r#""channel":"{channel}""#));
         assert_eq!(sugar.unwrap_err().code, code);
@@ -409,7 +513,9 @@ fn plans_have_one_sms_step() {
 #[test]
 fn failover_is_checked() {
     let failover = |json: &str| {
-        with(&format!(r#""plan":{{"steps":[{{"channel":"sms","failover":{json}}}]}}"#))
+        with(&format!(
+            r#""plan":{{"steps":[{{"channel":"sms","failover":{json}}}]}}"#
+        ))
     };
     one(
         failover(r#"{"max_routes":6}"#),
@@ -429,8 +535,15 @@ fn callbacks_stay_within_the_tenant() {
     let callback = |json: &str| with(&format!(r#""callback":{json}"#));
     let by_url = callback(r#"{"url":"https://crm.example/hooks/42?x=1"}"#).unwrap();
     assert_eq!(by_url.callback, Some(EndpointIx(0)));
-    assert_eq!(by_url.text(Text::CallbackUrl), "https://crm.example/hooks/42?x=1");
-    one(callback(r#"{"endpoint_id":"hive"}"#), "/callback/endpoint_id", "unknown_endpoint");
+    assert_eq!(
+        by_url.text(Text::CallbackUrl),
+        "https://crm.example/hooks/42?x=1"
+    );
+    one(
+        callback(r#"{"endpoint_id":"hive"}"#),
+        "/callback/endpoint_id",
+        "unknown_endpoint",
+    );
     for url in [
         "https://crm.example/hooksandmore",
         "https://umbrella.example/x",
@@ -456,13 +569,21 @@ fn callbacks_stay_within_the_tenant() {
         "/callback/types/1",
         "unknown_event_type",
     );
-    one(callback(r#"{"endpoint_id":"crm","types":[]}"#), "/callback/types", "out_of_range");
+    one(
+        callback(r#"{"endpoint_id":"crm","types":[]}"#),
+        "/callback/types",
+        "out_of_range",
+    );
 }
 
 #[test]
 fn words_that_are_not_the_contracts_are_refused() {
     one(with(r#""priority":"urgent""#), "/priority", "not_one_of");
-    one(with(r#""policy":{"on_ambiguous":"maybe"}"#), "/policy/on_ambiguous", "not_one_of");
+    one(
+        with(r#""policy":{"on_ambiguous":"maybe"}"#),
+        "/policy/on_ambiguous",
+        "not_one_of",
+    );
 }
 
 #[test]
@@ -488,7 +609,9 @@ fn traceparents_are_kept_only_when_well_formed() {
 
 #[test]
 fn the_longest_possible_message_fits_its_texts() {
-    let metadata: Vec<String> = (0..20).map(|i| format!("\"k{i}\":\"{}\"", "v".repeat(190))).collect();
+    let metadata: Vec<String> = (0..20)
+        .map(|i| format!("\"k{i}\":\"{}\"", "v".repeat(190)))
+        .collect();
     let text = "\u{10FFFF}".repeat(2000);
     let json = format!(
         r#"{{"to":"+46701234567","from":"ACME","client_ref":"{}","metadata":{{{}}},

@@ -145,7 +145,10 @@ mod tests {
             r#"{"callback":{"types":["message.*"],"url":"https://a"}}"#
         );
         assert_eq!(
-            merged(r#"{"channel":"sms"}"#, r#"{"plan":{"steps":[{"channel":"sms"}]}}"#),
+            merged(
+                r#"{"channel":"sms"}"#,
+                r#"{"plan":{"steps":[{"channel":"sms"}]}}"#
+            ),
             r#"{"channel":"sms"}"#
         );
     }
