@@ -17,6 +17,7 @@ use crate::stop::Stopper;
 use crate::store::Rendered;
 
 mod http;
+mod real_store;
 mod virtual_time;
 
 const START: UnixMs = UnixMs(1_795_248_000_000);
