@@ -80,7 +80,10 @@ pub(super) fn status(status: u16) -> Response<Body> {
     response
 }
 
-fn start(log: &Arc<TestLog>, config: &Config) -> (Stopper, Webhooks, tokio::task::JoinHandle<()>) {
+pub(super) fn start(
+    log: &Arc<TestLog>,
+    config: &Config,
+) -> (Stopper, Webhooks, tokio::task::JoinHandle<()>) {
     let rules = connect::Rules {
         allow_http: config.allow_http,
         allow_private: config.allow_private.clone(),
