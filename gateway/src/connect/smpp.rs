@@ -91,7 +91,12 @@ pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
     // Without the system's randomness jitter still differs from link to link.
     let drawn = getrandom::fill(&mut seed).is_ok();
     let seed = u64::from_le_bytes(seed) ^ u64::from(ends.link.0);
-    tracing::debug!(route = config.name, link = ends.link.0, drawn, "the link starts");
+    tracing::debug!(
+        route = config.name,
+        link = ends.link.0,
+        drawn,
+        "the link starts"
+    );
     let link = Link {
         ledger: Ledger::new(ends.link, ends.events.clone(), clock.clone()),
         meters: Meters::new(&config.name),
@@ -158,7 +163,10 @@ impl Link {
             stood: None,
             leave,
         };
-        let Some(host) = self.config.hosts.get(self.ends.host % self.config.hosts.len().max(1))
+        let Some(host) = self
+            .config
+            .hosts
+            .get(self.ends.host % self.config.hosts.len().max(1))
         else {
             return failed("the route has no hosts".into(), Failure::Hopeless, false);
         };
@@ -188,7 +196,10 @@ impl Link {
             Some(Err(why)) => return failed(why, Failure::Net, false),
             None => return failed("the link stops".into(), Failure::Net, true),
         };
-        self.seed = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
+        self.seed = self
+            .seed
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .wrapping_add(1);
         let session = Session::new(self.config.session(self.seed), self.clock.instant());
         let session = match session {
             Ok(session) => session,

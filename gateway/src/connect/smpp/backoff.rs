@@ -182,7 +182,10 @@ mod tests {
         let within = |got: &[Option<u64>], want: &[u64]| {
             for (got, want) in got.iter().zip(want) {
                 let got = got.unwrap();
-                assert!((*want..=want + want / 10).contains(&got), "{got} for {want}");
+                assert!(
+                    (*want..=want + want / 10).contains(&got),
+                    "{got} for {want}"
+                );
             }
         };
         within(&pauses(Failure::Busy, 7), &[5, 10, 20, 40, 80, 120, 120]);

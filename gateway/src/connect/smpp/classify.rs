@@ -207,8 +207,15 @@ mod tests {
             0x03, 0x0A, 0x48, 0x49, 0x50, 0x51, 0x66, 0xFE, 0x100, 0x103, 0x104, 0x400, 0x4FF,
         ];
         let r = [
-            (0x08, 3), (0x45, 2), (0x64, 3), (0xFF, 2), (0x102, 1), (0x11, 1), (0x13, 1),
-            (0x67, 1), (0x9999, 1),
+            (0x08, 3),
+            (0x45, 2),
+            (0x64, 3),
+            (0xFF, 2),
+            (0x102, 1),
+            (0x11, 1),
+            (0x13, 1),
+            (0x67, 1),
+            (0x9999, 1),
         ];
         let of = |status| classify(CommandStatus(status), false, &[]);
         for status in p {
@@ -225,14 +232,21 @@ mod tests {
         }
         for status in [0x04, 0x05, 0x0D, 0x0E, 0x0F] {
             assert!(of(status).fatal, "{status:#x}");
-            assert_eq!(of(status).retry, Retry::Here { tries: TRIES }, "{status:#x}");
+            assert_eq!(
+                of(status).retry,
+                Retry::Here { tries: TRIES },
+                "{status:#x}"
+            );
         }
         let c = [
             0x01, 0x02, 0x03, 0x06, 0x07, 0x0A, 0x15, 0x43, 0x48, 0x49, 0x50, 0x51, 0x53, 0x54,
             0x55, 0x61, 0x62, 0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0x100, 0x101, 0x103,
         ];
         for status in c {
-            assert!(of(status).alarm && of(status).whose == Whose::Us, "{status:#x}");
+            assert!(
+                of(status).alarm && of(status).whose == Whose::Us,
+                "{status:#x}"
+            );
         }
     }
 

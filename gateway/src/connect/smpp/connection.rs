@@ -213,11 +213,15 @@ impl<'a> Connection<'a> {
                     self.lent.ledger.late(token, outcome);
                 }
                 Event::TimedOut { token } => {
-                    self.lent.ledger.unknown(token, Reason::ProviderTimeout, wall);
+                    self.lent
+                        .ledger
+                        .unknown(token, Reason::ProviderTimeout, wall);
                 }
                 Event::Lost { unknown, unsent } => {
                     for token in unknown {
-                        self.lent.ledger.unknown(token, Reason::ProviderTimeout, wall);
+                        self.lent
+                            .ledger
+                            .unknown(token, Reason::ProviderTimeout, wall);
                     }
                     for token in unsent {
                         self.lent.ledger.not_sent(token, wall);
@@ -228,7 +232,11 @@ impl<'a> Connection<'a> {
                     self.lent.config.refused.store(0, Ordering::Relaxed);
                     self.lent.meters.tally.binds += 1;
                     self.lent.meters.state(LinkState::Bound);
-                    let window = if kind.submits() { self.lent.config.window } else { 0 };
+                    let window = if kind.submits() {
+                        self.lent.config.window
+                    } else {
+                        0
+                    };
                     self.lent.ledger.up(window, self.peer.clone());
                 }
                 Event::Odd(Odd::Quirks(_, quirks)) => {
@@ -421,7 +429,11 @@ impl<'a> Connection<'a> {
 
     /// Does what is due for longer than `overdue`.
     fn timers(&mut self, now: Instant, overdue: Duration) {
-        if self.wire.stalled().is_some_and(|at| at + WRITE_STALL <= now) {
+        if self
+            .wire
+            .stalled()
+            .is_some_and(|at| at + WRITE_STALL <= now)
+        {
             return self.break_off(now, "the carrier takes nothing of what we write".into());
         }
         let since = |at: Instant| self.held_at.map_or(at, |held| held.max(at));

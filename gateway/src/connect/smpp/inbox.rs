@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::future::pending;
 
-use codecs::smpp::session::{Reply, Session};
 use codecs::smpp::CommandStatus;
+use codecs::smpp::session::{Reply, Session};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};

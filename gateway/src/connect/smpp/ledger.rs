@@ -146,9 +146,9 @@ impl Ledger {
                 Err(TrySendError::Closed(())) => return Told::Gone,
             };
             let news = self.up.take();
-            permit.send(news.unwrap_or_else(|| {
-                next_news(self.link, &mut self.answers, &mut self.late)
-            }));
+            permit.send(
+                news.unwrap_or_else(|| next_news(self.link, &mut self.answers, &mut self.late)),
+            );
         }
         Told::All
     }

@@ -205,8 +205,12 @@ mod tests {
 
     #[test]
     fn validity_is_relative_and_within_its_bounds() {
-        let of = |ms, hours| {
-            let text = validity(UnixMs(1_000 + ms), UnixMs(1_000), Duration::from_secs(hours * 3600));
+        let of = |ms: u64, hours: u64| {
+            let text = validity(
+                UnixMs(1_000 + ms),
+                UnixMs(1_000),
+                Duration::from_secs(hours * 3600),
+            );
             text.map(|text| String::from_utf8(text.to_vec()).unwrap())
         };
         assert_eq!(of(300_000, 72).unwrap(), "000000000500000R");

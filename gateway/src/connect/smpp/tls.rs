@@ -36,7 +36,11 @@ pub fn native_roots() -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        let why = found.errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let why = found
+            .errors
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
         return Err(TlsError::NoRoots(why.join("; ")));
     }
     client(roots)
