@@ -136,7 +136,7 @@ async fn drive(
 }
 
 fn message(number: u64) -> anyhow::Result<Arc<Message>> {
-    let to = Phone::parse(&format!("+4670{number:07}")).context("a number")?;
+    let to = Phone::parse(&format!("+4670{number:03}1234")).context("a number")?;
     Ok(Arc::new(Message {
         id: MessageId(number),
         tenant: TenantIx(0),

@@ -462,7 +462,8 @@ async fn submits_go_over_tls() {
     assert!(tls::ca_file(&data.join("smsc.key")).is_err());
 }
 
-/// Listens with TLS and passes on to `to`.
+/// Listens with TLS and passes on to `to`. `tests-data` holds a CA made for this test with openssl
+/// (P-256, 100 years, its key thrown away) and a leaf of it for `localhost` and `smsc.test`.
 async fn front(data: &Path, to: std::net::SocketAddr) -> std::net::SocketAddr {
     use rustls_pki_types::pem::PemObject as _;
     use rustls_pki_types::{CertificateDer, PrivateKeyDer};

@@ -448,3 +448,65 @@ async fn a_dead_link_tells_what_was_and_was_not_sent() {
     );
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn a_carrier_that_unbinds_may_still_answer() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    rig.send(attempts(2)).await;
+    let sequences = carrier.read_submits(2).await;
+    carrier.write(&[(UNBIND, 0, 40, b"")]).await;
+    assert_eq!(carrier.read().await, Pdu(UNBIND_RESP, 0, 40, vec![]));
+    // No bind, no submit: what comes now goes back when the session ends.
+    let late = attempt(7, &Arc::new(message("+46701234567", "hi")), 0);
+    rig.send(vec![late]).await;
+    let answers: Vec<_> = sequences
+        .iter()
+        .map(|s| (SUBMIT_RESP, 0, *s, &b"1\0"[..]))
+        .collect();
+    carrier.write(&answers).await;
+    let answers = rig.answers(3).await;
+    assert_eq!(answers[&7].result, OutcomeResult::NotSent);
+    for token in [0, 1] {
+        assert_eq!(answers[&token].result, OutcomeResult::Accepted);
+    }
+    assert!(rig.down().await.contains("the peer unbound"));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_receiver_takes_no_submits_and_brings_receipts() {
+    let mut carrier = Carrier::new().await;
+    let mut config = carrier.config();
+    config.bind = codecs::smpp::BindKind::Receiver;
+    let mut rig = start(config);
+    carrier.accept().await;
+    let Pdu(command, _, sequence, _) = carrier.read().await;
+    assert_eq!(command, 0x01);
+    carrier
+        .write(&[(0x8000_0001, 0, sequence, b"SMSC\0")])
+        .await;
+    assert_eq!(rig.up().await, 0);
+    carrier
+        .write(&[(DELIVER, 0, 3, &deliver(4, RECEIPT))])
+        .await;
+    batch(&mut rig).await.stored.send(()).unwrap();
+    assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0, 3, vec![0]));
+    let stopped = tokio::spawn(rig.stop());
+    carrier.unbound().await;
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn too_many_binds_is_told() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.accept().await;
+    let Pdu(_, _, sequence, _) = carrier.read().await;
+    carrier.write(&[(BIND_RESP, 0x05, sequence, b"")]).await;
+    let why = rig.down().await;
+    assert!(why.contains("ESME_RALYBND"), "{why}");
+    rig.stop().await;
+}
