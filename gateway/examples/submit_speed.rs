@@ -1,4 +1,5 @@
-//! What one bind costs: `submit_speed [submits] [window]`, release, against the simulated SMSC.
+//! What one bind costs: `submit_speed [submits] [window] [receipts]`, release, against the simulated
+//! SMSC. With `receipts` each submit is receipted, and each receipt acknowledged, as well.
 //!
 //! Link, driver and SMSC have a thread each; the link's CPU time is read from
 //! `/proc/thread-self/schedstat`, so that what the others take does not count. The budget is 2 µs for
@@ -20,7 +21,7 @@ use trunkline::message::{
     Class, Encoding, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority, RouteIx,
     TenantIx, Texts,
 };
-use trunkline::outcome::{Attempt, OutcomeResult};
+use trunkline::outcome::{Attempt, OutcomeResult, ReceiptBatch};
 use trunkline::stop::Stopper;
 
 #[global_allocator]
@@ -37,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         .next()
         .map_or(Ok(2_000_000), |text| text.parse())?;
     let window: usize = arguments.next().map_or(Ok(1_000), |text| text.parse())?;
+    let receipted = arguments.next().as_deref() == Some("receipts");
     let carrier = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -45,7 +47,7 @@ fn main() -> anyhow::Result<()> {
         keys_max: 0,
         faults: Faults {
             receipts: Receipts {
-                send: Send::Off,
+                send: if receipted { Send::Always } else { Send::Off },
                 ..Receipts::default()
             },
             ..Faults::default()
@@ -57,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     config.window = window;
     let (attempts, to_send) = mpsc::channel(64);
     let (events, seen) = mpsc::channel(64);
-    let (receipts, _stored) = mpsc::channel(1);
+    let (receipts, stored) = mpsc::channel(64);
     let (stopper, stop) = Stopper::new();
     let ends = Ends {
         link: LinkIx(0),
@@ -70,7 +72,12 @@ fn main() -> anyhow::Result<()> {
         current()?.block_on(run(Arc::new(config), ends, Clock::system(), stop));
         cpu()
     });
-    let elapsed = current()?.block_on(drive(attempts, seen, submits, window))?;
+    let receipts = if receipted { submits } else { 0 };
+    let elapsed = current()?.block_on(async {
+        let sent = drive(attempts, seen, submits, window);
+        let (elapsed, ()) = tokio::try_join!(sent, store(stored, receipts))?;
+        anyhow::Ok(elapsed)
+    })?;
     stopper.stop();
     let cpu = link.join().ok().context("the link panicked")??;
     let count = f64::from(u32::try_from(submits)?);
@@ -91,6 +98,17 @@ fn cpu() -> anyhow::Result<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanoseconds = text.split_whitespace().next().context("schedstat")?;
     Ok(Duration::from_nanos(nanoseconds.parse()?))
+}
+
+/// Says of each batch of receipts that it is stored.
+async fn store(mut batches: mpsc::Receiver<ReceiptBatch>, receipts: u64) -> anyhow::Result<()> {
+    let mut count = 0;
+    while count < receipts {
+        let batch = batches.recv().await.context("the link ended")?;
+        count += batch.receipts.len() as u64;
+        ensure!(batch.stored.send(()).is_ok(), "the link forgot a batch");
+    }
+    Ok(())
 }
 
 /// Keeps the window full until all is answered; says how long that took.
