@@ -80,6 +80,8 @@ fn main() -> anyhow::Result<()> {
     })?;
     stopper.stop();
     let cpu = link.join().ok().context("the link panicked")??;
+    let came = smsc.report().submits;
+    ensure!(came == submits, "the SMSC saw {came} submits");
     let count = f64::from(u32::try_from(submits)?);
     println!(
         "{submits} submits, window {window}: {:.0} submits/s, link's CPU {:.2} µs per submit and answer",
