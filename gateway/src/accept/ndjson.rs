@@ -30,7 +30,7 @@ use crate::accept::batch::{self, Fate, ItemResult, Reading};
 use crate::accept::check::{self, Origin};
 use crate::accept::ingress::Taken;
 use crate::accept::problem::{Code, FieldError, Problem};
-use crate::accept::request::Request;
+use crate::accept::request::{Request, is_object};
 use crate::accept::router::Asked;
 use crate::accept::{Gateway, NDJSON_BYTES_MAX, NDJSON_LINES_MAX, body};
 use crate::message::{MessageId, TenantIx};
@@ -319,7 +319,8 @@ impl Reader {
 
     /// Whether the first line holds defaults, which are then kept.
     fn take_defaults(&mut self, json: &[u8]) -> Result<bool, Problem> {
-        let Ok(first) = serde_json::from_slice::<FirstLine<'_>>(json) else {
+        let first = serde_json::from_slice::<FirstLine<'_>>(json).ok();
+        let Some(first) = first.filter(|_| is_object(json)) else {
             return Ok(false);
         };
         let json = first.defaults.get();
