@@ -8,11 +8,14 @@ use hyper::{Request, Response};
 use serde_json::Value;
 
 use super::answer::Body;
-use super::check::tests::{NOW, config, planner};
+use super::check::tests::{config, planner};
 use super::*;
 use crate::route_view::{QueueView, ReceiptsView, RouteState};
 use crate::stop::Stopper;
 use crate::store::{self, RouteFacts};
+
+mod cost;
+mod socket;
 
 /// A gateway on a store that goes with its test.
 pub(crate) struct Rig {
@@ -614,6 +617,29 @@ async fn a_streams_limits_are_told() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_too_long_keeps_what_it_stored() {
+    let rig = Rig::new();
+    let mut body = format!("{HELLO}\n{HELLO}");
+    body.push_str(&"\n".repeat(100_000));
+    body.push_str(HELLO);
+    let lines = rig
+        .post("/v1/batches", &[NDJSON, STREAM], body)
+        .await
+        .lines();
+    let statuses: Vec<_> = lines[..2]
+        .iter()
+        .map(|line| line["status"].clone())
+        .collect();
+    assert_eq!(statuses, [202, 202]);
+    let summary = &lines[2]["summary"];
+    assert_eq!(
+        (&summary["accepted"], &summary["complete"]),
+        (&2.into(), &false.into())
+    );
+    assert_eq!(summary["error"]["code"], "batch_too_large");
+}
+
+#[tokio::test]
 async fn a_stream_waits_for_its_tenants_rate() {
     let rig = Rig::with(|config| {
         let rate = config.tenants[1].1.ingress.as_mut().unwrap();
@@ -768,34 +794,4 @@ async fn the_document_is_openapi_31_and_complete() {
     assert!(limited["headers"]["RateLimit"].is_object());
     let fields = schemas["SendMessage"]["properties"].as_object().unwrap();
     assert!(fields.contains_key("ttl") && fields.contains_key("callback"));
-    assert!(NOW.0 > 0);
-}
-
-/// Bytes over a real socket: HTTP/1.1 kept alive and pipelined, answered in order, and a clean end.
-#[tokio::test]
-async fn the_server_speaks_http_on_a_socket() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    let rig = Rig::new();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stopper, stop) = Stopper::new();
-    let gateway = rig.gateway.clone();
-    let server = tokio::spawn(async move { serve(&config(), gateway, listener, stop).await });
-    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
-    let one = format!(
-        "POST /v1/messages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer crm-secret\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{HELLO}",
-        HELLO.len()
-    );
-    let last = "GET /v1/nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let all = format!("{one}{one}{last}");
-    socket.write_all(all.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    socket.read_to_string(&mut text).await.unwrap();
-    assert_eq!(text.matches("HTTP/1.1 202").count(), 2);
-    assert!(text.contains("HTTP/1.1 404") && text.contains("trunkline-request-id: req_"));
-    stopper.stop();
-    server.await.unwrap().unwrap();
-    assert!(stopper.finished(Duration::from_secs(5)).await.is_empty());
 }
