@@ -465,7 +465,8 @@ impl Store {
                     .iter()
                     .map(|r| Entry::of(&r.message, &r.life))
                     .collect();
-                let rows = young.queued_after(route, lane, after, limit);
+                let visible = shared.visible.load(Ordering::Acquire);
+                let rows = young.queued_after(route, lane, (after, visible), limit);
                 entries.extend(
                     rows.into_iter()
                         .map(|row| Entry::of(&row.message, &row.life)),
@@ -511,7 +512,9 @@ impl Store {
 
     fn get_young(&self, id: MessageId) -> Option<Record> {
         let young = self.shared.young.read();
-        let row = young.row(id)?;
+        let row = young
+            .row(id)
+            .filter(|_| id.0 <= self.shared.visible.load(Ordering::Acquire))?;
         Some(Record {
             message: row.message.clone(),
             life: row.life.clone(),
@@ -824,6 +827,8 @@ fn find(shared: &Shared, query: &Query) -> Page {
     let found = young
         .rows()
         .filter(|row| matches(query, &row.message, &row.life));
+    let visible = shared.visible.load(Ordering::Acquire);
+    let found = found.filter(|row| row.message.id.0 <= visible);
     let floor = page.next;
     // What the archive has not looked at yet must not be overtaken by younger pages.
     let rows = found.filter(|row| floor.is_none_or(|floor| row.message.id >= floor));

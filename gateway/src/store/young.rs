@@ -462,18 +462,20 @@ impl Young {
         live.chain(frozen.filter(thawed)).map(Box::as_ref)
     }
 
-    /// Queued messages of a route and lane whose order key is after `after`, in that order.
+    /// Queued messages of a route and lane whose order key is after `after` and not beyond `upto`,
+    /// in that order.
     pub(crate) fn queued_after(
         &self,
         route: RouteIx,
         lane: usize,
-        after: u64,
+        (after, upto): (u64, u64),
         limit: usize,
     ) -> Vec<&Row> {
         let mut found: Vec<&Row> = self
             .rows()
             .filter(|row| {
                 row.life.order > after
+                    && row.life.order <= upto
                     && row.life.status == Status::Queued
                     && row.message.class.lane() == lane
                     && row.life.route(&row.message) == Some(route)
