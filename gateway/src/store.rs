@@ -23,6 +23,7 @@ mod handle;
 mod inbox;
 mod journal;
 mod keys;
+mod listing;
 mod open;
 mod record;
 mod shared;
@@ -244,5 +245,7 @@ pub struct DeliveryRetry {
     pub since: UnixMs,
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -255,6 +255,8 @@ impl Shared {
                 .map(|(ix, state)| (*ix, state.clone()))
                 .collect(),
             parked: young.parked.values().flatten().cloned().collect(),
+            // The archiver knows them.
+            spans: Vec::new(),
         };
         ArchiveJob {
             generation,
@@ -262,6 +264,21 @@ impl Shared {
             snapshot,
             as_of,
         }
+    }
+
+    /// Tells the memory's figures, and how far the archiver has fallen behind.
+    pub(crate) fn tell_memory(&self) {
+        let (bytes, waiting, oldest) = {
+            let young = self.young.read();
+            let waiting = young.live.len() + young.frozen.len();
+            let frozen = young.frozen.front().map(|generation| generation.opened_at);
+            (young.bytes(), waiting, frozen)
+        };
+        let lag = oldest.map_or(0.0, |at| self.clock.now().since(at).as_secs_f64());
+        let float = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        metrics::gauge!("trunkline_store_memory_bytes").set(float(bytes));
+        metrics::gauge!("trunkline_store_generations").set(float(waiting));
+        metrics::gauge!("trunkline_store_archive_lag_seconds").set(lag);
     }
 
     /// The last commit is on disk: writes its number down, so that the next start can be sure.

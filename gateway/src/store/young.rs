@@ -23,8 +23,16 @@ use crate::store::{EndpointState, IdempotencyKey, Record, keys};
 pub(crate) const GENERATION_MESSAGES: usize = 200_000;
 /// … or at this age (design.md: 10 minutes) …
 pub(crate) const GENERATION_AGE_MS: u64 = 600_000;
-/// … or at this share of the memory budget: four of them fit beside lists and bodies.
-const GENERATION_SHARE: u64 = 8;
+/// … or at this share of the memory budget: small enough that a backlog goes to disk in pieces, and
+/// large enough that one transaction per file pays (some 20,000 messages of a 256 MB budget).
+const GENERATION_SHARE: u64 = 16;
+/// Live messages may take this share of the budget while they wait for receipts …
+const LIVE_SHARE: u64 = 4;
+/// … and this one while they wait for a route: a backlog gains nothing from being in memory.
+const BACKLOG_SHARE: u64 = 8;
+/// What a message takes beside its row: two pointers and a control octet in a hash table that is at
+/// most 7/8 full, and the allocator's rounding.
+const ROW_EXTRA: usize = 48;
 /// Receipts that wait for their message: beyond it the oldest is given up.
 pub(crate) const PARKED_MAX: usize = 100_000;
 /// How long a receipt waits for its message (smpp.md §4.4: 10 minutes).
@@ -41,7 +49,7 @@ pub(crate) struct Row {
 
 impl Row {
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.message.memory_bytes() + self.life.heap_bytes()
+        size_of::<Self>() + self.message.memory_bytes() + self.life.heap_bytes() + ROW_EXTRA
     }
 }
 
@@ -61,12 +69,15 @@ pub(crate) struct Generation {
     pub(crate) bytes: usize,
     /// Messages of it that are not final.
     pub(crate) unfinished: usize,
+    /// Messages of it that are queued.
+    pub(crate) queued: usize,
 }
 
 impl Generation {
     fn insert(&mut self, id: MessageId, row: Row) {
         self.bytes += row.bytes();
         self.unfinished += usize::from(!row.life.is_final);
+        self.queued += usize::from(row.life.status == Status::Queued);
         self.rows.insert(id, Box::new(row));
     }
 }
@@ -88,6 +99,8 @@ pub(crate) struct Young {
     /// Messages that wait for a route or a receipt, in memory and in the archive, by status.
     pub(crate) queued: u64,
     pub(crate) budget: u64,
+    /// Close and freeze at the next occasion, whatever the limits say.
+    pub(crate) forced: bool,
 }
 
 impl Young {
@@ -254,6 +267,8 @@ impl Young {
                 generation.carriers.insert(key, (id, *part));
                 generation.bytes += 32;
             }
+            // A life has two or three changes: doubling would hold room for eight.
+            row.life.log.reserve_exact(1);
             row.life.apply(change);
             generation.bytes += row.life.heap_bytes() - bytes.min(row.life.heap_bytes());
             match (was.1, row.life.is_final) {
@@ -263,6 +278,11 @@ impl Young {
             }
             let changes = u16::try_from(row.life.log.len()).unwrap_or(u16::MAX);
             let now_queued = row.life.status == Status::Queued;
+            match (was.0, now_queued) {
+                (true, false) => generation.queued -= 1,
+                (false, true) => generation.queued += 1,
+                _ => {}
+            }
             (
                 row.message.tenant,
                 row.life.version,
@@ -334,6 +354,7 @@ impl Young {
             open.bytes = open.bytes.saturating_sub(row.bytes());
             open.unfinished -= usize::from(!row.life.is_final);
             let queued = row.life.status == Status::Queued;
+            open.queued -= usize::from(queued);
             if let Some(key) = key {
                 open.keys.remove(&key.key);
             }
@@ -385,13 +406,14 @@ impl Young {
     /// Closes the open generation when it is full or old. Called between batches.
     pub(crate) fn close_if_full(&mut self, batch: u64, now: UnixMs) {
         let budget = usize::try_from(self.budget / GENERATION_SHARE).unwrap_or(usize::MAX);
+        let forced = self.forced;
         let open = self.open();
         let old = now.0.saturating_sub(open.opened_at.0) >= GENERATION_AGE_MS;
         let full = open.rows.len() >= GENERATION_MESSAGES || open.bytes >= budget;
         if open.rows.is_empty() && open.keys.is_empty() {
             return;
         }
-        if full || old {
+        if full || old || forced {
             self.close(batch, now);
         }
     }
@@ -418,11 +440,14 @@ impl Young {
         let oldest = &self.live[0];
         let done = oldest.unfinished * 100 <= oldest.rows.len();
         let old = now.0.saturating_sub(oldest.opened_at.0) >= GENERATION_AGE_MS;
-        // Two closed generations and the open one: more would be memory that grows with the backlog.
-        let crowded = self.live.len() > 2;
-        if !(done || old || crowded) {
+        let live: usize = self.live.iter().map(|generation| generation.bytes).sum();
+        let share = |share| usize::try_from(self.budget / share).unwrap_or(usize::MAX);
+        let backlog = oldest.queued * 2 > oldest.rows.len();
+        let crowded = live > share(if backlog { BACKLOG_SHARE } else { LIVE_SHARE });
+        if !(done || old || crowded || self.forced) {
             return None;
         }
+        self.forced = false;
         let generation = Arc::new(self.live.pop_front()?);
         self.frozen.push_back(generation.clone());
         Some(generation)
@@ -431,16 +456,19 @@ impl Young {
     /// Drops an archived generation and the events that went with it.
     pub(crate) fn archived(&mut self, number: u64, events_upto: u64) {
         self.frozen.retain(|generation| generation.number != number);
-        while self
+        let over = self
             .events
-            .front()
-            .is_some_and(|event| event.seq <= events_upto)
-        {
-            self.events.pop_front();
-        }
+            .partition_point(|event| event.seq <= events_upto);
+        self.events.drain(..over);
         if self.events.capacity() > 4 * self.events.len().max(4096) {
             self.events.shrink_to(self.events.len());
         }
+    }
+
+    /// Counts the queued messages anew: those in memory and `archived` others.
+    pub(crate) fn recount(&mut self, archived: u64) {
+        let queued = self.rows().filter(|row| row.life.status == Status::Queued);
+        self.queued = u64::try_from(queued.count()).unwrap_or(0) + archived;
     }
 
     /// Every message in memory, the youngest copy of each.
