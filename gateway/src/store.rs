@@ -19,6 +19,7 @@ use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, Tena
 use crate::outcome::Reason;
 
 mod archive;
+mod check;
 mod handle;
 mod inbox;
 mod journal;
@@ -31,6 +32,7 @@ mod state;
 mod writer;
 mod young;
 
+pub use check::{CheckReport, Damage, ExportReport, check, export};
 pub use handle::Store;
 pub use inbox::Matched;
 pub use journal::JournalError;

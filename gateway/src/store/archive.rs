@@ -28,9 +28,9 @@ use crate::store::{EventQuery, Record};
 
 mod events;
 pub(crate) mod file;
-mod history;
+pub(crate) mod history;
 mod keys_file;
-mod pending;
+pub(crate) mod pending;
 mod read;
 mod retention;
 mod write;
@@ -281,17 +281,19 @@ impl Archive {
 
     /// During replay: takes a message back into memory when its archived copy is older than `batch`.
     pub(crate) fn adopt_as_of(&self, young: &mut Young, id: MessageId, batch: u64) {
-        if self
-            .archived_at_least(id)
-            .is_some_and(|as_of| batch <= as_of)
-        {
-            return;
-        }
-        if let Some((record, as_of)) = self.locate(&[id]).pop()
-            && as_of < batch
-        {
+        if let Some(record) = self.older(id, batch) {
             young.adopt(record);
         }
+    }
+
+    /// A message whose archived copy is older than `batch`.
+    pub(crate) fn older(&self, id: MessageId, batch: u64) -> Option<Record> {
+        let known = self.archived_at_least(id);
+        if known.is_some_and(|as_of| batch <= as_of) {
+            return None;
+        }
+        let (record, as_of) = self.locate(&[id]).pop()?;
+        (as_of < batch).then_some(record)
     }
 
     /// During replay: an event of an archived message that is not archived itself. That is so when

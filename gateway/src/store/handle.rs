@@ -28,12 +28,14 @@ use crate::store::{
 };
 
 /// From this share of the memory budget on, accepts are slowed down: live messages take a quarter of
-/// it and the generation being archived a sixteenth, so this is an archiver that has fallen behind.
-const SOFT_PERCENT: u64 = 50;
-/// The delay of one draft when the budget is used up; the archiver takes about 10 µs a message.
-const PACE_MAX: Duration = Duration::from_micros(100);
+/// it and the generation being archived a sixteenth, so beyond that the archiver has fallen behind.
+const SOFT_PERCENT: u64 = 35;
+/// The time of one draft when the budget is used up: 2,500 a second, far below what is archived.
+const PACE_MAX: Duration = Duration::from_micros(400);
 /// Less than a millisecond is not worth a timer (tokio's timers have that step).
 const PACE_MIN: Duration = Duration::from_millis(1);
+/// No accept waits longer: an HTTP client should rather be refused.
+const PACE_DELAY_MAX: Duration = Duration::from_millis(200);
 /// How long after its deadline the store itself expires a queued message; before that its dispatcher
 /// does, which knows whether an attempt is out (longer than the longest response_timeout).
 const EXPIRY_GRACE: Duration = Duration::from_secs(60);
@@ -106,13 +108,15 @@ impl Store {
     pub async fn accept(&self, drafts: Vec<Draft>) -> Result<Vec<Accepted>, Refused> {
         let shared = &self.shared;
         self.check_room(&drafts)?;
-        self.pace(drafts.len()).await;
+        let urgent = drafts.iter().any(|draft| draft.message.class == Class::Otp);
+        if !urgent {
+            self.pace(drafts.len()).await;
+        }
         let _room = shared
             .inbox
             .room(drafts.len())
             .await
             .ok_or(Refused::Closed)?;
-        let urgent = drafts.iter().any(|draft| draft.message.class == Class::Otp);
         let mut drafts = drafts;
         loop {
             let seen = shared.archived_count.load(Ordering::Acquire);
@@ -163,20 +167,32 @@ impl Store {
         }
     }
 
-    /// Slows accepts down, the more the further the archiver has fallen behind: at the soft limit not
-    /// at all, at the hard one by [`PACE_MAX`] a draft.
+    /// Slows bulk accepts down when the archiver falls behind: from the soft limit on each draft takes
+    /// its time, all callers together, so that accepts go on at about the archiver's rate.
     async fn pace(&self, drafts: usize) {
         let bytes = u64::try_from(self.shared.young.read().bytes()).unwrap_or(u64::MAX);
         let memory = self.shared.config.memory;
         let soft = memory / 100 * SOFT_PERCENT;
-        let Some(over) = bytes.checked_sub(soft).filter(|over| *over > 0) else {
+        let over = bytes.saturating_sub(soft);
+        if over == 0 {
             return;
-        };
-        let share = over.min(memory - soft) * 100 / (memory - soft).max(1);
+        }
+        // Squared: hardly noticed at first, firm towards the hard limit.
+        let percent = over.saturating_mul(100) / (memory - soft).max(1);
+        let percent = u32::try_from(percent.min(100)).unwrap_or(100);
         let drafts = u32::try_from(drafts).unwrap_or(u32::MAX);
-        let delay = PACE_MAX * drafts * u32::try_from(share).unwrap_or(100) / 100;
-        metrics::counter!("trunkline_store_accepts_slowed_total").increment(1);
-        tokio::time::sleep(delay.max(PACE_MIN)).await;
+        let cost = PACE_MAX.saturating_mul(drafts) * percent * percent / 10_000;
+        let delay = {
+            let now = self.shared.clock.instant();
+            let mut next = self.shared.paced_until.lock();
+            let start = next.map_or(now, |next| next.max(now));
+            *next = Some(start + cost);
+            start - now
+        };
+        if delay >= PACE_MIN {
+            metrics::counter!("trunkline_store_accepts_slowed_total").increment(1);
+            tokio::time::sleep(delay.min(PACE_DELAY_MAX)).await;
+        }
     }
 
     async fn archived_keys(&self, drafts: &[Draft]) -> Vec<Option<([u8; 16], MessageId)>> {

@@ -183,7 +183,7 @@ fn events_pending(young: &Young) -> u64 {
     cursor.map_or(0, |cursor| (young.next_seq - 1).saturating_sub(cursor))
 }
 
-fn lock(directory: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join("lock");
     let wrong = |source| OpenError::Directory {
         path: path.clone(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
@@ -125,6 +126,8 @@ pub(crate) struct Shared {
     pub(crate) failed: watch::Sender<Option<String>>,
     lazy: Mutex<FxHashMap<EndpointIx, EndpointState>>,
     given_up: AtomicU64,
+    /// Until when accepts that came before are spread, while they are slowed down.
+    pub(crate) paced_until: Mutex<Option<Instant>>,
 }
 
 impl Shared {
@@ -167,6 +170,7 @@ impl Shared {
             failed: watch::Sender::new(None),
             lazy: Mutex::default(),
             given_up: AtomicU64::new(0),
+            paced_until: Mutex::default(),
         }
     }
 

@@ -7,7 +7,7 @@
 //! younger copy wins wherever both are seen. A generation is frozen as a whole, archived as a whole
 //! and dropped as a whole.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -66,6 +66,11 @@ pub(crate) struct Generation {
     pub(crate) rows: FxHashMap<MessageId, Box<Row>>,
     pub(crate) keys: FxHashMap<[u8; 16], ([u8; 16], MessageId)>,
     pub(crate) carriers: FxHashMap<u64, (MessageId, u8)>,
+    /// Messages in the order of acceptance, which is the order of their ids and of their places in
+    /// the queue as long as they stay on their first route.
+    accepted: Vec<MessageId>,
+    /// The others that were queued here, by order key: moved on, or taken back from the archive.
+    moved: BTreeMap<u64, MessageId>,
     pub(crate) bytes: usize,
     /// Messages of it that are not final.
     pub(crate) unfinished: usize,
@@ -78,7 +83,28 @@ impl Generation {
         self.bytes += row.bytes();
         self.unfinished += usize::from(!row.life.is_final);
         self.queued += usize::from(row.life.status == Status::Queued);
+        if self.accepted.last().is_none_or(|last| *last < id) && row.life.order == id.0 {
+            self.accepted.push(id);
+        } else if row.life.status == Status::Queued {
+            self.moved.insert(row.life.order, id);
+        }
         self.rows.insert(id, Box::new(row));
+    }
+
+    /// Up to `limit` messages after an order key for which `wanted` holds, in two runs by order key.
+    fn queued_after(
+        &self,
+        after: u64,
+        limit: usize,
+        wanted: impl Fn(MessageId) -> bool,
+    ) -> Vec<MessageId> {
+        let first = self.accepted.partition_point(|id| id.0 <= after);
+        let accepted = self.accepted[first..].iter().copied();
+        let mut found: Vec<MessageId> = accepted.filter(|id| wanted(*id)).take(limit).collect();
+        let moved = self.moved.range(after.saturating_add(1)..);
+        let moved = moved.map(|(_, id)| *id).filter(|id| wanted(*id));
+        found.extend(moved.take(limit));
+        found
     }
 }
 
@@ -269,6 +295,9 @@ impl Young {
             }
             // A life has two or three changes: doubling would hold room for eight.
             row.life.log.reserve_exact(1);
+            if let Some(order) = new_order(&change) {
+                generation.moved.insert(order, id);
+            }
             row.life.apply(change);
             generation.bytes += row.life.heap_bytes() - bytes.min(row.life.heap_bytes());
             match (was.1, row.life.is_final) {
@@ -355,6 +384,7 @@ impl Young {
             open.unfinished -= usize::from(!row.life.is_final);
             let queued = row.life.status == Status::Queued;
             open.queued -= usize::from(queued);
+            open.accepted.pop_if(|last| *last == id);
             if let Some(key) = key {
                 open.keys.remove(&key.key);
             }
@@ -498,20 +528,23 @@ impl Young {
         after: u64,
         limit: usize,
     ) -> Vec<&Row> {
-        let mut found: Vec<&Row> = self
-            .rows()
-            .filter(|row| {
+        let wanted = |id: MessageId| {
+            self.row(id).is_some_and(|row| {
                 row.life.order > after
                     && row.life.status == Status::Queued
                     && row.message.class.lane() == lane
                     && row.life.route(&row.message) == Some(route)
             })
+        };
+        let frozen = self.frozen.iter().map(Arc::as_ref);
+        let mut found: Vec<&Row> = frozen
+            .chain(&self.live)
+            .flat_map(|generation| generation.queued_after(after, limit, wanted))
+            .filter_map(|id| self.row(id))
             .collect();
-        if found.len() > limit {
-            found.select_nth_unstable_by_key(limit, |row| row.life.order);
-            found.truncate(limit);
-        }
         found.sort_unstable_by_key(|row| row.life.order);
+        found.dedup_by_key(|row| row.life.order);
+        found.truncate(limit);
         found
     }
 }
