@@ -33,6 +33,8 @@ mod keys_file;
 pub(crate) mod pending;
 mod read;
 mod retention;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use file::{ArchiveError, Kind, PENDING, Pool, uint};

@@ -90,7 +90,7 @@ pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
     let names = names(directory)?;
     check_state(directory, &mut report);
     let done = report.archived.unwrap_or(0);
-    let mut expected = None;
+    let (mut expected, mut epoch) = (None, 0);
     for path in journal::files(directory)? {
         report.files += 1;
         let read = each_blob(&path, |batch, blob| {
@@ -101,7 +101,12 @@ pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
             }
             expected = Some(batch + 1);
             match read_ops(batch, blob, |_| ()) {
-                Ok(()) => {
+                Ok(by) => {
+                    if by < epoch {
+                        let what = format!("written by epoch {by} after epoch {epoch}");
+                        report.damage(&path, Some(batch), what);
+                    }
+                    epoch = by;
                     report.batches += 1;
                     report.first_batch = report.first_batch.or(Some(batch));
                     report.last_batch = Some(batch);
@@ -213,7 +218,8 @@ fn each_blob(path: &Path, mut each: impl FnMut(u64, &[u8])) -> Result<(), String
     read().map_err(|error| error.to_string())
 }
 
-fn read_ops(batch: u64, blob: &[u8], mut each: impl FnMut(Op)) -> Result<(), String> {
+/// Reads a blob's operations. Gives the epoch of the process that wrote it.
+fn read_ops(batch: u64, blob: &[u8], mut each: impl FnMut(Op)) -> Result<u64, String> {
     let mut reading = Reading::new(blob).map_err(|error| error.to_string())?;
     if reading.batch != batch {
         return Err(format!("the record says it is batch {}", reading.batch));
@@ -221,7 +227,7 @@ fn read_ops(batch: u64, blob: &[u8], mut each: impl FnMut(Op)) -> Result<(), Str
     while let Some(op) = reading.next().map_err(|error| error.to_string())? {
         each(op);
     }
-    Ok(())
+    Ok(reading.epoch)
 }
 
 /// One exported message.

@@ -703,14 +703,14 @@ impl Store {
         }
     }
 
+    /// What the threads share, to be looked at.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Stops the archiver before one of its steps.
     pub(crate) fn stop_archiver_at(&self, step: u32) {
         self.shared.archive.stop_at.store(step, Ordering::Release);
-    }
-
-    /// The young state, to be looked at.
-    pub(crate) fn young(&self) -> parking_lot::RwLockReadGuard<'_, crate::store::young::Young> {
-        self.shared.young.read()
     }
 }
 

@@ -356,7 +356,7 @@ impl World {
             self.check_list(query, |known| known.number % 4 == number)
                 .await;
         }
-        let to = crate::message::Phone::parse("+46700000001");
+        let to = Phone::parse("+46700000001");
         self.check_list(Query { to, ..page }, |known| known.number % 3 == 1)
             .await;
     }

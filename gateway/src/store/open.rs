@@ -218,7 +218,6 @@ impl<'a> Recovery<'a> {
             config.memory,
             snapshot.events_upto + 1,
             snapshot.generation + 1,
-            snapshot.batch,
             now,
         );
         young.queued = archive.queued().0;

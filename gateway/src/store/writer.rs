@@ -333,6 +333,8 @@ impl Writer {
             } => {
                 young.archived(number, events_upto);
                 self.journal.delete_upto(upto)?;
+                let files = u32::try_from(self.journal.file_count()).unwrap_or(u32::MAX);
+                metrics::gauge!("trunkline_store_journal_files").set(f64::from(files));
                 self.shared.archived_count.fetch_add(1, Ordering::Release);
                 batch.done.push(Done::Plain(reply));
             }

@@ -58,8 +58,6 @@ impl Row {
 pub(crate) struct Generation {
     /// Counts up over the store's whole life.
     pub(crate) number: u64,
-    /// The last batch before it was opened.
-    pub(crate) after_batch: u64,
     /// The last batch whose accepts are in it; set when it is closed.
     pub(crate) last_batch: u64,
     pub(crate) opened_at: UnixMs,
@@ -131,16 +129,9 @@ pub(crate) struct Young {
 
 impl Young {
     /// An empty memory whose next event gets `next_seq`.
-    pub(crate) fn new(
-        budget: u64,
-        next_seq: u64,
-        generation: u64,
-        batch: u64,
-        now: UnixMs,
-    ) -> Self {
+    pub(crate) fn new(budget: u64, next_seq: u64, generation: u64, now: UnixMs) -> Self {
         let open = Generation {
             number: generation,
-            after_batch: batch,
             opened_at: now,
             ..Generation::default()
         };
@@ -455,7 +446,6 @@ impl Young {
         let number = open.number + 1;
         self.live.push_back(Generation {
             number,
-            after_batch: batch,
             opened_at: now,
             ..Generation::default()
         });
