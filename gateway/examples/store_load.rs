@@ -1,4 +1,5 @@
-//! Measures the store alone: `store_load backlog|life N [DIR]`, in release, one JSON line per step.
+//! Measures the store alone: `store_load backlog|life N [DIR [PER_SECOND]]`, in release, one JSON line
+//! per step. Without a rate, as fast as it goes.
 //!
 //! `backlog` accepts N messages that nobody sends and prints the resident memory on the way; then it
 //! reopens the directory. `life` walks N messages through accept, answer and receipt in batches of
@@ -9,7 +10,7 @@
     reason = "a measuring tool prints figures"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -42,13 +43,14 @@ fn main() -> anyhow::Result<()> {
     if directory.exists() {
         std::fs::remove_dir_all(&directory)?;
     }
+    let rate: Option<u32> = arguments.next().map(|rate| rate.parse()).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     match mode.as_str() {
-        "backlog" => runtime.block_on(backlog(count, &directory)),
-        "life" => runtime.block_on(life(count, &directory)),
+        "backlog" => runtime.block_on(backlog(count, &directory, rate)),
+        "life" => runtime.block_on(life(count, &directory, rate)),
         other => bail!("{other}: neither backlog nor life"),
     }
 }
@@ -122,13 +124,22 @@ async fn accept(store: &Store, from: usize) -> anyhow::Result<(Vec<MessageId>, D
     Ok((accepted.into_iter().map(id).collect(), took))
 }
 
-async fn backlog(count: usize, directory: &std::path::Path) -> anyhow::Result<()> {
+/// Waits until so many messages are due.
+async fn keep_to(rate: Option<u32>, started: Instant, count: usize) {
+    if let Some(rate) = rate {
+        let due = started + Duration::from_secs_f64(count as f64 / f64::from(rate));
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+async fn backlog(count: usize, directory: &Path, rate: Option<u32>) -> anyhow::Result<()> {
     let (store, _) = Store::open(config(directory.to_owned()), Clock::system())?;
     let (started, cpu) = (Instant::now(), cpu_seconds()?);
     let mut took = Vec::new();
     let step = 50_000.max(count / 20);
     let (mut from, mut base) = (0, None);
     while from < count {
+        keep_to(rate, started, from).await;
         let callers = (0..CALLERS).map(|caller| {
             let store = store.clone();
             tokio::spawn(async move { accept(&store, from + caller * BATCH).await })
@@ -176,13 +187,14 @@ async fn backlog(count: usize, directory: &std::path::Path) -> anyhow::Result<()
     Ok(())
 }
 
-async fn life(count: usize, directory: &std::path::Path) -> anyhow::Result<()> {
+async fn life(count: usize, directory: &Path, rate: Option<u32>) -> anyhow::Result<()> {
     let (store, _) = Store::open(config(directory.to_owned()), Clock::system())?;
     let (started, cpu) = (Instant::now(), cpu_seconds()?);
     let mut took = Vec::new();
     let mut peak = 0;
     let mut open = std::collections::VecDeque::new();
     for from in (0..count).step_by(BATCH * CALLERS) {
+        keep_to(rate, started, from).await;
         let callers = (0..CALLERS).map(|caller| {
             let store = store.clone();
             tokio::spawn(async move {

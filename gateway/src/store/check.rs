@@ -94,7 +94,7 @@ pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
     for path in journal::files(directory)? {
         report.files += 1;
         let read = each_blob(&path, |batch, blob| {
-            let want = expected.unwrap_or(batch.min(done + 1));
+            let want = expected.unwrap_or_else(|| batch.min(done + 1));
             if batch != want {
                 let what = format!("batches {want} to {} are missing", batch - 1);
                 report.damage(&path, Some(want), what);

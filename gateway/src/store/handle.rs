@@ -767,6 +767,6 @@ fn archived_part(shared: &Shared, receipt: &Receipt) -> Option<(MessageId, u8)> 
         candidates
             .first()
             .copied()
-            .or((index == 0).then_some(newest))
+            .or_else(|| (index == 0).then_some(newest))
     })
 }

@@ -501,13 +501,14 @@ impl Young {
             .frozen
             .iter()
             .flat_map(|generation| generation.rows.values());
-        let thawed = move |row: &&Box<Row>| {
+        let thawed = move |row: &&Row| {
             !self
                 .live
                 .iter()
                 .any(|generation| generation.rows.contains_key(&row.message.id))
         };
-        live.chain(frozen.filter(thawed)).map(Box::as_ref)
+        live.map(Box::as_ref)
+            .chain(frozen.map(Box::as_ref).filter(thawed))
     }
 
     /// Queued messages of a route and lane whose order key is after `after`, in that order.

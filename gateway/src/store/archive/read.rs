@@ -236,7 +236,7 @@ impl Archive {
             };
             records.extend(found.into_iter().map(|(record, _)| record));
         }
-        records.sort_unstable_by(|a, b| b.message.id.cmp(&a.message.id));
+        records.sort_unstable_by_key(|record| std::cmp::Reverse(record.message.id));
         records
     }
 }

@@ -190,7 +190,7 @@ async fn a_list_without_an_index_stops_at_its_budget_and_goes_on_from_there() {
     assert_eq!(page.records.len(), 500);
     let none = Query {
         status: Some(Status::Failed),
-        ..query.clone()
+        ..query
     };
     let page = shared.archive.find(&none, 700);
     assert!(page.records.is_empty());
