@@ -130,7 +130,9 @@ fn owned(args: &[&str]) -> Vec<String> {
 async fn smsc(trunkline: &Path, at: SocketAddr, delay_ms: u64) -> anyhow::Result<Process> {
     let faults = format!(r#"{{"faults":{{"delay_ms":{delay_ms}}}}}"#);
     let at = at.to_string();
-    let args = owned(&["sim", "smsc", "--listen", &at, "--config", &faults, "--json"]);
+    let args = owned(&[
+        "sim", "smsc", "--listen", &at, "--config", &faults, "--json",
+    ]);
     Process::start("smsc", trunkline, &args, &[]).await
 }
 
