@@ -12,7 +12,7 @@
 //!
 //! Not covered, so such clusters may be cut: vowel signs and viramas of the Indic and South-East
 //! Asian scripts, Hebrew and Arabic points, decomposed Hangul, CR LF, and the prepended marks of
-//! UAX #29. A cut there costs a glyph at the seam only where the handset shows the parts one by one.
+//! UAX #29. A cut there costs a glyph at the seam only where the handset shows parts one by one.
 //!
 //! # Not chosen
 //! National language tables (3GPP TS 23.038 annex A): many SMSCs strip them; text that needs them

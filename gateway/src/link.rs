@@ -45,4 +45,12 @@ pub enum LinkEvent {
         /// The answers.
         answers: Vec<Answer>,
     },
+    /// What the peer said after all about attempts that were answered as unknown: their ids may
+    /// still be receipted. Not a second answer: nothing is freed or decided by it.
+    Late {
+        /// Which one.
+        link: LinkIx,
+        /// What it said.
+        answers: Vec<Answer>,
+    },
 }

@@ -185,6 +185,12 @@ impl Connection {
         Self { addr, open: None }
     }
 
+    /// Opens it now.
+    pub(crate) async fn open(&mut self) -> anyhow::Result<()> {
+        self.open = Some(Answers::new(connect(self.addr).await?));
+        Ok(())
+    }
+
     /// Sends a request and reads its answer: the status, and the body into `body`.
     pub(crate) async fn exchange(
         &mut self,

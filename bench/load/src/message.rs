@@ -9,8 +9,8 @@ const DIGITS: usize = 9;
 const HOLE: &str = "#########";
 
 /// 100 characters of the GSM 7-bit alphabet.
-const TEXT: &str = "Your order no. ######### is ready for pickup at the counter of store 42 until 21:00 \
-                    today. Welcome!!";
+const TEXT: &str = "Your order no. ######### is ready for pickup at the counter of store 42 \
+                    until 21:00 today. Welcome!!";
 
 /// What all messages of a run share.
 #[derive(Debug, Clone)]
@@ -23,8 +23,13 @@ pub(crate) struct Recipe {
 impl Recipe {
     fn body(&self) -> String {
         format!(
-            r#"{{"to":"+4670{HOLE}","from":"ACME","text":"{TEXT}","class":"{}","client_ref":"load-{HOLE}","metadata":{{"store":"S042","order":"{HOLE}"}}}}"#,
-            self.class
+            concat!(
+                r#"{{"to":"+4670{hole}","from":"ACME","text":"{text}","class":"{class}","#,
+                r#""client_ref":"load-{hole}","metadata":{{"store":"S042","order":"{hole}"}}}}"#
+            ),
+            hole = HOLE,
+            text = TEXT,
+            class = self.class
         )
     }
 

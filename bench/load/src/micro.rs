@@ -33,7 +33,7 @@ fn best_ns<T>(mut call: impl FnMut() -> T) -> f64 {
 pub(crate) fn run() {
     let gsm = "Your order no. 123456789 is ready for pickup at the counter of store 42 until 21:00 \
                today. Welcome!!";
-    let nordic = "Din beställning 1182 är klar att hämtas på lagret i Göteborg, Åvägen 7. Välkommen \
+    let nordic = "Din beställning 82 är klar att hämtas på lagret i Göteborg, Åvägen 7. Välkommen \
                   och ha en skön dag!";
     let cyrillic = "Ваш заказ 123456789 готов к выдаче в магазине 42 до 21:00 сегодня";
     let long = gsm.repeat(5);

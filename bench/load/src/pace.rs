@@ -1,6 +1,7 @@
 //! When the next messages may go: by rate, by number, by time, and by what is still outstanding.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -27,18 +28,18 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Pace {
     limits: Limits,
-    start: Instant,
+    start: OnceLock<Instant>,
     taken: AtomicU64,
     allowed: AtomicU64,
 }
 
 impl Pace {
-    /// The clock starts now.
+    /// The clock starts when it is first asked for.
     pub(crate) fn new(limits: Limits) -> Self {
         let allowed = AtomicU64::new(u64::MAX);
         Self {
             limits,
-            start: Instant::now(),
+            start: OnceLock::new(),
             taken: AtomicU64::new(0),
             allowed,
         }
@@ -50,7 +51,7 @@ impl Pace {
     }
 
     pub(crate) fn start(&self) -> Instant {
-        self.start
+        *self.start.get_or_init(Instant::now)
     }
 
     pub(crate) fn rate(&self) -> Option<f64> {
@@ -59,13 +60,13 @@ impl Pace {
 
     /// When message number `index` of the run (from 0) is meant to go, in an open loop.
     pub(crate) fn intended(&self, index: u64, rate: f64) -> Instant {
-        self.start + Duration::from_secs_f64(index as f64 / rate)
+        self.start() + Duration::from_secs_f64(index as f64 / rate)
     }
 
     /// The next index of an open loop, whether or not its time has come. `None` ends the run.
     pub(crate) fn ticket(&self, rate: f64) -> Option<u64> {
         let index = self.taken.fetch_add(1, Ordering::Relaxed);
-        let over = self.intended(index, rate) > self.start + self.limits.duration;
+        let over = self.intended(index, rate) > self.start() + self.limits.duration;
         (!over && index < self.limits.messages).then_some(index)
     }
 
@@ -77,7 +78,7 @@ impl Pace {
     /// Takes 1 to `most` indices, waiting until they may go. `None` ends the run.
     pub(crate) async fn take(&self, most: u64) -> Option<Range<u64>> {
         loop {
-            let elapsed = self.start.elapsed();
+            let elapsed = self.start().elapsed();
             if elapsed >= self.limits.duration {
                 return None;
             }

@@ -188,7 +188,8 @@ mod tests {
 
     #[tokio::test]
     async fn starts_measures_and_ends_a_child() {
-        let script = r#"trap 'echo "{\"n\":2}"; exit 0' TERM; echo starting; echo '{"addr":"127.0.0.1:7"}'; while :; do sleep 0.01; done"#;
+        let script = r#"trap 'echo "{\"n\":2}"; exit 0' TERM
+            echo starting; echo '{"addr":"127.0.0.1:7"}'; while :; do sleep 0.01; done"#;
         let args = ["-c".to_owned(), script.to_owned()];
         let mut child = Process::start("test", Path::new("/bin/sh"), &args, &[])
             .await

@@ -172,7 +172,7 @@ impl Bench {
             .with_context(|| format!("the receiver reports no {name}"))
     }
 
-    /// Waits until so many messages are delivered: when the last event came, in ms since 1970.
+    /// Waits until so many messages are delivered.
     async fn drained(&self, messages: u64, within: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         loop {
@@ -206,7 +206,6 @@ async fn plain(options: &Options, bench: &Bench, case: Case) -> anyhow::Result<O
         rate,
         duration: Duration::from_secs_f64(options.seconds),
     }));
-    let start_ms = now_ms();
     let plan = bench.plan(mode, options.class, connections);
     let load = if rate.is_none() && mode != Mode::Single {
         pace.allow(options.outstanding);
@@ -222,11 +221,15 @@ async fn plain(options: &Options, bench: &Bench, case: Case) -> anyhow::Result<O
             held = holding => return held,
         }
     } else {
-        plan.send(pace).await?
+        plan.send(Arc::clone(&pace)).await?
     };
+    let sending_ms = u64::try_from(pace.start().elapsed().as_millis())?;
+    let sent_ms = now_ms();
     bench
         .drained(load.accepted, Duration::from_secs(options.drain_seconds))
         .await?;
+    // Singles open their connections before the clock starts.
+    let start_ms = sent_ms.saturating_sub(sending_ms);
     outcome(case, load, bench, start_ms, cpu).await
 }
 

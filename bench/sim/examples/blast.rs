@@ -32,6 +32,7 @@ fn main() -> anyhow::Result<()> {
         .next()
         .map_or(Ok(2_000_000), |text| text.parse())?;
     let window: u64 = arguments.next().map_or(Ok(10_000), |text| text.parse())?;
+    ensure!(window > 0, "a window of 0 sends nothing");
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     bind(&mut stream)?;
@@ -99,7 +100,7 @@ fn write(
     let mut batch = one.repeat(usize::try_from(BATCH)?);
     let mut sent = 0;
     while sent < submits {
-        let count = BATCH.min(submits - sent);
+        let count = BATCH.min(window).min(submits - sent);
         while sent + count > answered.load(Ordering::Acquire) + window {
             std::thread::yield_now();
         }

@@ -228,12 +228,11 @@ impl Smsc {
     /// Unbinds and closes every connection, then stops listening; returns the last report.
     pub async fn stop(mut self) -> Report {
         self.control.send_modify(|control| control.stop = true);
-        if tokio::time::timeout(STOP_GRACE, &mut self.accept)
-            .await
-            .is_err()
-        {
-            self.accept.abort();
-        }
+        let joined = (&mut self.accept).await;
+        debug_assert!(
+            joined.is_ok(),
+            "accept neither panics nor is aborted before"
+        );
         self.shared.counts.report()
     }
 }
@@ -265,5 +264,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut orders: watch::R
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    let left = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_GRACE, left).await.is_err() {
+        connections.shutdown().await;
+    }
 }

@@ -537,7 +537,9 @@ impl Store {
 
     fn get_young(&self, id: MessageId) -> Option<Record> {
         let young = self.shared.young.read();
-        let row = young.row(id)?;
+        let row = young
+            .row(id)
+            .filter(|_| id.0 <= self.shared.visible.load(Ordering::Acquire))?;
         Some(Record {
             message: row.message.clone(),
             life: row.life.clone(),
@@ -687,9 +689,12 @@ impl Store {
                 .iter()
                 .all(|generation| generation.rows.is_empty())
             {
-                return;
+                if young.frozen.is_empty() {
+                    return;
+                }
+            } else {
+                young.forced = true;
             }
-            young.forced = true;
         }
         while shared.archived_count.load(Ordering::Acquire) == before {
             if shared.archive.stop_at.load(Ordering::Acquire) == u32::MAX {

@@ -4,6 +4,7 @@
 //! is looked at first: what is not there any more by then is in the archive.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -210,9 +211,11 @@ pub(crate) fn ready(
     after: u64,
     limit: usize,
 ) -> (Vec<Entry>, Vec<Record>) {
+    let visible;
     let mut entries: Vec<Entry> = {
         let young = shared.young.read();
-        let rows = young.queued_after(place.0, place.1, after, limit);
+        visible = shared.visible.load(Ordering::Acquire);
+        let rows = young.queued_after(place.0, place.1, (after, visible), limit);
         rows.into_iter()
             .map(|row| Entry::of(&row.message, &row.life))
             .collect()
@@ -220,6 +223,8 @@ pub(crate) fn ready(
     let here: FxHashSet<MessageId> = entries.iter().map(|entry| entry.message.id).collect();
     let shadowed = |id: MessageId| here.contains(&id) || shared.young.read().row(id).is_some();
     let mut records = shared.archive.queued_after(place, after, limit, shadowed);
+    // What memory was not asked for must not be overtaken.
+    records.retain(|record| record.life.order <= visible);
     entries.extend(records.iter().map(|r| Entry::of(&r.message, &r.life)));
     entries.sort_unstable_by_key(|entry| entry.order);
     entries.truncate(limit);
@@ -258,7 +263,8 @@ pub(crate) fn matches(query: &Query, message: &Message, life: &Life) -> bool {
 /// The newest messages of memory that a list asks for, one more than it wants.
 fn young_matches(shared: &Shared, query: &Query) -> Vec<Record> {
     let young = shared.young.read();
-    let rows = young.rows();
+    let visible = shared.visible.load(Ordering::Acquire);
+    let rows = young.rows().filter(|row| row.message.id.0 <= visible);
     let mut rows: Vec<&Row> = rows
         .filter(|row| matches(query, &row.message, &row.life))
         .collect();

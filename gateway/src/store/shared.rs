@@ -49,6 +49,18 @@ impl Entry {
         }
     }
 
+    /// An entry for a further try.
+    #[must_use]
+    pub fn again(message: Arc<Message>, parts: Parts, order: u64, due: UnixMs) -> Self {
+        Self {
+            message,
+            parts,
+            order,
+            due,
+            fresh: false,
+        }
+    }
+
     pub(crate) fn of(message: &Arc<Message>, life: &Life) -> Self {
         Self {
             message: message.clone(),
@@ -120,6 +132,8 @@ pub(crate) struct Shared {
     pub(crate) archived_count: AtomicU64,
     /// The last batch on disk.
     pub(crate) acknowledged: AtomicU64,
+    /// The largest id or order key that is on disk: readers of the queue see nothing beyond it.
+    pub(crate) visible: AtomicU64,
     pub(crate) disk_full: AtomicBool,
     pub(crate) closing: AtomicBool,
     /// Why the store's threads gave up, if they did.
@@ -165,6 +179,7 @@ impl Shared {
             feeds,
             archived_count: AtomicU64::new(0),
             acknowledged: AtomicU64::new(acknowledged),
+            visible: AtomicU64::new(u64::MAX),
             disk_full: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             failed: watch::Sender::new(None),

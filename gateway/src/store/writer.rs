@@ -123,6 +123,11 @@ impl Writer {
         let shared = self.shared.clone();
         let mut batch = Batch::default();
         self.blob.clear();
+        // Before anything of this batch can be seen in memory: what was on disk until now is what
+        // queue readers may see.
+        self.shared
+            .visible
+            .store(self.ids.last().0, Ordering::Release);
         let mut young = shared.young.write();
         let first_seq = young.next_seq;
         let mut accepts = Vec::new();
@@ -148,6 +153,9 @@ impl Writer {
         let last_seq = young.next_seq - 1;
         drop(young);
         let last_seq = self.make_durable(&mut batch, now, (mark, accepts_seq), last_seq)?;
+        self.shared
+            .visible
+            .store(self.ids.last().0, Ordering::Release);
         if last_seq >= first_seq {
             self.shared.head.send_replace(last_seq);
         }

@@ -188,7 +188,10 @@ strategy = "priority"
 tenant = "load"
 url = "http://{receiver}/hooks"
 secret = {{ env = "LOAD_WEBHOOK_SECRET" }}
-types = ["message.sent", "message.delivered", "message.undelivered", "message.failed", "message.expired", "message.unknown"]
+types = [
+  "message.sent", "message.delivered", "message.undelivered",
+  "message.failed", "message.expired", "message.unknown",
+]
 batch = {{ max_events = 500, max_wait_ms = {wait_ms} }}
 "#
     )

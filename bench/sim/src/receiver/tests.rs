@@ -13,7 +13,7 @@ const WAIT: Duration = Duration::from_secs(10);
 
 fn event(id: &str, message: &str, kind: &str, version: u64, last: bool) -> String {
     format!(
-        r#"{{"id":"{id}","type":"message.{kind}","timestamp":"2026-11-21T08:02:05.117Z","tenant":"a",
+        r#"{{"id":"{id}","type":"message.{kind}","timestamp":"2026-11-21T08:02:05Z","tenant":"a",
         "data":{{"message_id":"{message}","version":{version},"status":"{kind}","final":{last},
         "reason":{{"provider":{{"text":"id:7 \"x\""}}}},"metadata":{{"store":"S042"}}}}}}"#
     )

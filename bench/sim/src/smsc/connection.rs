@@ -77,7 +77,6 @@ pub(super) async fn serve(
     };
     // The ESME's view of an I/O error is the end of the connection; the counters tell the rest.
     drop(connection.run(stream, passed, orders).await);
-    connection.leave();
 }
 
 struct Connection {
@@ -504,8 +503,11 @@ impl Connection {
         self.shared.counts.accept(&mut self.batch);
         self.shared.counts.add(&mut self.tally);
     }
+}
 
-    fn leave(&mut self) {
+/// Counts are complete however a connection ends, even when its task is aborted.
+impl Drop for Connection {
+    fn drop(&mut self) {
         if self.bound {
             self.shared.counts.binds_now.fetch_sub(1, Ordering::Relaxed);
             self.shared.binds().remove(&self.number);

@@ -1,4 +1,4 @@
-//! The text of a receipt: `id:.. sub:.. dlvrd:.. submit date:.. done date:.. stat:.. err:.. text:..`.
+//! The text of a receipt: `id:.. sub:.. dlvrd:.. submit date:.. done date:.. stat:.. err:.. text:`.
 
 /// The fields of a receipt's text, as written, without the blanks around them. An empty field is
 /// `None`. SMPP v3.4 appendix B.

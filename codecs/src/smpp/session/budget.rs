@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 /// enquire_link per second. smpp.md §9.
 const ENQUIRES_PER_SECOND_MAX: u32 = 100;
-/// Commands answered with an error per second. smpp.md §9 names unknown commands.
-const REFUSALS_PER_SECOND_MAX: u32 = 100;
+/// Unknown commands per second. smpp.md §9.
+const UNKNOWN_PER_SECOND_MAX: u32 = 100;
 /// Responses to nothing per minute. smpp.md §9.
 const UNSOLICITED_PER_MINUTE_MAX: u32 = 1_000;
 
@@ -33,7 +33,7 @@ impl Span {
 #[derive(Debug)]
 pub(super) struct Budget {
     enquires: Span,
-    refusals: Span,
+    unknown: Span,
     unsolicited: Span,
 }
 
@@ -45,7 +45,7 @@ impl Budget {
         };
         Self {
             enquires: span(),
-            refusals: span(),
+            unknown: span(),
             unsolicited: span(),
         }
     }
@@ -56,10 +56,10 @@ impl Budget {
             .exceeds(now, Duration::from_secs(1), ENQUIRES_PER_SECOND_MAX)
     }
 
-    /// Counts a refused command; `true` = too many.
-    pub(super) fn refuse(&mut self, now: Instant) -> bool {
-        self.refusals
-            .exceeds(now, Duration::from_secs(1), REFUSALS_PER_SECOND_MAX)
+    /// Counts an unknown command; `true` = too many.
+    pub(super) fn unknown(&mut self, now: Instant) -> bool {
+        self.unknown
+            .exceeds(now, Duration::from_secs(1), UNKNOWN_PER_SECOND_MAX)
     }
 
     /// Counts a response to nothing; `true` = too many.

@@ -60,7 +60,7 @@ impl Session {
                     input.advance(consumed);
                     consumed = 0;
                     let pdu = input.split_to(octets);
-                    self.on_message(now, header, pdu);
+                    self.on_message(header, pdu);
                 }
                 _ => {
                     let body = pdu.get(HEADER_OCTETS..).unwrap_or_default();
@@ -89,7 +89,7 @@ impl Session {
     }
 
     /// Takes submit_sm, deliver_sm or data_sm: checked here, answered when the caller says.
-    fn on_message(&mut self, now: Instant, header: Header, pdu: BytesMut) {
+    fn on_message(&mut self, header: Header, pdu: BytesMut) {
         let Header {
             command, sequence, ..
         } = header;
@@ -107,7 +107,7 @@ impl Session {
         });
         if !fits {
             self.odd(Odd::WrongState(command));
-            return self.refuse(now, header, CommandStatus::WRONG_BIND_STATE);
+            return self.refuse(header, CommandStatus::WRONG_BIND_STATE);
         }
         let body = pdu.get(HEADER_OCTETS..).unwrap_or_default();
         let checked = match command {
@@ -119,7 +119,7 @@ impl Session {
             Ok(quirks) => quirks,
             Err(error) => {
                 self.odd(Odd::BadBody(command, error));
-                return self.refuse(now, header, error.status());
+                return self.refuse(header, error.status());
             }
         };
         if sequence == 0 || sequence > SEQUENCE_MAX {
@@ -154,33 +154,30 @@ impl Session {
             CommandId::UNBIND => self.on_unbind(now, sequence),
             CommandId::BIND_RECEIVER
             | CommandId::BIND_TRANSMITTER
-            | CommandId::BIND_TRANSCEIVER => self.on_bind(now, header, body),
+            | CommandId::BIND_TRANSCEIVER => self.on_bind(header, body),
             CommandId::OUTBIND | CommandId::ALERT_NOTIFICATION => {
                 self.odd(Odd::Ignored(command));
             }
             _ if command.name().is_none() => {
                 self.odd(Odd::UnknownCommand(command));
-                if self.budget.refuse(now) {
+                if self.budget.unknown(now) {
                     return self.begin_close(CloseReason::Flood(command));
                 }
                 encode_nack(CommandStatus::INVALID_COMMAND, sequence, &mut self.output);
             }
             _ if self.state.receiving().is_none() => {
                 self.odd(Odd::WrongState(command));
-                self.refuse(now, header, CommandStatus::WRONG_BIND_STATE);
+                self.refuse(header, CommandStatus::WRONG_BIND_STATE);
             }
             _ => {
                 self.odd(Odd::Unsupported(command));
-                self.refuse(now, header, CommandStatus::INVALID_COMMAND);
+                self.refuse(header, CommandStatus::INVALID_COMMAND);
             }
         }
     }
 
-    /// Answers a request with an error.
-    fn refuse(&mut self, now: Instant, header: Header, status: CommandStatus) {
-        if self.budget.refuse(now) {
-            return self.begin_close(CloseReason::Flood(header.command));
-        }
+    /// Answers a request with an error. However many there are, the bind is kept.
+    fn refuse(&mut self, header: Header, status: CommandStatus) {
         encode_bare(
             header.command.response(),
             status,
@@ -214,7 +211,7 @@ impl Session {
         }
     }
 
-    fn on_bind(&mut self, now: Instant, header: Header, body: &[u8]) {
+    fn on_bind(&mut self, header: Header, body: &[u8]) {
         let esme = matches!(self.config.role, Role::Esme(_));
         if esme || self.state != State::Open {
             self.odd(Odd::WrongState(header.command));
@@ -223,13 +220,13 @@ impl Session {
             } else {
                 CommandStatus::ALREADY_BOUND
             };
-            return self.refuse(now, header, status);
+            return self.refuse(header, status);
         }
         let (bind, quirks) = match Bind::decode(body) {
             Ok(bind) => bind,
             Err(error) => {
                 self.odd(Odd::BadBody(header.command, error));
-                return self.refuse(now, header, error.status());
+                return self.refuse(header, error.status());
             }
         };
         self.quirks(header.command, quirks);
@@ -237,7 +234,7 @@ impl Session {
         self.bind_sequence = header.sequence;
         self.peer_version = bind.interface_version;
         if bind.interface_version == VERSION_4 {
-            self.refuse(now, header, CommandStatus::BIND_FAILED);
+            self.refuse(header, CommandStatus::BIND_FAILED);
             return self.begin_close(CloseReason::RefusedByUs(CommandStatus::BIND_FAILED));
         }
         self.timers.stop(Timer::Bind);

@@ -1,0 +1,353 @@
+//! Config: what the operator wrote, checked as a whole, as plain data.
+//!
+//! ```text
+//!  config/gateway.toml (embedded) ─┐
+//!  the operator's file ────────────┼─► tree, as typed, with lines ──► check ──► Config, as meant
+//!  TRUNKLINE__SECTION__KEY ────────┘        `load`                   `check`    or every Problem
+//! ```
+//!
+//! Secrets come by reference and live in [`Secret`]; no [`Problem`] and no `Debug` shows one.
+//! `app` maps this to what each stage wants; no stage sees it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod check;
+mod load;
+mod problem;
+mod secret;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use load::Env;
+pub use problem::{Kind, Problem, Problems, Warning};
+pub use secret::Secret;
+pub use value::Rate;
+
+/// The lowest layer: every key of the fixed sections with its default and why.
+pub const DEFAULT_FILE: &str = include_str!("../../config/gateway.toml");
+
+/// Loads the file at `path` over the embedded defaults and under the overrides of `env`, and checks
+/// all of it. With `dev`, secrets may stand in the file itself.
+///
+/// # Errors
+/// Every mistake found, in file order; never just the first.
+pub fn load(path: &Path, env: &Env, dev: bool) -> Result<(Config, Vec<Warning>), Problems> {
+    check::check(&load::tree(path, env)?, env, dev)
+}
+
+/// The effective config of `path` as a TOML table: defaults and overrides filled in, secrets
+/// redacted, references to secrets kept.
+///
+/// # Errors
+/// As [`load`]: a config with mistakes has no effect to show.
+pub fn effective(path: &Path, env: &Env, dev: bool) -> Result<toml::Table, Problems> {
+    let tree = load::tree(path, env)?;
+    check::check(&tree, env, dev)?;
+    Ok(load::redacted(&tree))
+}
+
+/// The whole config, as meant.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`: the public API.
+    pub server: Server,
+    /// `[admin]`: health and metrics.
+    pub admin: Admin,
+    /// `[store]`: where and for how long.
+    pub store: Store,
+    /// `[[auth.keys]]`.
+    pub keys: Vec<Key>,
+    /// `[webhook]`: what endpoints may be.
+    pub webhook: Webhook,
+    /// `[limits]`: the gateway's own bounds.
+    pub limits: Limits,
+    /// `[lanes]`: weights, by [`Class::lane`](crate::message::Class::lane).
+    pub lanes: [u32; 4],
+    /// `[tenants.*]`.
+    pub tenants: BTreeMap<String, Tenant>,
+    /// `[routes.*]`.
+    pub routes: BTreeMap<String, Route>,
+    /// `[[routing.rules]]`, in file order: the first match wins.
+    pub rules: Vec<Rule>,
+    /// `[endpoints.*]`.
+    pub endpoints: BTreeMap<String, Endpoint>,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where the public API listens.
+    pub listen: SocketAddr,
+    /// Certificate and key; without, plain HTTP.
+    pub tls: Option<Tls>,
+}
+
+/// `server.tls`. Both files were readable when the config was checked.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM certificate chain.
+    pub cert: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where `/livez`, `/readyz` and `/metrics` listen.
+    pub listen: SocketAddr,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The data directory.
+    pub path: PathBuf,
+    /// How long a message is kept after it was accepted.
+    pub retention_messages: Duration,
+    /// How long its text is kept; at most as long as the message.
+    pub retention_content: Duration,
+    /// How long events can be read.
+    pub retention_events: Duration,
+    /// How long an idempotency key holds, 1 h to 7 d (contract.md §2).
+    pub retention_idempotency: Duration,
+}
+
+/// One of `[[auth.keys]]`.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Its name, unique.
+    pub name: String,
+    /// Whose it is; absent for an operator's key.
+    pub tenant: Option<String>,
+    /// Words of [`SCOPES`].
+    pub scopes: Vec<String>,
+    /// The bearer token, 32 to 512 characters.
+    pub secret: Secret,
+}
+
+/// The scopes of contract.md §2 "Auth".
+pub const SCOPES: [&str; 20] = [
+    "messages:write",
+    "messages:read",
+    "messages:content",
+    "messages:cancel",
+    "messages:raw",
+    "receipts:write",
+    "events:read",
+    "events:replay",
+    "endpoints:read",
+    "endpoints:write",
+    "routes:read",
+    "routes:operate",
+    "suppressions:read",
+    "suppressions:write",
+    "consents:read",
+    "consents:write",
+    "policy:override",
+    "stats:read",
+    "audit:read",
+    "admin",
+];
+
+/// `[webhook]`.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Whether endpoints may be plain http.
+    pub allow_http: bool,
+    /// Private or loopback ranges that endpoints may resolve to.
+    pub allow_private: Vec<ipnet::IpNet>,
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Octets of memory, as counted by its owners.
+    pub memory: u64,
+    /// Messages waiting to be sent.
+    pub queued: u64,
+    /// Octets that stay free on the store's disk.
+    pub disk_reserve: u64,
+    /// Open connections of the public API.
+    pub connections: usize,
+    /// NDJSON streams at once.
+    pub ndjson_streams: usize,
+    /// Items of one JSON batch.
+    pub batch_items: usize,
+}
+
+/// One of `[tenants.*]`.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// What it may send as; `*` is anything.
+    pub senders: Vec<String>,
+    /// How fast it may hand in messages; absent is unlimited.
+    pub ingress_rate: Option<Rate>,
+    /// Whether a request without an idempotency key is refused.
+    pub require_idempotency: bool,
+}
+
+/// One of `[routes.*]`: an account at a carrier.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// `host:port`, in order of preference.
+    pub hosts: Vec<String>,
+    /// Whether the links are TLS.
+    pub tls: bool,
+    /// PEM roots to trust instead of the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// The name to expect in the certificate, if it is not the host.
+    pub tls_server_name: Option<String>,
+    /// At most 15 octets (SMPP v3.4 §5.2.1).
+    pub system_id: String,
+    /// At most 8 octets by SMPP v3.4 §5.2.2; up to 64 pass, with a warning.
+    pub password: Secret,
+    /// At most 12 octets (SMPP v3.4 §5.2.3).
+    pub system_type: String,
+    /// How a session binds.
+    pub bind: Bind,
+    /// Sessions to each host.
+    pub binds_per_host: u16,
+    /// Unanswered submit_sm per session.
+    pub window: usize,
+    /// interface_version: 0x33, 0x34 or 0x50.
+    pub version: u8,
+    /// Silence after which the link is asked.
+    pub enquire_link: Duration,
+    /// How long an answer may take.
+    pub response_timeout: Duration,
+    /// Segments per time over all sessions; absent is unlimited.
+    pub rate: Option<Rate>,
+    /// What comes back later.
+    pub receipts: Receipts,
+    /// The longest validity_period that the carrier takes.
+    pub max_validity: Option<Duration>,
+    /// What rules and messages can ask for.
+    pub tags: Vec<String>,
+    /// What a segment costs.
+    pub cost: Option<Cost>,
+    /// source_addr_ton in place of the one guessed from the sender.
+    pub source_ton: Option<u8>,
+    /// source_addr_npi in place of the one guessed from the sender.
+    pub source_npi: Option<u8>,
+    /// dest_addr_ton in place of 1, international.
+    pub dest_ton: Option<u8>,
+    /// dest_addr_npi in place of 1, E.164.
+    pub dest_npi: Option<u8>,
+}
+
+/// How a session binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// Submits and receipts on one link.
+    Transceiver,
+    /// Submits only: for accounts without receipts.
+    Transmitter,
+}
+
+/// `routes.*.receipts`.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipts {
+    /// Whether they are asked for; without, `sent` is final.
+    pub enabled: bool,
+    /// How a receipt's id relates to the response's.
+    pub id_format: IdFormat,
+    /// After this a message without one is `unknown`.
+    pub timeout: Duration,
+}
+
+/// How the id in a receipt relates to the id in submit_sm_resp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdFormat {
+    /// Try all of them.
+    Auto,
+    /// Letter for letter.
+    Same,
+    /// The response has it in hex, the receipt in decimal.
+    HexToDec,
+    /// The response has it in decimal, the receipt in hex.
+    DecToHex,
+}
+
+/// `routes.*.cost`: decimal strings, so that no float rounds money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// ISO 4217.
+    pub currency: String,
+    /// For every network without its own.
+    pub default: String,
+    /// By MCC, or MCC and MNC.
+    pub networks: BTreeMap<String, String>,
+}
+
+/// One of `[[routing.rules]]`.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// `match`: all given conditions must hold, each by any of its words.
+    pub when: Match,
+    /// Route and weight, in order; the weight is 1 under [`Strategy::Priority`].
+    pub routes: Vec<(String, u32)>,
+    /// How one of them is chosen.
+    pub strategy: Strategy,
+}
+
+/// `routing.rules.match`: an empty list is no condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    /// `sms`, or absent.
+    pub channel: Option<String>,
+    /// Classes.
+    pub class: Vec<crate::message::Class>,
+    /// ISO 3166 alpha-2, upper case.
+    pub country: Vec<String>,
+    /// Number prefixes, as `+46`.
+    pub prefix: Vec<String>,
+    /// Tenants.
+    pub tenant: Vec<String>,
+    /// Tags of the message.
+    pub tags: Vec<String>,
+}
+
+/// How a rule chooses among its routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// In the order given: the failover order.
+    Priority,
+    /// By share.
+    Weighted,
+}
+
+/// One of `[endpoints.*]`.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Whose events it gets.
+    pub tenant: String,
+    /// Where they go.
+    pub url: String,
+    /// `whsec_` and base64 of 24 to 64 octets.
+    pub secret: Secret,
+    /// Event type patterns; empty is what the contract has on by default.
+    pub types: Vec<String>,
+    /// Many events per request; absent is one each.
+    pub batch: Option<BatchPolicy>,
+    /// Requests per time; absent is unlimited.
+    pub rate: Option<Rate>,
+    /// Further request headers. Values may be credentials, so they are held as secrets.
+    pub headers: BTreeMap<String, Secret>,
+}
+
+/// `endpoints.*.batch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPolicy {
+    /// Events in one request, at most 1,000.
+    pub max_events: usize,
+    /// How long the first one may wait, at most 5 s.
+    pub max_wait: Duration,
+    /// Octets of one body, at most 1 MiB.
+    pub max_bytes: usize,
+}

@@ -1,0 +1,276 @@
+//! Checks of `[routes.*]`: an SMPP account's facts against the protocol's limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::section::{Field, Section};
+use super::{DAY, HOUR};
+use crate::config::load::Value;
+use crate::config::{Bind, Cost, IdFormat, Receipts, Route, Secret, value};
+
+/// Hosts of one account. Chosen: carriers name two to four.
+const HOSTS_MAX: usize = 16;
+/// Tags of a route, as of a message (contract.md §1).
+const TAGS_MAX: usize = 10;
+/// Networks with their own price.
+const NETWORKS_MAX: usize = 10_000;
+
+/// system_id without its NUL. SMPP v3.4 §5.2.1.
+const SYSTEM_ID_OCTETS_MAX: usize = 15;
+/// password without its NUL. SMPP v3.4 §5.2.2.
+const PASSWORD_OCTETS_MAX: usize = 8;
+/// Longest password at all: some carriers ignore the specification (observed); none needs more.
+const PASSWORD_OCTETS_LIMIT: usize = 64;
+/// system_type without its NUL. SMPP v3.4 §5.2.3.
+const SYSTEM_TYPE_OCTETS_MAX: usize = 12;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn route(field: &Field<'_>) -> Option<Route> {
+    let kind = "\"smpp\", the route's protocol";
+    // Another protocol has other keys: its one problem is that it is not there.
+    if let Some(Value::Text(typed)) = field.node.get("type").map(|node| &node.value)
+        && ["apns", "fcm"].contains(&typed.as_str())
+    {
+        let node = field.node.get("type")?;
+        field.child("type", node).not_yet("\"smpp\"");
+        return None;
+    }
+    let section = field.section("routes.*")?;
+    if let Some(kind) = section.need("type", kind) {
+        kind.word(&[("smpp", ())], &["apns", "fcm"]);
+    }
+    let tls = section.bool("tls", "whether the links are TLS");
+    let receipts = receipts(&section);
+    let (binds_per_host, window) = sessions(&section);
+    let (enquire_link, response_timeout) = timers(&section);
+    charset(&section);
+    Some(Route {
+        hosts: hosts(&section),
+        tls,
+        tls_ca: only_with_tls(&section, "tls_ca", tls).map(|f| f.file("PEM roots to trust")),
+        tls_server_name: only_with_tls(&section, "tls_server_name", tls)
+            .map(|f| f.text_where("a host name", value::host_name)),
+        system_id: account_text(&section, "system_id", 1, SYSTEM_ID_OCTETS_MAX, "§5.2.1"),
+        password: password(&section),
+        system_type: account_text(&section, "system_type", 0, SYSTEM_TYPE_OCTETS_MAX, "§5.2.3"),
+        bind: bind(&section, receipts),
+        binds_per_host,
+        window,
+        version: section
+            .opt("version")
+            .and_then(|f| f.word(&[("3.3", 0x33), ("3.4", 0x34), ("5.0", 0x50)], &[]))
+            .unwrap_or(0x34),
+        enquire_link,
+        response_timeout,
+        rate: section
+            .opt("rate")
+            .and_then(|f| f.rate("segments that the carrier takes")),
+        receipts,
+        max_validity: section.opt("max_validity").map(|f| {
+            f.duration(
+                SECOND * 60..=DAY * 365,
+                "the longest validity that the carrier takes",
+            )
+        }),
+        tags: tags(&section),
+        cost: section.opt("cost").and_then(|f| cost(&f)),
+        source_ton: number_kind(&section, "source_ton"),
+        source_npi: number_kind(&section, "source_npi"),
+        dest_ton: number_kind(&section, "dest_ton"),
+        dest_npi: number_kind(&section, "dest_npi"),
+    })
+}
+
+fn bind(section: &Section<'_>, receipts: Receipts) -> Bind {
+    let words = [
+        ("transceiver", Bind::Transceiver),
+        ("transmitter", Bind::Transmitter),
+    ];
+    let Some(field) = section.opt("bind") else {
+        return Bind::Transceiver;
+    };
+    let bind = field.word(&words, &["tx+rx"]);
+    if bind == Some(Bind::Transmitter) && receipts.enabled {
+        field.wrong("\"transceiver\", or receipts.enabled = false: a transmitter gets no receipts");
+    }
+    bind.unwrap_or(Bind::Transceiver)
+}
+
+/// Sessions to each host, and the window of each.
+fn sessions(section: &Section<'_>) -> (u16, usize) {
+    let binds = "the sessions that the carrier allows to one host";
+    let window = "the carrier's allowed unanswered submit_sm";
+    (
+        u16::try_from(section.int("binds_per_host", 1..=64, binds)).unwrap_or(1),
+        usize::try_from(section.int("window", 1..=1_000, window)).unwrap_or(1),
+    )
+}
+
+/// enquire_link and response timer (SMPP v3.4 §7.2).
+fn timers(section: &Section<'_>) -> (Duration, Duration) {
+    let silence = "the silence after which a link is asked";
+    let answer = "how long an answer may take";
+    (
+        section.duration("enquire_link", SECOND..=HOUR, silence),
+        section.duration("response_timeout", SECOND..=SECOND * 600, answer),
+    )
+}
+
+fn hosts(section: &Section<'_>) -> Vec<String> {
+    let expected = "a list of 1 to 16 \"host:port\"";
+    let one = "\"host:port\" with a port from 1 to 65535";
+    let Some(field) = section.need("hosts", expected) else {
+        return Vec::new();
+    };
+    let items = field.list(HOSTS_MAX, expected);
+    if items.is_empty() && matches!(&field.node.value, Value::Array(_)) {
+        field.wrong(expected);
+    }
+    let mut seen = BTreeSet::new();
+    let mut hosts = Vec::with_capacity(items.len());
+    for item in &items {
+        let host = item.text_where(one, |text| value::host_port(text).is_some());
+        if !host.is_empty() && !seen.insert(host.clone()) {
+            item.wrong("each host once; for more sessions raise binds_per_host");
+        }
+        hosts.push(host);
+    }
+    hosts
+}
+
+fn only_with_tls<'a>(section: &Section<'a>, key: &str, tls: bool) -> Option<Field<'a>> {
+    let field = section.opt(key)?;
+    if !tls {
+        field.wrong("this key only with tls = true");
+        return None;
+    }
+    Some(field)
+}
+
+fn account_text(section: &Section<'_>, key: &str, min: usize, max: usize, at: &str) -> String {
+    let expected = format!("{min} to {max} ASCII characters (SMPP v3.4 {at})");
+    section
+        .need(key, &expected)
+        .map(|field| {
+            field.text_where(&expected, |text| {
+                (min..=max).contains(&text.len()) && text.bytes().all(|b| matches!(b, 0x20..=0x7e))
+            })
+        })
+        .unwrap_or_default()
+}
+
+fn password(section: &Section<'_>) -> Secret {
+    let expected = "1 to 64 ASCII characters; 8 by SMPP v3.4 §5.2.2";
+    let Some(field) = section.need("password", expected) else {
+        return Secret::new("");
+    };
+    let secret = field.secret(expected, |text| {
+        (1..=PASSWORD_OCTETS_LIMIT).contains(&text.len())
+            && text.bytes().all(|b| matches!(b, 0x20..=0x7e))
+    });
+    if secret.expose().len() > PASSWORD_OCTETS_MAX {
+        let text = "longer than the 8 octets of SMPP v3.4 §5.2.2: sent as it is, but some carriers \
+                    cut or refuse it";
+        field.warn(String::from(text));
+    }
+    secret
+}
+
+fn receipts(section: &Section<'_>) -> Receipts {
+    let words = [
+        ("auto", IdFormat::Auto),
+        ("same", IdFormat::Same),
+        ("hex-to-dec", IdFormat::HexToDec),
+        ("dec-to-hex", IdFormat::DecToHex),
+    ];
+    let none = Receipts {
+        enabled: true,
+        id_format: IdFormat::Auto,
+        timeout: DAY,
+    };
+    section
+        .opt("receipts")
+        .and_then(|field| field.section("routes.*.receipts"))
+        .map_or(none, |receipts| Receipts {
+            enabled: receipts.bool("enabled", "whether receipts are asked for"),
+            id_format: receipts
+                .opt("id_format")
+                .and_then(|field| field.word(&words, &[]))
+                .unwrap_or(IdFormat::Auto),
+            timeout: receipts.duration(
+                "timeout",
+                SECOND * 60..=DAY * 30,
+                "after which a message without a receipt is unknown",
+            ),
+        })
+}
+
+fn charset(section: &Section<'_>) {
+    let default = section
+        .opt("charset")
+        .and_then(|field| field.section("routes.*.charset"))
+        .and_then(|charset| charset.opt("default"));
+    if let Some(field) = default {
+        field.word(
+            &[("gsm7-unpacked", ())],
+            &["gsm7-packed", "ascii", "latin1", "ucs2"],
+        );
+    }
+}
+
+fn tags(section: &Section<'_>) -> Vec<String> {
+    let tag = "a tag of 1 to 64 of a-z, 0-9, _ . -";
+    section
+        .list("tags", TAGS_MAX, "a list of at most 10 tags")
+        .iter()
+        .map(|field| field.text_where(tag, value::tag))
+        .collect()
+}
+
+/// A TON or NPI in place of the default. SMPP v3.4 §5.2.5 and §5.2.6; 18 is the highest NPI.
+fn number_kind(section: &Section<'_>, key: &str) -> Option<u8> {
+    let most = if key.ends_with("ton") { 6 } else { 18 };
+    let field = section.opt(key)?;
+    u8::try_from(field.int(
+        0..=most,
+        "a number of SMPP v3.4 §5.2.5 (TON) or §5.2.6 (NPI)",
+    ))
+    .ok()
+}
+
+fn cost(field: &Field<'_>) -> Option<Cost> {
+    let price = "an amount as text, such as \"0.0450\"";
+    let network = "\"currency\", \"default\", or a network: MCC, or MCC and MNC, 3 to 6 digits";
+    let table = field.table("a table of prices")?;
+    if table.len() > NETWORKS_MAX {
+        field.wrong(&format!("at most {NETWORKS_MAX} networks"));
+    }
+    let mut cost = Cost {
+        currency: String::new(),
+        default: String::new(),
+        networks: BTreeMap::new(),
+    };
+    for (key, node) in table {
+        let entry = field.child(key, node);
+        match key.as_str() {
+            "currency" => {
+                cost.currency = entry.text_where("an ISO 4217 code such as \"EUR\"", |text| {
+                    text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase())
+                });
+            }
+            "default" => cost.default = entry.text_where(price, value::amount),
+            _ if (3..=6).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_digit()) => {
+                let amount = entry.text_where(price, value::amount);
+                cost.networks.insert(key.clone(), amount);
+            }
+            _ => entry.unknown_key(network),
+        }
+    }
+    for (key, what) in [("currency", "an ISO 4217 code"), ("default", price)] {
+        if !table.contains_key(key) {
+            field.missing(key, what);
+        }
+    }
+    Some(cost)
+}

@@ -1,0 +1,168 @@
+//! Schema: every key there is, and every key of the contract that is not there yet.
+
+/// The keys of one table.
+pub(crate) struct Schema {
+    /// The table's path; `*` stands for a name, `[]` for an item.
+    pub(crate) path: &'static str,
+    /// Its keys.
+    pub(crate) keys: &'static [&'static str],
+    /// Keys of contract.md §5 (for endpoints also §3) that this version lacks.
+    pub(crate) not_yet: &'static [&'static str],
+}
+
+const fn table(path: &'static str, keys: &'static [&'static str]) -> Schema {
+    lacking(path, keys, &[])
+}
+
+const fn lacking(
+    path: &'static str,
+    keys: &'static [&'static str],
+    not_yet: &'static [&'static str],
+) -> Schema {
+    Schema {
+        path,
+        keys,
+        not_yet,
+    }
+}
+
+/// All tables with fixed keys.
+pub(crate) const SCHEMAS: &[Schema] = &[
+    lacking(
+        "",
+        &[
+            "server",
+            "admin",
+            "store",
+            "auth",
+            "webhook",
+            "limits",
+            "lanes",
+            "tenants",
+            "routes",
+            "routing",
+            "endpoints",
+        ],
+        &["pools", "inbound"],
+    ),
+    lacking("server", &["listen", "tls"], &["client_ca"]),
+    table("server.tls", &["cert", "key"]),
+    table("admin", &["listen"]),
+    table("store", &["path", "durability", "retention"]),
+    table(
+        "store.retention",
+        &["messages", "content", "events", "idempotency"],
+    ),
+    lacking("auth", &["keys"], &["oauth"]),
+    table("auth.keys[]", &["name", "tenant", "scopes", "secret"]),
+    table("webhook", &["allow_http", "allow_private"]),
+    table(
+        "limits",
+        &[
+            "memory",
+            "queued",
+            "disk_reserve",
+            "connections",
+            "ndjson_streams",
+            "batch_items",
+        ],
+    ),
+    table(
+        "lanes",
+        &["otp", "transactional", "conversational", "promotional"],
+    ),
+    lacking(
+        "tenants.*",
+        &["senders", "ingress_rate", "require_idempotency"],
+        &["quiet_hours"],
+    ),
+    lacking(
+        "routes.*",
+        &[
+            "type",
+            "hosts",
+            "tls",
+            "tls_ca",
+            "tls_server_name",
+            "system_id",
+            "password",
+            "system_type",
+            "bind",
+            "binds_per_host",
+            "window",
+            "version",
+            "enquire_link",
+            "response_timeout",
+            "rate",
+            "receipts",
+            "max_validity",
+            "charset",
+            "tags",
+            "cost",
+            "source_ton",
+            "source_npi",
+            "dest_ton",
+            "dest_npi",
+        ],
+        &["error_map", "breaker"],
+    ),
+    table("routes.*.receipts", &["enabled", "id_format", "timeout"]),
+    table("routes.*.charset", &["default"]),
+    table("routing", &["rules"]),
+    table("routing.rules[]", &["match", "routes", "strategy"]),
+    table(
+        "routing.rules[].match",
+        &["channel", "class", "country", "prefix", "tenant", "tags"],
+    ),
+    table("routing.rules[].routes[]", &["name", "weight"]),
+    lacking(
+        "endpoints.*",
+        &[
+            "tenant", "url", "secret", "types", "format", "payload", "batch", "rate", "headers",
+        ],
+        &["ordering", "include_content", "redact_to"],
+    ),
+    table(
+        "endpoints.*.batch",
+        &["max_events", "max_wait_ms", "max_bytes"],
+    ),
+];
+
+/// Event types of contract.md §3, also those that this version does not make.
+pub(crate) const EVENT_TYPES: &[&str] = &[
+    "message.accepted",
+    "message.scheduled",
+    "message.queued",
+    "message.sent",
+    "message.delivered",
+    "message.read",
+    "message.undelivered",
+    "message.failed",
+    "message.rejected",
+    "message.expired",
+    "message.canceled",
+    "message.unknown",
+    "message.fallback_started",
+    "attempt.sent",
+    "attempt.failed",
+    "attempt.receipt",
+    "inbound.received",
+    "recipient.opted_out",
+    "recipient.opted_in",
+    "recipient.help_requested",
+    "device.unregistered",
+    "batch.completed",
+    "job.completed",
+    "route.up",
+    "route.down",
+    "route.degraded",
+    "route.paused",
+    "route.resumed",
+    "route.drained",
+    "endpoint.disabled",
+    "endpoint.recovered",
+    "delivery.exhausted",
+    "endpoint.test",
+    "suppression.created",
+    "suppression.deleted",
+];

@@ -1,0 +1,638 @@
+//! Dispatch: one task per route. Owns what is ready, the limits, what is out and what comes back.
+//!
+//! ```text
+//!  store ─feed, load─► queue ─take─► limits ─(intent on disk, for hold)─► links
+//!                        ▲                                                 │
+//!                        └── throttled, not sent, next try ◄── settled ◄── answers
+//! ```
+//! A rate token and a window slot are taken together, at hand-over, after the lane is chosen: nothing
+//! is prefetched. Answers that wait to be stored are at most one window, so that a crash doubles at
+//! most 2 × window × links parts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
+
+use crate::clock::{Clock, UnixMs};
+use crate::link::{LinkEvent, LinkHandle, LinkIx};
+use crate::message::{Class, FailoverOn, Message, MessageId, Parts, RouteIx};
+use crate::outcome::{
+    Answer, Attempt, HoldReason, Next, Outcome, OutcomeResult, Reason, Retry, Settle,
+};
+use crate::stop::Stop;
+use crate::store::{Entry, Refused, Store, needs_intent};
+
+pub mod flight;
+pub mod limit;
+pub mod queue;
+pub mod view;
+
+use flight::Flights;
+use limit::rate::{Rate, When};
+use limit::throttle::Throttle;
+use limit::window::Windows;
+use queue::line::LOAD;
+use queue::{Queue, RETRIES_MAX};
+use view::RouteStates;
+
+/// A route counts as down for failover after so long without a link: a reconnect is quicker.
+const DOWN_GRACE: Duration = Duration::from_secs(2);
+/// Lifetimes, down routes and the view are looked at this often.
+const TICK: Duration = Duration::from_millis(250);
+/// Messages moved on, or expired, in one commit.
+const MOVE_AT_ONCE: usize = 1_000;
+/// A message that its carrier throttled so often goes to the next route, if it may.
+const THROTTLES_MAX: u8 = 3;
+/// Entries handed over in one turn, before answers are looked at again.
+const PUMP_MAX: usize = 2_000;
+
+/// How one route is dispatched.
+pub struct Config {
+    /// The route.
+    pub route: RouteIx,
+    /// Its name.
+    pub name: String,
+    /// Its contracted rate in segments; `None`: as fast as the windows allow.
+    pub rate: Option<Rate>,
+    /// The lanes' weights, in the order of [`Class::ALL`].
+    pub lanes: [u32; 4],
+}
+
+/// What a finished piece of store work brings.
+enum Done {
+    Settled(Vec<Arc<Message>>, Result<Vec<Next>, Refused>),
+    Loaded(Class, Vec<Entry>),
+    Intended(Vec<Entry>, Result<(), Refused>),
+    Moved(Vec<Entry>, Result<Vec<(MessageId, bool)>, Refused>),
+    Expired,
+}
+
+/// One route's dispatcher.
+pub struct Dispatcher {
+    config: Config,
+    store: Store,
+    clock: Clock,
+    queue: Queue,
+    windows: Windows,
+    throttle: Throttle,
+    links: Vec<mpsc::Sender<Vec<Attempt>>>,
+    flights: Flights,
+    /// Answered and not yet on disk, to go with the next settle.
+    settles: Vec<(Arc<Message>, Settle)>,
+    /// How many are on their way to the disk.
+    settling: usize,
+    intending: bool,
+    /// Slots of entries whose intents are on their way to the disk.
+    reserved: usize,
+    moving: bool,
+    expiring: bool,
+    loading: [bool; 4],
+    work: tokio::task::JoinSet<Done>,
+    routes: Arc<RouteStates>,
+    down_since: Option<Instant>,
+    hold: Option<HoldReason>,
+    resume_at: Option<Instant>,
+}
+
+impl Dispatcher {
+    /// A dispatcher for a route with these links, all of them down.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        store: Store,
+        clock: Clock,
+        links: Vec<LinkHandle>,
+        routes: Arc<RouteStates>,
+    ) -> Self {
+        let queue = Queue::new(config.lanes);
+        let windows = Windows::new(links.len());
+        let down_since = Some(clock.instant());
+        Self {
+            config,
+            store,
+            clock,
+            queue,
+            windows,
+            throttle: Throttle::default(),
+            links: links.into_iter().map(|link| link.attempts).collect(),
+            flights: Flights::default(),
+            settles: Vec::new(),
+            settling: 0,
+            intending: false,
+            reserved: 0,
+            moving: false,
+            expiring: false,
+            loading: [false; 4],
+            work: tokio::task::JoinSet::new(),
+            routes,
+            down_since,
+            hold: None,
+            resume_at: None,
+        }
+    }
+
+    /// Runs until stopped and everything handed over is answered and settled.
+    ///
+    /// Every arm of the select is cancel safe: channels, notifications, timers and the join set.
+    pub async fn run(mut self, mut events: mpsc::Receiver<LinkEvent>, mut stop: Stop) {
+        let _guard = stop.guard(format!("route {}", self.config.name));
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let store = self.store.clone();
+        let route = self.config.route;
+        self.turn();
+        while !self.finished(&stop) {
+            let resume = self.resume_at;
+            tokio::select! {
+                () = store.feed_ready(route) => {}
+                event = events.recv() => match event {
+                    Some(event) => self.link_event(event),
+                    None => return,
+                },
+                Some(done) = self.work.join_next(), if !self.work.is_empty() => self.done(done),
+                _ = tick.tick() => self.tick(),
+                () = sleep_until(resume), if resume.is_some() => {}
+                () = stop.stopped(), if !stop.is_stopped() => {}
+            }
+            // Drain what is waiting, then act.
+            while let Ok(event) = events.try_recv() {
+                self.link_event(event);
+            }
+            while let Some(done) = self.work.try_join_next() {
+                self.done(done);
+            }
+            if stop.is_stopped() {
+                self.settle();
+            } else {
+                self.turn();
+            }
+        }
+    }
+
+    fn finished(&self, stop: &Stop) -> bool {
+        stop.is_stopped()
+            && self.flights.is_empty()
+            && self.settles.is_empty()
+            && self.settling == 0
+            && !self.intending
+    }
+
+    fn turn(&mut self) {
+        let feed = self.store.take_feed(self.config.route);
+        self.queue.arrive(feed.entries, feed.missed);
+        self.queue.wake(self.clock.now());
+        self.load();
+        self.pump();
+        self.settle();
+    }
+
+    fn load(&mut self) {
+        if self.queue.retries() >= RETRIES_MAX {
+            return;
+        }
+        for class in Class::ALL {
+            if self.loading[class.lane()] {
+                continue;
+            }
+            let Some(after) = self.queue.line(class).begin_load() else {
+                continue;
+            };
+            self.loading[class.lane()] = true;
+            let (store, route) = (self.store.clone(), self.config.route);
+            self.work.spawn(async move {
+                Done::Loaded(class, store.load_ready(route, class, after, LOAD).await)
+            });
+        }
+    }
+
+    /// Hands over as much as the limits allow.
+    fn pump(&mut self) {
+        self.hold = None;
+        self.resume_at = None;
+        let now = self.clock.instant();
+        let wall = self.clock.now();
+        let mut batches: Vec<Vec<Attempt>> = vec![Vec::new(); self.links.len()];
+        let mut intents = Vec::new();
+        let mut expired = Vec::new();
+        // Slots that intents will take when they are on disk.
+        let mut reserved = self.reserved;
+        for _ in 0..PUMP_MAX {
+            if let Some((hold, until)) = self.held(now) {
+                self.hold = Some(hold);
+                self.resume_at = until;
+                break;
+            }
+            let Some(entry) = self.queue.take() else {
+                break;
+            };
+            if entry.message.expires_at <= wall {
+                expired.push(entry.message.id);
+                continue;
+            }
+            let Some(parts) = self.fitting(entry.parts, reserved) else {
+                self.hold = Some(HoldReason::Window);
+                self.queue.give_back(entry);
+                break;
+            };
+            let segments = u32::from(parts.count());
+            if let Some(rate) = &mut self.config.rate
+                && let When::At(at) = rate.take(now, segments)
+            {
+                self.hold = Some(HoldReason::Rate);
+                self.resume_at = Some(at);
+                self.queue.give_back(entry);
+                break;
+            }
+            let rest = Parts(entry.parts.0 & !parts.0);
+            if needs_intent(&entry.message) {
+                if self.intending {
+                    // One intent commit at a time; the slot and the token go back until it is done.
+                    self.give_back_rate(segments);
+                    self.queue.give_back(entry);
+                    break;
+                }
+                self.flights.begin(&entry, parts, rest);
+                reserved += usize::from(parts.count());
+                intents.push(Entry { parts, ..entry });
+            } else {
+                self.flights.begin(&entry, parts, rest);
+                self.hand_over(&entry.message, parts, &mut batches);
+            }
+        }
+        self.reserved = reserved;
+        self.send(batches);
+        self.intend(intents);
+        self.expire(expired);
+    }
+
+    /// The parts that go out now: all of them, or, when they are more than all windows together hold,
+    /// as many as do. `None`: not now. The parts of a message stay together where they can.
+    fn fitting(&self, parts: Parts, reserved: usize) -> Option<Parts> {
+        let free = self.windows.free_slots().saturating_sub(reserved);
+        let want = usize::from(parts.count()).min(self.windows.total());
+        if want == 0 || free < want {
+            return None;
+        }
+        let mut fitting = Parts::default();
+        parts.iter().take(want).for_each(|part| fitting.add(part));
+        Some(fitting)
+    }
+
+    /// What keeps the route from sending, and until when.
+    fn held(&self, now: Instant) -> Option<(HoldReason, Option<Instant>)> {
+        if self.queue.is_empty() {
+            return Some((HoldReason::Backoff, self.retry_at(now)))
+                .filter(|_| self.queue.retries() > 0);
+        }
+        if !self.windows.any_up() {
+            return Some((HoldReason::RouteDown, None));
+        }
+        if let Some(until) = self.throttle.until(now) {
+            return Some((HoldReason::Throttled, Some(until)));
+        }
+        if self.store.refusing() == Some(Refused::DiskFull) {
+            return Some((HoldReason::StoreFull, Some(now + TICK)));
+        }
+        if self.windows.free_slots() == 0 {
+            return Some((HoldReason::Window, None));
+        }
+        if self.settles.len() + self.settling >= self.windows.total() {
+            return Some((HoldReason::Unsettled, None));
+        }
+        if self.queue.retries() >= RETRIES_MAX {
+            return Some((HoldReason::Backoff, self.retry_at(now)));
+        }
+        None
+    }
+
+    fn retry_at(&self, now: Instant) -> Option<Instant> {
+        self.queue.next_due().map(|due| now + self.clock.until(due))
+    }
+
+    fn give_back_rate(&mut self, segments: u32) {
+        if let Some(rate) = &mut self.config.rate {
+            rate.give_back(segments);
+        }
+    }
+
+    fn hand_over(&mut self, message: &Arc<Message>, parts: Parts, batches: &mut [Vec<Attempt>]) {
+        for part in parts.iter() {
+            let Some(link) = self.windows.take() else {
+                // The slots that were counted are gone: a link went down in between.
+                self.not_sent(message, part);
+                continue;
+            };
+            let token = self.flights.token(message.id, part, link);
+            let attempt = Attempt {
+                token,
+                message: message.clone(),
+                part,
+            };
+            if let Some(batch) = batches.get_mut(usize::from(link.0)) {
+                batch.push(attempt);
+            }
+        }
+    }
+
+    fn send(&mut self, batches: Vec<Vec<Attempt>>) {
+        for (index, batch) in batches.into_iter().enumerate() {
+            if batch.is_empty() {
+                continue;
+            }
+            let now = self.clock.now();
+            let refused = match self.links.get(index).map(|link| link.try_send(batch)) {
+                Some(Ok(())) => continue,
+                Some(Err(refused)) => refused.into_inner(),
+                None => continue,
+            };
+            // The link has ended: none of it was written.
+            for attempt in refused {
+                self.answer(Answer {
+                    token: attempt.token,
+                    outcome: not_sent(now),
+                });
+            }
+        }
+    }
+
+    fn intend(&mut self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        self.intending = true;
+        let (store, route) = (self.store.clone(), self.config.route);
+        self.work.spawn(async move {
+            let parts = entries
+                .iter()
+                .map(|entry| (entry.message.id, entry.parts))
+                .collect();
+            let result = store.mark_inflight(route, parts).await;
+            Done::Intended(entries, result)
+        });
+    }
+
+    fn expire(&mut self, ids: Vec<MessageId>) {
+        if ids.is_empty() {
+            return;
+        }
+        self.expiring = true;
+        let store = self.store.clone();
+        self.work.spawn(async move {
+            store.expire_queued(ids).await;
+            Done::Expired
+        });
+    }
+
+    fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { link, window, peer } => {
+                tracing::info!(route = %self.config.name, link = link.0, %peer, window, "bound");
+                self.windows.set(link, window);
+                self.down_since = None;
+                self.routes
+                    .link_up(self.config.route, link, peer, window, self.clock.now());
+            }
+            LinkEvent::Down { link, why } => {
+                tracing::warn!(route = %self.config.name, link = link.0, %why, "not bound");
+                self.windows.set(link, 0);
+                if !self.windows.any_up() && self.down_since.is_none() {
+                    self.down_since = Some(self.clock.instant());
+                }
+                self.routes
+                    .link_down(self.config.route, link, why, self.clock.now());
+            }
+            LinkEvent::Answers { answers, .. } => {
+                answers.into_iter().for_each(|answer| self.answer(answer));
+            }
+            LinkEvent::Late { answers, .. } => self.late(answers),
+        }
+    }
+
+    /// Answers to attempts that were settled as unknown: the carrier's id may still be receipted.
+    fn late(&mut self, answers: Vec<Answer>) {
+        for Answer { token, outcome } in answers {
+            let Some((message, part)) = self.flights.late(token) else {
+                continue;
+            };
+            let settle = Settle {
+                id: message.id,
+                route: self.config.route,
+                part,
+                outcome,
+                last: false,
+            };
+            self.settles.push((message, settle));
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        let outcome = answer.outcome;
+        let unknown = outcome.result == OutcomeResult::Unknown;
+        let Some((id, part, link)) = self.flights.answered(answer.token, unknown) else {
+            return;
+        };
+        self.windows.free(link);
+        if outcome.result == OutcomeResult::NotSent {
+            self.give_back_rate(1);
+            self.flights.wait(id, part);
+        } else if outcome.retry == Retry::Throttle && outcome.result == OutcomeResult::Refused {
+            let jitter = answer.token.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+            self.throttle.throttled(self.clock.instant(), jitter);
+            if self.flights.throttled(id) < THROTTLES_MAX {
+                self.flights.wait(id, part);
+            } else {
+                self.settle_part(id, part, outcome);
+            }
+        } else {
+            self.settle_part(id, part, outcome);
+        }
+        self.land(id);
+    }
+
+    fn settle_part(&mut self, id: MessageId, part: u8, outcome: Outcome) {
+        let Some(message) = self.flights.message(id) else {
+            return;
+        };
+        let last = self.flights.is_last(id);
+        self.settles.push((
+            message,
+            Settle {
+                id,
+                route: self.config.route,
+                part,
+                outcome,
+                last,
+            },
+        ));
+    }
+
+    fn not_sent(&mut self, message: &Arc<Message>, part: u8) {
+        self.flights.unreserve(message.id, part);
+        self.flights.wait(message.id, part);
+        self.give_back_rate(1);
+        self.land(message.id);
+    }
+
+    /// A message with nothing out any more: what waits goes back to the head of its lane.
+    fn land(&mut self, id: MessageId) {
+        if let Some(entry) = self.flights.land(id)
+            && !entry.parts.is_empty()
+        {
+            self.queue.give_back(entry);
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.settles.is_empty() || self.settling > 0 {
+            return;
+        }
+        let (messages, settles): (Vec<_>, Vec<_>) = self.settles.drain(..).unzip();
+        self.settling = settles.len();
+        let store = self.store.clone();
+        self.work.spawn(async move {
+            let next = store.settle(settles).await;
+            Done::Settled(messages, next)
+        });
+    }
+
+    fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
+            Ok(Done::Settled(messages, next)) => self.settled(messages, next),
+            Ok(Done::Loaded(class, entries)) => {
+                self.loading[class.lane()] = false;
+                let now = self.clock.now();
+                self.queue.loaded(class, entries, LOAD, now);
+            }
+            Ok(Done::Intended(entries, result)) => self.intended(entries, result),
+            Ok(Done::Moved(entries, moved)) => {
+                self.moving = false;
+                let moved: FxHashMap<MessageId, bool> =
+                    moved.unwrap_or_default().into_iter().collect();
+                for entry in entries.into_iter().rev() {
+                    if moved.get(&entry.message.id) != Some(&true) {
+                        self.queue.give_back(entry);
+                    }
+                }
+            }
+            Ok(Done::Expired) => self.expiring = false,
+            // Store work does not panic; if it does, what it held is in the store and comes back
+            // with a restart.
+            Err(error) => tracing::error!(%error, "a dispatcher's store work failed"),
+        }
+    }
+
+    fn settled(&mut self, messages: Vec<Arc<Message>>, next: Result<Vec<Next>, Refused>) {
+        self.settling = 0;
+        let Ok(next) = next else { return };
+        let now = self.clock.now();
+        for (message, next) in messages.into_iter().zip(next) {
+            let Next::Retry { due, parts } = next else {
+                continue;
+            };
+            self.flights.forget(message.id);
+            let order = message.id.0;
+            let entry = Entry::again(message, parts, order, due);
+            if due <= now {
+                self.queue.give_back(entry);
+            } else {
+                self.queue.retry(entry);
+            }
+        }
+    }
+
+    fn intended(&mut self, entries: Vec<Entry>, result: Result<(), Refused>) {
+        self.intending = false;
+        self.reserved = 0;
+        let mut batches: Vec<Vec<Attempt>> = vec![Vec::new(); self.links.len()];
+        for entry in entries {
+            if result.is_ok() {
+                self.hand_over(&entry.message, entry.parts, &mut batches);
+            } else {
+                for part in entry.parts.iter() {
+                    self.not_sent(&entry.message, part);
+                }
+            }
+        }
+        self.send(batches);
+    }
+
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        if !self.expiring {
+            let over = self
+                .queue
+                .take_where(MOVE_AT_ONCE, |e| e.message.expires_at <= now);
+            let ids = over.iter().map(|entry| entry.message.id).collect();
+            self.expire(ids);
+        }
+        self.move_on();
+        self.publish();
+    }
+
+    /// The route is down: messages that may go another way do, if that way is up.
+    fn move_on(&mut self) {
+        let now = self.clock.instant();
+        let down = self
+            .down_since
+            .is_some_and(|at| now.saturating_duration_since(at) >= DOWN_GRACE);
+        if !down || self.moving {
+            return;
+        }
+        let (route, routes) = (self.config.route, self.routes.clone());
+        let may = move |entry: &Entry| {
+            let message = &entry.message;
+            let at = message.routes.iter().position(|known| *known == route);
+            let next = at.and_then(|at| message.routes.get(at + 1));
+            message.failover_on.has(FailoverOn::ROUTE_DOWN)
+                && next.is_some_and(|next| routes.is_up(*next))
+        };
+        let entries = self.queue.take_where(MOVE_AT_ONCE, may);
+        if entries.is_empty() {
+            return;
+        }
+        self.moving = true;
+        let store = self.store.clone();
+        self.work.spawn(async move {
+            let ids = entries.iter().map(|entry| entry.message.id).collect();
+            let moved = store.move_on(route, ids).await;
+            Done::Moved(entries, moved)
+        });
+    }
+
+    fn publish(&self) {
+        let depths = self.queue.depths();
+        self.routes.publish(self.config.route, |state| {
+            state.ready = depths;
+            state.retries = self.queue.retries();
+            state.in_flight = self.windows.out();
+            state.window = self.windows.total();
+            state.hold = self.hold;
+            for (index, link) in state.links.iter_mut().enumerate() {
+                let link_ix = LinkIx(u16::try_from(index).unwrap_or(u16::MAX));
+                link.in_flight = self.windows.out_on(link_ix);
+            }
+        });
+    }
+}
+
+fn not_sent(now: UnixMs) -> Outcome {
+    Outcome {
+        result: OutcomeResult::NotSent,
+        whose: crate::outcome::Whose::Network,
+        code: 0,
+        reason: Some(Reason::RouteDown),
+        retry: Retry::Here { tries: u8::MAX },
+        provider_id: Box::default(),
+        handed_at: now,
+        answered_at: now,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,148 @@
+//! Flights: which parts of which messages are out, and which wait beside them. Pure.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::clock::UnixMs;
+use crate::link::LinkIx;
+use crate::message::{Message, MessageId, Parts};
+use crate::store::Entry;
+
+/// Everything a dispatcher has handed over and not had answered.
+#[derive(Default)]
+pub struct Flights {
+    messages: FxHashMap<MessageId, Flight>,
+    tokens: FxHashMap<u64, (MessageId, u8, LinkIx)>,
+    next_token: u64,
+    /// How often a message has been throttled; kept while it waits in the queue. Bounded by the
+    /// windows: only what was out can have been throttled.
+    throttles: FxHashMap<MessageId, u8>,
+    /// Attempts answered as unknown, the newest ones.
+    unknown: VecDeque<(u64, Arc<Message>, u8)>,
+}
+
+/// Unknown attempts remembered for a late answer: as many as a session remembers.
+const UNKNOWN_MAX: usize = 4_096;
+
+struct Flight {
+    message: Arc<Message>,
+    order: u64,
+    out: Parts,
+    /// Throttled, not sent, or not yet out for lack of slots: they go back to the queue when nothing
+    /// is out any more.
+    waiting: Parts,
+}
+
+impl Flights {
+    /// Whether nothing is out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty() && self.messages.is_empty()
+    }
+
+    /// Parts of an entry go out; the `rest` of it waits for them to come back.
+    pub fn begin(&mut self, entry: &Entry, parts: Parts, rest: Parts) {
+        let flight = self
+            .messages
+            .entry(entry.message.id)
+            .or_insert_with(|| Flight {
+                message: entry.message.clone(),
+                order: entry.order,
+                out: Parts::default(),
+                waiting: Parts::default(),
+            });
+        flight.out.0 |= parts.0;
+        flight.waiting.0 |= rest.0;
+    }
+
+    /// A token for a part that goes out on a link.
+    pub fn token(&mut self, id: MessageId, part: u8, link: LinkIx) -> u64 {
+        self.next_token += 1;
+        self.tokens.insert(self.next_token, (id, part, link));
+        self.next_token
+    }
+
+    /// A token was answered. `None` when it was answered before. What nobody knows of is remembered
+    /// for a while: its answer may come yet.
+    pub fn answered(&mut self, token: u64, unknown: bool) -> Option<(MessageId, u8, LinkIx)> {
+        let (id, part, link) = self.tokens.remove(&token)?;
+        self.unreserve(id, part);
+        if unknown && let Some(message) = self.message(id) {
+            self.unknown.push_back((token, message, part));
+            if self.unknown.len() > UNKNOWN_MAX {
+                self.unknown.pop_front();
+            }
+        }
+        Some((id, part, link))
+    }
+
+    /// The message and part of a token that was answered as unknown.
+    pub fn late(&mut self, token: u64) -> Option<(Arc<Message>, u8)> {
+        let at = self
+            .unknown
+            .iter()
+            .position(|(known, ..)| *known == token)?;
+        self.unknown
+            .remove(at)
+            .map(|(_, message, part)| (message, part))
+    }
+
+    /// A part is not out any more.
+    pub fn unreserve(&mut self, id: MessageId, part: u8) {
+        if let Some(flight) = self.messages.get_mut(&id) {
+            flight.out.remove(part);
+        }
+    }
+
+    /// A part waits for the others to come back and then for the queue.
+    pub fn wait(&mut self, id: MessageId, part: u8) {
+        if let Some(flight) = self.messages.get_mut(&id) {
+            flight.waiting.add(part);
+        }
+    }
+
+    /// Counts that a message was throttled.
+    pub fn throttled(&mut self, id: MessageId) -> u8 {
+        let times = self.throttles.entry(id).or_insert(0);
+        *times = times.saturating_add(1);
+        *times
+    }
+
+    /// The message of a flight.
+    #[must_use]
+    pub fn message(&self, id: MessageId) -> Option<Arc<Message>> {
+        self.messages.get(&id).map(|flight| flight.message.clone())
+    }
+
+    /// Whether no other part of the message is out or waits here.
+    #[must_use]
+    pub fn is_last(&self, id: MessageId) -> bool {
+        let flight = self.messages.get(&id);
+        flight.is_none_or(|flight| flight.out.is_empty() && flight.waiting.is_empty())
+    }
+
+    /// Ends a flight with nothing out. Gives the entry of what waits, which may be nothing.
+    pub fn land(&mut self, id: MessageId) -> Option<Entry> {
+        let flight = self.messages.get(&id)?;
+        if !flight.out.is_empty() {
+            return None;
+        }
+        let flight = self.messages.remove(&id)?;
+        if flight.waiting.is_empty() {
+            self.throttles.remove(&id);
+        }
+        Some(Entry::again(
+            flight.message,
+            flight.waiting,
+            flight.order,
+            UnixMs::ZERO,
+        ))
+    }
+
+    /// The store has decided on the message.
+    pub fn forget(&mut self, id: MessageId) {
+        self.throttles.remove(&id);
+    }
+}

@@ -1,0 +1,163 @@
+//! Line: one lane's queue on one route. Its head is in memory, its tail in the store.
+//!
+//! ```text
+//!  whole:   ready = everything that waits          new entries are appended
+//!  behind:  ready = the head; the rest is in the store, after the key `through`
+//!           new entries are left to the store, but while a load is under way they are kept aside,
+//!           so that a load which reaches the end makes the line whole again without a gap
+//! ```
+
+use std::collections::VecDeque;
+
+use crate::store::Entry;
+
+/// Entries of one line in memory; beyond it the line is behind.
+pub const READY_MAX: usize = 10_000;
+/// Below so many ready entries, a line that is behind loads more.
+pub const READY_LOW: usize = 2_000;
+/// Entries that one load brings.
+pub const LOAD: usize = 4_000;
+
+/// One lane's queue.
+pub struct Line {
+    ready: VecDeque<Entry>,
+    /// The largest order key ever taken in.
+    through: u64,
+    behind: Option<Behind>,
+}
+
+#[derive(Default)]
+struct Behind {
+    loading: bool,
+    /// New entries since the load began.
+    aside: Vec<Entry>,
+    /// Some of them were left to the store.
+    more: bool,
+}
+
+/// A line begins behind: what the store recovered has to be loaded.
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            through: 0,
+            behind: Some(Behind::default()),
+        }
+    }
+}
+
+impl Line {
+    /// Entries in memory.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Whether no entry is ready in memory.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// Whether there is more in the store.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    /// A new entry.
+    pub fn arrive(&mut self, entry: Entry) {
+        match &mut self.behind {
+            None if self.ready.len() < READY_MAX => {
+                self.through = self.through.max(entry.order);
+                self.ready.push_back(entry);
+            }
+            None => self.behind = Some(Behind::default()),
+            Some(behind) if !behind.loading => {}
+            Some(behind) if behind.aside.len() < LOAD && !behind.more => behind.aside.push(entry),
+            Some(behind) => behind.more = true,
+        }
+    }
+
+    /// New entries were left out before they reached the line.
+    pub fn missed(&mut self) {
+        self.behind.get_or_insert_default().more = true;
+    }
+
+    /// Whether a load should begin, and after which key. The caller then calls [`Line::loaded`].
+    pub fn begin_load(&mut self) -> Option<u64> {
+        let behind = self.behind.as_mut()?;
+        if behind.loading || self.ready.len() >= READY_LOW {
+            return None;
+        }
+        *behind = Behind {
+            loading: true,
+            ..Behind::default()
+        };
+        Some(self.through)
+    }
+
+    /// A load brought these, in order; `last` is the last key it saw, `complete` whether it reached
+    /// the end of what the store had.
+    pub fn loaded(&mut self, entries: Vec<Entry>, last: Option<u64>, complete: bool) {
+        self.ready.extend(entries);
+        self.through = self.through.max(last.unwrap_or(0));
+        let Some(behind) = &mut self.behind else {
+            return;
+        };
+        behind.loading = false;
+        if !complete || behind.more {
+            behind.aside.clear();
+            return;
+        }
+        let aside = std::mem::take(&mut behind.aside);
+        self.behind = None;
+        for entry in aside {
+            // What the load brought already is not taken twice.
+            if entry.order > self.through {
+                self.arrive(entry);
+            }
+        }
+    }
+
+    /// The load failed; another may begin.
+    pub fn load_failed(&mut self) {
+        if let Some(behind) = &mut self.behind {
+            *behind = Behind {
+                more: true,
+                ..Behind::default()
+            };
+        }
+    }
+
+    /// Puts an entry back to the head.
+    pub fn give_back(&mut self, entry: Entry) {
+        self.ready.push_front(entry);
+    }
+
+    /// Takes the head.
+    pub fn take(&mut self) -> Option<Entry> {
+        self.ready.pop_front()
+    }
+
+    /// Takes out what fits `which`, until `taken` holds `limit`.
+    pub fn take_where(
+        &mut self,
+        limit: usize,
+        which: impl Fn(&Entry) -> bool,
+        taken: &mut Vec<Entry>,
+    ) {
+        if !self.ready.iter().any(&which) {
+            return;
+        }
+        let mut kept = VecDeque::with_capacity(self.ready.len());
+        for entry in self.ready.drain(..) {
+            if taken.len() < limit && which(&entry) {
+                taken.push(entry);
+            } else {
+                kept.push_back(entry);
+            }
+        }
+        self.ready = kept;
+    }
+}

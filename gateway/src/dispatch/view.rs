@@ -1,0 +1,145 @@
+//! View: what the routes' dispatchers show of themselves, to each other and to whoever asks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::clock::UnixMs;
+use crate::link::LinkIx;
+use crate::message::RouteIx;
+use crate::outcome::HoldReason;
+
+/// The states of all routes, by [`RouteIx`].
+#[derive(Debug, Default)]
+pub struct RouteStates {
+    routes: Vec<Route>,
+}
+
+#[derive(Debug, Default)]
+struct Route {
+    up: AtomicBool,
+    state: Mutex<RouteState>,
+}
+
+/// One route.
+#[derive(Clone, Debug, Default)]
+pub struct RouteState {
+    /// Its links.
+    pub links: Vec<LinkState>,
+    /// Entries ready in memory, by lane.
+    pub ready: [usize; 4],
+    /// Entries that wait for their next try.
+    pub retries: usize,
+    /// Attempts out.
+    pub in_flight: usize,
+    /// The windows of all bound links together.
+    pub window: usize,
+    /// What keeps it from sending.
+    pub hold: Option<HoldReason>,
+}
+
+/// One link.
+#[derive(Clone, Debug, Default)]
+pub struct LinkState {
+    /// Where it is bound, or is to be.
+    pub host: String,
+    /// Whether it is bound.
+    pub up: bool,
+    /// Its window.
+    pub window: usize,
+    /// Attempts out on it.
+    pub in_flight: usize,
+    /// Since when it is as it is.
+    pub since: UnixMs,
+    /// Why it went down last.
+    pub last_error: Option<String>,
+}
+
+impl RouteStates {
+    /// For the routes of a name table, with the hosts of the links of each.
+    #[must_use]
+    pub fn new(hosts: Vec<Vec<String>>, now: UnixMs) -> Self {
+        let route = |hosts: Vec<String>| {
+            let link = |host| LinkState {
+                host,
+                since: now,
+                ..LinkState::default()
+            };
+            let links = hosts.into_iter().map(link).collect();
+            let state = RouteState {
+                links,
+                ..RouteState::default()
+            };
+            Route {
+                up: AtomicBool::new(false),
+                state: Mutex::new(state),
+            }
+        };
+        Self {
+            routes: hosts.into_iter().map(route).collect(),
+        }
+    }
+
+    fn route(&self, route: RouteIx) -> Option<&Route> {
+        self.routes.get(usize::from(route.0))
+    }
+
+    /// Whether a route has a bound link.
+    #[must_use]
+    pub fn is_up(&self, route: RouteIx) -> bool {
+        self.route(route)
+            .is_some_and(|route| route.up.load(Ordering::Acquire))
+    }
+
+    /// A copy of a route's state.
+    #[must_use]
+    pub fn state(&self, route: RouteIx) -> Option<RouteState> {
+        self.route(route).map(|route| route.state.lock().clone())
+    }
+
+    pub(super) fn publish(&self, route: RouteIx, change: impl FnOnce(&mut RouteState)) {
+        if let Some(route) = self.route(route) {
+            let mut state = route.state.lock();
+            change(&mut state);
+            route
+                .up
+                .store(state.links.iter().any(|link| link.up), Ordering::Release);
+        }
+    }
+
+    pub(super) fn link_up(
+        &self,
+        route: RouteIx,
+        link: LinkIx,
+        peer: String,
+        window: usize,
+        now: UnixMs,
+    ) {
+        self.publish(route, |state| {
+            if let Some(link) = state.links.get_mut(usize::from(link.0)) {
+                let last_error = link.last_error.take();
+                *link = LinkState {
+                    host: peer,
+                    up: true,
+                    window,
+                    in_flight: 0,
+                    since: now,
+                    last_error,
+                };
+            }
+        });
+    }
+
+    pub(super) fn link_down(&self, route: RouteIx, link: LinkIx, why: String, now: UnixMs) {
+        self.publish(route, |state| {
+            if let Some(link) = state.links.get_mut(usize::from(link.0)) {
+                if link.up {
+                    link.since = now;
+                }
+                link.up = false;
+                link.window = 0;
+                link.last_error = Some(why);
+            }
+        });
+    }
+}
