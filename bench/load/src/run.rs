@@ -52,7 +52,7 @@ pub(crate) struct Options {
     #[arg(long)]
     rate: Option<f64>,
     /// Bulk cases without a rate: most messages accepted and not yet delivered.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 20_000)]
     outstanding: u64,
     /// Connections or streams; by default 64 for singles, else 4.
     #[arg(long)]

@@ -328,6 +328,8 @@ impl Life {
         self.status = change.status;
         self.version = change.version;
         self.is_final = change.is_final;
+        // Most logs end with two entries, and hundreds of thousands of them are in memory: no spare room.
+        self.log.reserve_exact(1);
         self.log.push(change);
     }
 
