@@ -1,1 +1,2 @@
-//! Bytes to meaning and back.
+//! The harness of the scenarios.
+#![forbid(unsafe_code)]

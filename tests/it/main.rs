@@ -1,1 +1,2 @@
-//! Bytes to meaning and back.
+//! Scenarios, one per file.
+#![forbid(unsafe_code)]
