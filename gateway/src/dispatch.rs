@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, UnixMs};
-use crate::link::{LateAnswer, LinkEvent, LinkHandle, LinkIx};
+use crate::link::{LinkEvent, LinkHandle, LinkIx};
 use crate::message::{Class, FailoverOn, Message, MessageId, Parts, RouteIx};
 use crate::outcome::{
     Answer, Attempt, HoldReason, Next, Outcome, OutcomeResult, Reason, Retry, Settle,
@@ -411,13 +411,11 @@ impl Dispatcher {
     }
 
     /// Answers to attempts that were settled as unknown: the carrier's id may still be receipted.
-    fn late(&mut self, answers: Vec<LateAnswer>) {
-        for LateAnswer {
-            message,
-            part,
-            outcome,
-        } in answers
-        {
+    fn late(&mut self, answers: Vec<Answer>) {
+        for Answer { token, outcome } in answers {
+            let Some((message, part)) = self.flights.late(token) else {
+                continue;
+            };
             let settle = Settle {
                 id: message.id,
                 route: self.config.route,
@@ -430,11 +428,12 @@ impl Dispatcher {
     }
 
     fn answer(&mut self, answer: Answer) {
-        let Some((id, part, link)) = self.flights.answered(answer.token) else {
+        let outcome = answer.outcome;
+        let unknown = outcome.result == OutcomeResult::Unknown;
+        let Some((id, part, link)) = self.flights.answered(answer.token, unknown) else {
             return;
         };
         self.windows.free(link);
-        let outcome = answer.outcome;
         if outcome.result == OutcomeResult::NotSent {
             self.give_back_rate(1);
             self.flights.wait(id, part);

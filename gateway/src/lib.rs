@@ -17,13 +17,16 @@
 
 pub mod cli;
 pub mod clock;
-pub mod dispatch;
 pub mod config;
+pub mod connect;
+pub mod dispatch;
 pub mod event;
 pub mod link;
 pub mod message;
 pub mod names;
 pub mod outcome;
 pub mod plan;
+pub mod receipt;
 pub mod stop;
 pub mod store;
+pub mod webhook;

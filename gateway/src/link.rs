@@ -1,12 +1,9 @@
 //! Links: how a dispatcher and a route's connections talk. Attempts in, answers out.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::message::Message;
-use crate::outcome::{Answer, Attempt, Outcome};
+use crate::outcome::{Answer, Attempt};
 
 /// A connection's number within its route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -48,22 +45,12 @@ pub enum LinkEvent {
         /// The answers.
         answers: Vec<Answer>,
     },
-    /// Answers that came after their attempts had been answered as unknown.
+    /// What the peer said after all about attempts that were answered as unknown: their ids may
+    /// still be receipted. Not a second answer: nothing is freed or decided by it.
     Late {
         /// Which one.
         link: LinkIx,
-        /// The answers.
-        answers: Vec<LateAnswer>,
+        /// What it said.
+        answers: Vec<Answer>,
     },
-}
-
-/// An answer to an attempt that has been answered as unknown before.
-#[derive(Debug)]
-pub struct LateAnswer {
-    /// The attempt's message.
-    pub message: Arc<Message>,
-    /// Its part.
-    pub part: u8,
-    /// What became of it after all.
-    pub outcome: Outcome,
 }

@@ -1,5 +1,6 @@
 //! Flights: which parts of which messages are out, and which wait beside them. Pure.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -18,7 +19,12 @@ pub struct Flights {
     /// How often a message has been throttled; kept while it waits in the queue. Bounded by the
     /// windows: only what was out can have been throttled.
     throttles: FxHashMap<MessageId, u8>,
+    /// Attempts answered as unknown, the newest ones.
+    unknown: VecDeque<(u64, Arc<Message>, u8)>,
 }
+
+/// Unknown attempts remembered for a late answer: as many as a session remembers.
+const UNKNOWN_MAX: usize = 4_096;
 
 struct Flight {
     message: Arc<Message>,
@@ -58,11 +64,29 @@ impl Flights {
         self.next_token
     }
 
-    /// A token was answered. `None` when it was answered before.
-    pub fn answered(&mut self, token: u64) -> Option<(MessageId, u8, LinkIx)> {
+    /// A token was answered. `None` when it was answered before. What nobody knows of is remembered
+    /// for a while: its answer may come yet.
+    pub fn answered(&mut self, token: u64, unknown: bool) -> Option<(MessageId, u8, LinkIx)> {
         let (id, part, link) = self.tokens.remove(&token)?;
         self.unreserve(id, part);
+        if unknown && let Some(message) = self.message(id) {
+            self.unknown.push_back((token, message, part));
+            if self.unknown.len() > UNKNOWN_MAX {
+                self.unknown.pop_front();
+            }
+        }
         Some((id, part, link))
+    }
+
+    /// The message and part of a token that was answered as unknown.
+    pub fn late(&mut self, token: u64) -> Option<(Arc<Message>, u8)> {
+        let at = self
+            .unknown
+            .iter()
+            .position(|(known, ..)| *known == token)?;
+        self.unknown
+            .remove(at)
+            .map(|(_, message, part)| (message, part))
     }
 
     /// A part is not out any more.

@@ -1,0 +1,263 @@
+//! App: the composition root. Opens the store, builds the stages, connects and spawns them, and stops
+//! them in order. The only file that knows everyone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connect;
+use crate::dispatch::view::RouteStates;
+use crate::dispatch::{self, Dispatcher};
+use crate::link::{LinkHandle, LinkIx};
+use crate::message::RouteIx;
+use crate::outcome::ReceiptBatch;
+use crate::plan;
+use crate::receipt;
+use crate::stop::{Stop, Stopper};
+use crate::store::{Found, Store};
+use crate::{accept, admin, webhook};
+
+mod map;
+mod shown;
+mod watch;
+
+/// How long a stop waits for what is in flight before it goes on without it.
+const GRACE: Duration = Duration::from_secs(40);
+/// Link events that may wait for a dispatcher: a link waits when it is full.
+const LINK_EVENTS_MAX: usize = 256;
+/// Batches of attempts that may wait for a link. They hold at most its window.
+const ATTEMPT_BATCHES_MAX: usize = 1_024;
+
+/// Where a started gateway listens.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Listening {
+    /// The public API.
+    pub api: SocketAddr,
+    /// The admin listener.
+    pub admin: SocketAddr,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    listening: Listening,
+    store: Store,
+    stopper: Stopper,
+    /// Stops the stages that must outlive the listeners: routes and receipts, then webhooks.
+    routes: Stopper,
+    webhooks: Stopper,
+    ready: admin::Ready,
+    running: JoinSet<()>,
+}
+
+impl Gateway {
+    /// Opens the store and starts every stage.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting: the store (in use, damaged), a listener, TLS files.
+    pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let store_config = map::store(&config);
+        let store_clock = clock.clone();
+        let opened =
+            tokio::task::spawn_blocking(move || Store::open(store_config, store_clock)).await?;
+        let (store, found) = opened?;
+        report(&found);
+        match Self::start_on(&config, store.clone(), clock).await {
+            Ok(gateway) => Ok(gateway),
+            Err(error) => {
+                tokio::task::spawn_blocking(move || store.close()).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(config: &Config, store: Store, clock: Clock) -> anyhow::Result<Self> {
+        let names = store.names();
+        let api = TcpListener::bind(config.server.listen)
+            .await
+            .with_context(|| format!("server.listen {}", config.server.listen))?;
+        let admin_at = TcpListener::bind(config.admin.listen)
+            .await
+            .with_context(|| format!("admin.listen {}", config.admin.listen))?;
+        let listening = Listening { api: api.local_addr()?, admin: admin_at.local_addr()? };
+        let (stopper, stop) = Stopper::new();
+        let (routes_stopper, routes_stop) = Stopper::new();
+        let (webhooks_stopper, webhooks_stop) = Stopper::new();
+        let mut running = JoinSet::new();
+
+        // webhook: before anything is accepted, so that a new endpoint begins with the first event.
+        let webhook_config = map::webhook(config, &names)?;
+        let (hooks, webhooks) = webhook::open(&webhook_config, &store, &clock)?;
+        running.spawn(hooks.run(webhooks_stop.clone()));
+
+        // receipt, connect, dispatch: from the far end, so that nothing is handed to nobody.
+        let (receipts, batches) = mpsc::channel(receipt::BATCHES_WAITING_MAX);
+        running.spawn(receipt::run(batches, store.clone(), routes_stop.clone()));
+        let states = spawn_routes(config, &store, &clock, &receipts, &routes_stop, &mut running)?;
+
+        // plan, accept
+        let table = Arc::new(map::table(config, &names));
+        let planner = accept::Planner::new(move |request| planned(&table, request));
+        let shown = shown::Shown::new(config, store.clone(), states);
+        let view = accept::RoutesView::new(move || shown.routes());
+        let accept_config = map::accept(config, &names)?;
+        let gateway = accept::Gateway::new(
+            &accept_config,
+            store.clone(),
+            planner,
+            view,
+            clock.clone(),
+            stop.clone(),
+        );
+        running.spawn(accept::serve(accept_config, Arc::new(gateway), api, stop.clone()));
+
+        // house
+        let ready = admin::Ready::default();
+        let metrics = watch::recorder()?;
+        let admin_stage = admin::Admin::new(store.clone(), ready.clone(), metrics);
+        running.spawn(admin::serve(admin_at, admin_stage, webhooks_stop.clone()));
+        running.spawn(watch::run(store.clone(), webhooks, stop));
+        ready.set(true);
+        Ok(Self {
+            listening,
+            store,
+            stopper,
+            routes: routes_stopper,
+            webhooks: webhooks_stopper,
+            ready,
+            running,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn listening(&self) -> Listening {
+        self.listening
+    }
+
+    /// Waits until the store cannot go on; says why. Cancel safe.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.store.failed();
+        match failed.wait_for(Option::is_some).await.map(|why| why.clone()) {
+            Ok(Some(why)) => why,
+            _ => "the store has ended".to_owned(),
+        }
+    }
+
+    /// Stops in order: not ready, listeners, hand-outs, in flight, unbind, settle, webhooks, sync.
+    pub async fn stop(mut self) {
+        self.ready.set(false);
+        self.stopper.stop();
+        wait("listeners", &self.stopper, Duration::from_secs(10)).await;
+        self.routes.stop();
+        wait("routes", &self.routes, GRACE).await;
+        self.webhooks.stop();
+        wait("webhooks", &self.webhooks, Duration::from_secs(20)).await;
+        self.running.abort_all();
+        while self.running.join_next().await.is_some() {}
+        let store = self.store;
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!("the store's closing failed");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Each second, says who is left.
+async fn wait(what: &str, stopper: &Stopper, grace: Duration) {
+    let seconds = grace.as_secs().max(1);
+    for second in 1..=seconds {
+        let left = stopper.finished(Duration::from_secs(1)).await;
+        if left.is_empty() {
+            return;
+        }
+        tracing::info!(left = left.join(", "), second, "waiting for {what}");
+    }
+    tracing::warn!("{what} did not finish within {grace:?}: going on; nothing accepted is lost");
+}
+
+fn report(found: &Found) {
+    tracing::info!(
+        queued = found.queued,
+        sent = found.sent,
+        unknown = found.unknown,
+        events_pending = found.events_pending,
+        took_ms = u64::try_from(found.took.as_millis()).unwrap_or(u64::MAX),
+        batches = found.batches,
+        epoch = found.epoch,
+        "recovered"
+    );
+    if found.torn_tail {
+        tracing::warn!("a torn commit at the journal's end was discarded: it was never acknowledged");
+    }
+}
+
+fn planned(
+    table: &plan::Table,
+    request: accept::PlanRequest<'_>,
+) -> Result<accept::Planned, accept::PlanError> {
+    let max = request.max_segments;
+    let (encoding, segments) = plan::segments(request.text, request.encoding, max).map_err(
+        |error| match error {
+            plan::SegmentError::TooManySegments { needed } => {
+                accept::PlanError::TooManySegments { needed, max }
+            }
+            plan::SegmentError::NotRepresentable { .. } => accept::PlanError::NotRepresentable,
+        },
+    )?;
+    let routes = table.routes(request.tenant, request.class, request.to);
+    Ok(accept::Planned { encoding, segments, routes })
+}
+
+/// One dispatcher for each route, and its binds.
+fn spawn_routes(
+    config: &Config,
+    store: &Store,
+    clock: &Clock,
+    receipts: &mpsc::Sender<ReceiptBatch>,
+    stop: &Stop,
+    running: &mut JoinSet<()>,
+) -> anyhow::Result<Arc<RouteStates>> {
+    let names = store.names();
+    let hosts = |name: &String| {
+        let route = config.routes.get(name);
+        route.map(|route| map::links(route).into_iter().map(|link| link.0).collect())
+    };
+    let hosts = names.routes.iter().map(|name| hosts(name).unwrap_or_default()).collect();
+    let states = Arc::new(RouteStates::new(hosts, clock.now()));
+    for (name, route) in &config.routes {
+        let Some(ix) = names.route_ix(name) else { continue };
+        let smpp = Arc::new(map::smpp(name, route, ix)?);
+        let (events, heard) = mpsc::channel(LINK_EVENTS_MAX);
+        let mut handles = Vec::new();
+        for (index, (_, host)) in map::links(route).into_iter().enumerate() {
+            let link = LinkIx(u16::try_from(index)?);
+            let (attempts, waiting) = mpsc::channel(ATTEMPT_BATCHES_MAX);
+            handles.push(LinkHandle { link, attempts });
+            let ends = connect::smpp::Ends {
+                link,
+                host,
+                attempts: waiting,
+                events: events.clone(),
+                receipts: receipts.clone(),
+            };
+            running.spawn(connect::smpp::run(smpp.clone(), ends, clock.clone(), stop.clone()));
+        }
+        let dispatch = dispatch::Config {
+            route: RouteIx(ix.0),
+            name: name.clone(),
+            rate: route.rate.as_ref().map(map::rate),
+            lanes: config.lanes,
+        };
+        let dispatcher =
+            Dispatcher::new(dispatch, store.clone(), clock.clone(), handles, states.clone());
+        running.spawn(dispatcher.run(heard, stop.clone()));
+    }
+    Ok(states)
+}

@@ -1,0 +1,251 @@
+//! Map: from the config, as the operator means it, to what each stage is told.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use codecs::smpp::BindKind;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+
+use crate::config::{self, Config};
+use crate::connect::smpp;
+use crate::dispatch::limit::rate::Rate;
+use crate::event::EventKinds;
+use crate::message::RouteIx;
+use crate::names::Names;
+use crate::{accept, plan, store, webhook};
+
+/// The store's config.
+pub(super) fn store(config: &Config) -> store::Config {
+    let route = |(name, route): (&String, &config::Route)| store::RouteFacts {
+        name: name.clone(),
+        receipts: route.receipts.enabled,
+        receipt_timeout: route.receipts.timeout,
+    };
+    store::Config {
+        path: config.store.path.clone(),
+        retention_messages: config.store.retention_messages,
+        retention_content: config.store.retention_content,
+        retention_events: config.store.retention_events,
+        retention_idempotency: config.store.retention_idempotency,
+        memory: config.limits.memory,
+        queued: config.limits.queued,
+        disk_reserve: config.limits.disk_reserve,
+        routes: config.routes.iter().map(route).collect(),
+        tenants: config.tenants.keys().cloned().collect(),
+        endpoints: config.endpoints.keys().cloned().collect(),
+    }
+}
+
+/// The routing table.
+pub(super) fn table(config: &Config, names: &Names) -> plan::Table {
+    let rule = |rule: &config::Rule| plan::Rule {
+        matching: plan::Match {
+            class: rule.when.class.clone(),
+            country: rule.when.country.clone(),
+            prefix: rule.when.prefix.clone(),
+            tenant: rule.when.tenant.iter().filter_map(|name| names.tenant_ix(name)).collect(),
+        },
+        routes: rule
+            .routes
+            .iter()
+            .filter_map(|(name, weight)| Some((names.route_ix(name)?, *weight)))
+            .collect(),
+        strategy: match rule.strategy {
+            config::Strategy::Priority => plan::Strategy::Priority,
+            config::Strategy::Weighted => plan::Strategy::Weighted,
+        },
+    };
+    plan::Table::new(config.rules.iter().map(rule).collect())
+}
+
+/// A route's rate.
+pub(super) fn rate(rate: &config::Rate) -> Rate {
+    Rate::new(rate.count, rate.per, rate.burst)
+}
+
+/// A route's binds: `binds_per_host` for each host, as (host, its index).
+pub(super) fn links(route: &config::Route) -> Vec<(String, usize)> {
+    let each = usize::from(route.binds_per_host);
+    route
+        .hosts
+        .iter()
+        .enumerate()
+        .flat_map(|(index, host)| std::iter::repeat_n((host.clone(), index), each))
+        .collect()
+}
+
+/// A route's SMPP config.
+///
+/// # Errors
+/// TLS roots that cannot be read.
+pub(super) fn smpp(
+    name: &str,
+    route: &config::Route,
+    ix: RouteIx,
+) -> anyhow::Result<smpp::Config> {
+    let tls = if route.tls {
+        let config = match &route.tls_ca {
+            Some(path) => smpp::tls::ca_file(path),
+            None => smpp::tls::native_roots(),
+        };
+        let config = config.with_context(|| format!("routes.{name}.tls"))?;
+        Some(smpp::Tls { config, server_name: route.tls_server_name.clone() })
+    } else {
+        None
+    };
+    let base =
+        smpp::Config::new(ix, name, route.hosts.clone(), &route.system_id, route.password.expose());
+    let mut limits = base.limits;
+    // The config warned about a password longer than SMPP v3.4 §5.2.2 allows, and lets it pass.
+    limits.password = limits.password.max(route.password.expose().len() + 1);
+    let mut source = base.source;
+    for rule in [&mut source.alphanumeric, &mut source.short_code, &mut source.number] {
+        rule.0 = route.source_ton.unwrap_or(rule.0);
+        rule.1 = route.source_npi.unwrap_or(rule.1);
+    }
+    Ok(smpp::Config {
+        tls,
+        system_type: route.system_type.clone(),
+        bind: match route.bind {
+            config::Bind::Transceiver => BindKind::Transceiver,
+            config::Bind::Transmitter => BindKind::Transmitter,
+        },
+        interface_version: route.version,
+        window: route.window,
+        enquire_link: route.enquire_link,
+        response_timeout: route.response_timeout,
+        receipts: route.receipts.enabled,
+        max_validity: route.max_validity.unwrap_or(base.max_validity),
+        source,
+        dest: (route.dest_ton.unwrap_or(base.dest.0), route.dest_npi.unwrap_or(base.dest.1)),
+        limits,
+        ..base
+    })
+}
+
+/// The accept stage's config.
+///
+/// # Errors
+/// A TLS certificate or key that cannot be read.
+pub(super) fn accept(config: &Config, names: &Names) -> anyhow::Result<accept::Config> {
+    let key = |key: &config::Key| accept::Key {
+        name: key.name.clone(),
+        tenant: key.tenant.as_ref().and_then(|tenant| names.tenant_ix(tenant)),
+        scopes: key
+            .scopes
+            .iter()
+            .fold(accept::Scopes::default(), |all, word| all.with_word(word).unwrap_or(all)),
+        secret_sha256: Sha256::digest(key.secret.expose()).into(),
+    };
+    let tenant = |tenant: &config::Tenant| accept::Tenant {
+        senders: accept::Senders {
+            any: tenant.senders.iter().any(|sender| sender == "*"),
+            listed: tenant.senders.iter().map(|sender| sender.as_str().into()).collect(),
+        },
+        ingress: tenant.ingress_rate.as_ref().and_then(|rate| {
+            accept::IngressRate::new(rate.count, rate.per, rate.burst)
+        }),
+        require_idempotency: tenant.require_idempotency,
+    };
+    let tenants = config
+        .tenants
+        .iter()
+        .filter_map(|(name, settings)| Some((names.tenant_ix(name)?, tenant(settings))))
+        .collect();
+    let callbacks = config
+        .endpoints
+        .iter()
+        .filter_map(|(name, endpoint)| {
+            Some(accept::CallbackTarget {
+                endpoint: names.endpoint_ix(name)?,
+                tenant: names.tenant_ix(&endpoint.tenant)?,
+                url_prefixes: vec![endpoint.url.clone()],
+            })
+        })
+        .collect();
+    Ok(accept::Config {
+        listen: config.server.listen,
+        tls: config.server.tls.as_ref().map(|tls| server_tls(&tls.cert, &tls.key)).transpose()?,
+        connections: config.limits.connections,
+        ndjson_streams: config.limits.ndjson_streams,
+        batch_items: config.limits.batch_items,
+        idempotency: config.store.retention_idempotency,
+        keys: config.keys.iter().map(key).collect(),
+        tenants,
+        callbacks,
+    })
+}
+
+fn server_tls(cert: &Path, key: &Path) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect)
+        .with_context(|| format!("server.tls.cert {}", cert.display()))?;
+    let key_der = PrivateKeyDer::from_pem_file(key)
+        .with_context(|| format!("server.tls.key {}", key.display()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key_der)
+        .context("server.tls")?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(server))
+}
+
+/// The webhook stage's config.
+///
+/// # Errors
+/// A signing key that does not parse; the config's check has looked at it before.
+pub(super) fn webhook(config: &Config, names: &Names) -> anyhow::Result<webhook::Config> {
+    let mut endpoints = Vec::new();
+    for (name, endpoint) in &config.endpoints {
+        let secret = codecs::webhook::Secret::parse(endpoint.secret.expose())
+            .map_err(|error| anyhow::anyhow!("endpoints.{name}.secret: {error:?}"))?;
+        let (Some(ix), Some(tenant)) =
+            (names.endpoint_ix(name), names.tenant_ix(&endpoint.tenant))
+        else {
+            continue;
+        };
+        let kinds = endpoint
+            .types
+            .iter()
+            .map(|pattern| EventKinds::matching(pattern))
+            .reduce(EventKinds::with)
+            .unwrap_or_else(EventKinds::defaults);
+        let headers =
+            endpoint.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+        endpoints.push(webhook::Endpoint {
+            ix,
+            tenant,
+            url: endpoint.url.clone(),
+            secrets: vec![secret],
+            kinds,
+            batch: endpoint.batch.map(|batch| webhook::Batch {
+                max_events: batch.max_events,
+                max_wait: batch.max_wait,
+                max_bytes: batch.max_bytes,
+            }),
+            rate: endpoint.rate.as_ref().and_then(per_second),
+            headers: headers.collect(),
+        });
+    }
+    Ok(webhook::Config {
+        endpoints,
+        allow_http: config.webhook.allow_http,
+        allow_private: config.webhook.allow_private.clone(),
+        callback_kinds: EventKinds::ALL,
+        extra_roots: Vec::new(),
+    })
+}
+
+/// A rate of POSTs in whole requests per second, at least one.
+fn per_second(rate: &config::Rate) -> Option<std::num::NonZeroU32> {
+    let per = rate.per.max(Duration::from_millis(1)).as_secs_f64();
+    let whole = (f64::from(rate.count) / per).max(1.0);
+    // Within range: the config allows no more than u32::MAX per second.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+    std::num::NonZeroU32::new(whole.min(f64::from(u32::MAX)) as u32)
+}

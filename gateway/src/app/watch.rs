@@ -1,0 +1,64 @@
+//! Watch: what is done by the clock and belongs to no stage. Gauges, and lifetimes.
+
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::stop::Stop;
+use crate::store::Store;
+use crate::webhook::Webhooks;
+
+/// Gauges are set so often.
+const EVERY: Duration = Duration::from_secs(1);
+/// Lifetimes are looked at every so many turns.
+const EXPIRE_TURNS: u32 = 5;
+
+/// Installs the process's metrics recorder, once; a second gateway in one process (tests) shares it.
+pub(super) fn recorder() -> anyhow::Result<PrometheusHandle> {
+    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_err() {
+        tracing::warn!("another metrics recorder is installed: /metrics stays empty");
+    }
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+/// Runs until the stop.
+pub(super) async fn run(store: Store, webhooks: Webhooks, mut stop: Stop) {
+    let _guard = stop.guard("watch");
+    let mut turns = tokio::time::interval(EVERY);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for turn in 0u32.. {
+        tokio::select! {
+            _ = turns.tick() => {}
+            () = stop.stopped() => return,
+        }
+        gauges(&store, &webhooks);
+        if turn % EXPIRE_TURNS == 0 {
+            let ended = store.expire().await;
+            if ended > 0 {
+                metrics::counter!("trunkline_messages_overdue_total")
+                    .increment(u64::try_from(ended).unwrap_or(0));
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; 2^53 is enough")]
+fn gauges(store: &Store, webhooks: &Webhooks) {
+    let figures = store.figures();
+    metrics::gauge!("trunkline_queue_messages").set(figures.queued as f64);
+    metrics::gauge!("trunkline_store_young_bytes").set(figures.young_bytes as f64);
+    metrics::gauge!("trunkline_store_young_messages").set(figures.young_messages as f64);
+    metrics::gauge!("trunkline_store_generations").set(figures.generations as f64);
+    metrics::gauge!("trunkline_receipts_parked").set(figures.parked as f64);
+    metrics::gauge!("trunkline_accept_drafts_waiting").set(figures.drafts_waiting as f64);
+    for (_, view) in webhooks.view() {
+        let endpoint = view.name.clone();
+        metrics::gauge!("trunkline_webhook_lag_events", "endpoint" => endpoint).set(view.lag as f64);
+    }
+}

@@ -1,0 +1,3 @@
+//! Connect: the ways out. Attempts in, answers out, exactly one for each part.
+
+pub mod smpp;

@@ -1,0 +1,120 @@
+//! The way to a carrier: names, TCP, TLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::config::Config;
+
+/// How long a TLS handshake may take. smpp.md §9.
+const TLS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Addresses of one name that are tried in turn. Chosen: both families of a small cluster.
+const ADDRESSES_MAX: usize = 4;
+
+/// A connection to a carrier.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects to `host:port`; the address it reached comes with it. An error says which step failed.
+///
+/// Cancel safe: what was opened is closed.
+pub(super) async fn connect(config: &Config, host: &str) -> Result<(Stream, SocketAddr), String> {
+    let found = timeout(config.connect_timeout, lookup_host(host)).await;
+    let addresses = found
+        .map_err(|_| format!("{host}: the name was not resolved in time"))?
+        .map_err(|error| format!("{host}: {error}"))?;
+    let mut last = format!("{host}: the name has no address");
+    for address in addresses.take(ADDRESSES_MAX) {
+        match timeout(config.connect_timeout, tcp(address)).await {
+            Ok(Ok(stream)) => {
+                let stream = secure(config, host, stream).await?;
+                return Ok((stream, address));
+            }
+            Ok(Err(error)) => last = format!("{host} ({address}): {error}"),
+            Err(_) => last = format!("{host} ({address}): did not connect in time"),
+        }
+    }
+    Err(last)
+}
+
+async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_keepalive(true)?;
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
+}
+
+async fn secure(config: &Config, host: &str, stream: TcpStream) -> Result<Stream, String> {
+    let Some(tls) = &config.tls else {
+        return Ok(Stream::Plain(stream));
+    };
+    let name = tls
+        .server_name
+        .as_deref()
+        .unwrap_or_else(|| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|error| format!("{host}: {name:?} is no server name: {error}"))?;
+    let handshake = TlsConnector::from(tls.config.clone()).connect(name, stream);
+    match timeout(TLS_TIMEOUT, handshake).await {
+        Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+        Ok(Err(error)) => Err(format!("{host}: TLS: {error}")),
+        Err(_) => Err(format!("{host}: TLS: no handshake in time")),
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, octets),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, octets),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What a command_status on a submit means: the class table of smpp.md §3.3 as data.
+//!
+//! Source: SMPP v3.4 §5.1.3 and v5.0 §4.7.6 name the codes; the classes are smpp.md §3.3 (P: never,
+//! R(n): here n times and then elsewhere, A: elsewhere, T: throttle, F: the bind is not usable, C: an
+//! operator has to look). Codes that no submit can earn (`n/a`) stand as unknown ones.
+
+use codecs::smpp::CommandStatus;
+
+use crate::outcome::{Reason, Retry, Whose};
+
+/// What a status means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// What may follow.
+    pub retry: Retry,
+    /// The contract's word.
+    pub reason: Reason,
+    /// Whose doing it is.
+    pub whose: Whose,
+    /// An operator has to look at the route's configuration (C).
+    pub alarm: bool,
+    /// The bind is not usable: it is closed and made anew (F).
+    pub fatal: bool,
+}
+
+/// R without a number, and parts of a fatal status: so many tries. Chosen.
+const TRIES: u8 = 3;
+
+/// A status that no table knows: once again, then elsewhere (smpp.md §3.3 "other").
+const UNKNOWN: Class = retried(1, Reason::Unclassified);
+
+/// A vendor's own status, 0x400 to 0x4FF: elsewhere.
+const VENDOR: Class = elsewhere(Reason::Unclassified);
+
+const fn class(retry: Retry, reason: Reason) -> Class {
+    Class {
+        retry,
+        reason,
+        whose: Whose::Peer,
+        alarm: false,
+        fatal: false,
+    }
+}
+
+/// P
+const fn never(reason: Reason) -> Class {
+    class(Retry::Never, reason)
+}
+
+/// A
+const fn elsewhere(reason: Reason) -> Class {
+    class(Retry::Elsewhere, reason)
+}
+
+/// R(n)
+const fn retried(tries: u8, reason: Reason) -> Class {
+    class(Retry::Here { tries }, reason)
+}
+
+/// T
+const fn throttle(reason: Reason) -> Class {
+    class(Retry::Throttle, reason)
+}
+
+/// + C: our configuration or request is at fault.
+const fn ours(class: Class) -> Class {
+    Class {
+        whose: Whose::Us,
+        alarm: true,
+        ..class
+    }
+}
+
+/// F
+const fn fatal(reason: Reason) -> Class {
+    Class {
+        fatal: true,
+        ..ours(retried(TRIES, reason))
+    }
+}
+
+/// (status, class), ascending.
+pub const TABLE: [(u32, Class); 64] = [
+    (0x01, ours(never(Reason::TooLong))),
+    (0x02, ours(never(Reason::ProviderError))),
+    (0x03, ours(elsewhere(Reason::ProviderError))),
+    (0x04, fatal(Reason::BindFailed)),
+    (0x05, fatal(Reason::BindFailed)),
+    (0x06, ours(never(Reason::ProviderError))),
+    (0x07, ours(never(Reason::ProviderError))),
+    (0x08, retried(3, Reason::ProviderError)),
+    (0x0A, ours(elsewhere(Reason::SenderInvalid))),
+    (0x0B, never(Reason::InvalidAddress)),
+    (0x0C, never(Reason::ProviderError)),
+    (0x0D, fatal(Reason::BindFailed)),
+    (0x0E, fatal(Reason::ProviderAuthFailed)),
+    (0x0F, fatal(Reason::ProviderAuthFailed)),
+    (0x11, UNKNOWN),
+    (0x13, UNKNOWN),
+    (0x14, throttle(Reason::QueueFull)),
+    (0x15, ours(never(Reason::ProviderError))),
+    (0x33, never(Reason::ProviderError)),
+    (0x34, never(Reason::ProviderError)),
+    (0x40, never(Reason::ProviderError)),
+    (0x42, never(Reason::ProviderError)),
+    (0x43, ours(never(Reason::ProviderError))),
+    (0x44, never(Reason::ProviderError)),
+    (0x45, retried(2, Reason::ProviderError)),
+    (0x48, ours(elsewhere(Reason::SenderInvalid))),
+    (0x49, ours(elsewhere(Reason::SenderInvalid))),
+    (0x50, ours(elsewhere(Reason::ProviderError))),
+    (0x51, ours(elsewhere(Reason::ProviderError))),
+    (0x53, ours(never(Reason::ProviderError))),
+    (0x54, ours(never(Reason::ProviderError))),
+    (0x55, ours(never(Reason::ProviderError))),
+    (0x58, throttle(Reason::Throttled)),
+    (0x61, ours(never(Reason::ProviderError))),
+    (0x62, ours(never(Reason::ProviderError))),
+    (0x63, never(Reason::ProviderError)),
+    (0x64, retried(TRIES, Reason::ProviderError)),
+    (0x65, never(Reason::ProviderError)),
+    (0x66, elsewhere(Reason::ProviderError)),
+    (0x67, UNKNOWN),
+    (0xC0, ours(never(Reason::ProviderError))),
+    (0xC1, ours(never(Reason::ProviderError))),
+    (0xC2, ours(never(Reason::ProviderError))),
+    (0xC3, ours(never(Reason::TemplateMismatch))),
+    (0xC4, ours(never(Reason::ProviderError))),
+    (0xFE, elsewhere(Reason::Unclassified)),
+    (0xFF, retried(2, Reason::Unclassified)),
+    (0x100, ours(elsewhere(Reason::ProviderError))),
+    (0x101, ours(never(Reason::Unclassified))),
+    (0x102, retried(1, Reason::ProviderError)),
+    (0x103, ours(elsewhere(Reason::ProviderError))),
+    (0x104, elsewhere(Reason::EncodingUnsupported)),
+    (0x105, never(Reason::ProviderError)),
+    (0x106, never(Reason::ProviderError)),
+    (0x107, never(Reason::ProviderError)),
+    (0x108, never(Reason::ProviderError)),
+    (0x109, never(Reason::ProviderError)),
+    (0x10A, never(Reason::ProviderError)),
+    (0x10B, never(Reason::ProviderError)),
+    (0x10C, never(Reason::ProviderError)),
+    (0x10D, never(Reason::ProviderError)),
+    (0x10E, never(Reason::ProviderError)),
+    (0x10F, never(Reason::ProviderError)),
+    (0x110, never(Reason::ProviderError)),
+];
+
+/// 0x111 and 0x112, the last of v5.0's broadcast errors, and the vendors' own.
+const RANGES: [(u32, u32, Class); 2] = [
+    (0x111, 0x112, never(Reason::ProviderError)),
+    (0x400, 0x4FF, VENDOR),
+];
+
+/// The class of an error status on submit_sm; `throttle_on` are the route's own "too fast" codes.
+#[must_use]
+pub fn classify(status: CommandStatus, nacked: bool, throttle_on: &[u32]) -> Class {
+    if throttle_on.contains(&status.0) {
+        return throttle(Reason::Throttled);
+    }
+    if nacked {
+        // generic_nack: 02 and 03 say that our PDU is not understood there, whatever was in it.
+        return match status {
+            CommandStatus::INVALID_COMMAND_LENGTH | CommandStatus::INVALID_COMMAND => {
+                ours(elsewhere(Reason::ProviderError))
+            }
+            _ => UNKNOWN,
+        };
+    }
+    known(status).unwrap_or(UNKNOWN)
+}
+
+/// The table's row, if there is one.
+#[must_use]
+pub fn known(status: CommandStatus) -> Option<Class> {
+    if let Ok(at) = TABLE.binary_search_by_key(&status.0, |row| row.0) {
+        return Some(TABLE[at].1);
+    }
+    RANGES
+        .iter()
+        .find(|(first, last, _)| (*first..=*last).contains(&status.0))
+        .map(|row| row.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_status_has_its_row() {
+        for status in CommandStatus::NAMED {
+            assert_eq!(known(*status).is_some(), !status.is_ok(), "{status}");
+        }
+        assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+
+    /// smpp.md §3.3, read off the page: the class letters against what the table does.
+    #[test]
+    fn the_classes_are_those_of_the_page() {
+        let p = [
+            0x01, 0x02, 0x06, 0x07, 0x0B, 0x0C, 0x15, 0x33, 0x34, 0x40, 0x42, 0x43, 0x44, 0x53,
+            0x54, 0x55, 0x61, 0x62, 0x63, 0x65, 0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0x101, 0x105, 0x106,
+            0x107, 0x110, 0x111, 0x112,
+        ];
+        let a = [
+            0x03, 0x0A, 0x48, 0x49, 0x50, 0x51, 0x66, 0xFE, 0x100, 0x103, 0x104, 0x400, 0x4FF,
+        ];
+        let r = [
+            (0x08, 3),
+            (0x45, 2),
+            (0x64, 3),
+            (0xFF, 2),
+            (0x102, 1),
+            (0x11, 1),
+            (0x13, 1),
+            (0x67, 1),
+            (0x9999, 1),
+        ];
+        let of = |status| classify(CommandStatus(status), false, &[]);
+        for status in p {
+            assert_eq!(of(status).retry, Retry::Never, "{status:#x}");
+        }
+        for status in a {
+            assert_eq!(of(status).retry, Retry::Elsewhere, "{status:#x}");
+        }
+        for (status, tries) in r {
+            assert_eq!(of(status).retry, Retry::Here { tries }, "{status:#x}");
+        }
+        for status in [0x14, 0x58] {
+            assert_eq!(of(status).retry, Retry::Throttle, "{status:#x}");
+        }
+        for status in [0x04, 0x05, 0x0D, 0x0E, 0x0F] {
+            assert!(of(status).fatal, "{status:#x}");
+            assert_eq!(
+                of(status).retry,
+                Retry::Here { tries: TRIES },
+                "{status:#x}"
+            );
+        }
+        let c = [
+            0x01, 0x02, 0x03, 0x06, 0x07, 0x0A, 0x15, 0x43, 0x48, 0x49, 0x50, 0x51, 0x53, 0x54,
+            0x55, 0x61, 0x62, 0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0x100, 0x101, 0x103,
+        ];
+        for status in c {
+            assert!(
+                of(status).alarm && of(status).whose == Whose::Us,
+                "{status:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_route_and_a_nack_have_their_own_reading() {
+        let of = |status, nacked, own: &[u32]| classify(CommandStatus(status), nacked, own).retry;
+        assert_eq!(of(0x45, false, &[0x45, 0x08]), Retry::Throttle);
+        assert_eq!(of(0x03, true, &[]), Retry::Elsewhere);
+        assert_eq!(of(0x08, true, &[]), Retry::Here { tries: 1 });
+    }
+}

@@ -1,0 +1,183 @@
+//! What a bind is told: where the carrier is, who we are to it, and what it expects.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use codecs::smpp::session::{self, Esme};
+use codecs::smpp::{BindKind, Limits};
+
+use crate::message::RouteIx;
+
+/// Receipts of one bind that may be without their answer; beyond it the socket is not read. Chosen:
+/// several of the store's commits at full speed.
+pub const INBOUND_WINDOW: usize = 1_000;
+
+/// A route's binds. All binds of a route share one.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The route, as the store numbers it.
+    pub route: RouteIx,
+    /// Its name in the config, for metrics and logs.
+    pub name: String,
+    /// `host:port`, the first one preferred; at least one.
+    pub hosts: Vec<String>,
+    /// TLS; `None` is plain TCP.
+    pub tls: Option<Tls>,
+    /// Who we are.
+    pub system_id: String,
+    /// Our password.
+    pub password: Password,
+    /// Kind of system, as agreed; mostly empty.
+    pub system_type: String,
+    /// Direction of messages. A receiver comes up with a window of 0.
+    pub bind: BindKind,
+    /// 0x33, 0x34 or 0x50.
+    pub interface_version: u8,
+    /// Submits without an answer that the carrier allows on one bind.
+    pub window: usize,
+    /// Silence after which enquire_link is sent.
+    pub enquire_link: Duration,
+    /// How long an answer may take; then the attempt is unknown.
+    pub response_timeout: Duration,
+    /// How long TCP may take to connect.
+    pub connect_timeout: Duration,
+    /// How long the carrier may take to answer the bind.
+    pub bind_timeout: Duration,
+    /// How long answers are awaited when the gateway stops.
+    pub drain: Duration,
+    /// Whether receipts are asked for.
+    pub receipts: bool,
+    /// The state in a receipt's text wins over its TLV (`prefer_text`).
+    pub prefer_text: bool,
+    /// A deliver_sm without any mark is a receipt when its text reads like one (`dlr_by_text`).
+    pub receipts_by_text: bool,
+    /// What the carrier's clock is ahead of UTC, minutes (`dlr_tz`).
+    pub utc_offset_min: i32,
+    /// The `err:` of receipts are GSM MAP errors; else only network_error_code is read as such.
+    pub gsm_errors: bool,
+    /// Longest validity_period that the carrier takes.
+    pub max_validity: Duration,
+    /// How senders are written.
+    pub source: SourceRules,
+    /// TON and NPI of recipients. SMPP v3.4 §5.2.5: 1, 1 is international, E.164.
+    pub dest: (u8, u8),
+    /// Statuses that mean "too fast" here, whatever the table says: many carriers answer 0x45 or
+    /// 0x08 for it (`treat_as_throttle`).
+    pub throttle_on: Vec<u32>,
+    /// How long the C-octet strings we send may be, where the carrier departs from the spec.
+    pub limits: Limits,
+    /// Refused credentials in a row, over all binds of the route: carriers lock accounts, and they
+    /// count for the account, not for the bind.
+    pub refused: Arc<AtomicU32>,
+}
+
+impl Config {
+    /// A plain TCP transceiver with the defaults of smpp.md §3.1.
+    #[must_use]
+    pub fn new(
+        route: RouteIx,
+        name: impl Into<String>,
+        hosts: Vec<String>,
+        system_id: impl Into<String>,
+        password: impl Into<String>,
+    ) -> Self {
+        Self {
+            route,
+            name: name.into(),
+            hosts,
+            tls: None,
+            system_id: system_id.into(),
+            password: Password(password.into()),
+            system_type: String::new(),
+            bind: BindKind::Transceiver,
+            interface_version: 0x34,
+            window: 10,
+            enquire_link: Duration::from_secs(30),
+            response_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            bind_timeout: Duration::from_secs(15),
+            drain: Duration::from_secs(30),
+            receipts: true,
+            prefer_text: false,
+            receipts_by_text: false,
+            utc_offset_min: 0,
+            gsm_errors: false,
+            max_validity: Duration::from_secs(72 * 3600),
+            source: SourceRules::default(),
+            dest: (1, 1),
+            throttle_on: Vec::new(),
+            limits: Limits::SPEC,
+            refused: Arc::default(),
+        }
+    }
+
+    /// What the session is told.
+    pub(super) fn session(&self, seed: u64) -> session::Config {
+        let esme = Esme {
+            system_type: self.system_type.as_bytes().to_vec(),
+            interface_version: self.interface_version,
+            ..Esme::new(
+                self.bind,
+                self.system_id.as_bytes(),
+                self.password.0.as_bytes(),
+            )
+        };
+        session::Config {
+            window: self.window,
+            inbound_window: INBOUND_WINDOW,
+            response_timeout: self.response_timeout,
+            enquire_link: self.enquire_link,
+            bind_timeout: self.bind_timeout,
+            limits: self.limits,
+            seed,
+            ..session::Config::esme(esme)
+        }
+    }
+}
+
+/// TLS to a carrier.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// From [`super::tls`].
+    pub config: Arc<rustls::ClientConfig>,
+    /// The name in the carrier's certificate, where it is not the host's.
+    pub server_name: Option<String>,
+}
+
+/// A password; never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// TON and NPI of senders, by their form. SMPP v3.4 §5.2.5, §5.2.6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceRules {
+    /// Anything that is not digits.
+    pub alphanumeric: (u8, u8),
+    /// Digits without a plus, up to `short_code_digits_max`.
+    pub short_code: (u8, u8),
+    /// A plus and digits, or more digits than a short code has.
+    pub number: (u8, u8),
+    /// Longest short code.
+    pub short_code_digits_max: usize,
+}
+
+impl Default for SourceRules {
+    /// Alphanumeric 5/0, network specific 3/0, international 1/1; short codes to 8 digits
+    /// (observed: what most carriers document).
+    fn default() -> Self {
+        Self {
+            alphanumeric: (5, 0),
+            short_code: (3, 0),
+            number: (1, 1),
+            short_code_digits_max: 8,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The ledger: every attempt a link was handed, so that each is answered exactly once.
+//!
+//! ```text
+//!  channel ──► waiting ──► out ──► answers ──► dispatcher
+//!                 │          └ never answered, maybe written: Unknown
+//!                 └ never reached the session: NotSent
+//! ```
+//! It stands outside the connection's loop: when that one panics or is dropped, what is written here
+//! is still answered.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::submit::ours;
+use crate::clock::{Clock, UnixMs};
+use crate::link::{LinkEvent, LinkIx};
+use crate::outcome::{Answer, Attempt, Outcome, OutcomeResult, Reason, Retry, Whose};
+
+/// What has been handed over and what is known of it. Bounded by what the dispatcher hands over: at
+/// most one window.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    link: LinkIx,
+    events: mpsc::Sender<LinkEvent>,
+    clock: Clock,
+    /// Handed over, not given to the session.
+    pub(super) waiting: VecDeque<Attempt>,
+    /// Given to the session: token → when.
+    out: FxHashMap<u64, UnixMs>,
+    up: Option<LinkEvent>,
+    answers: Vec<Answer>,
+    late: Vec<Answer>,
+    /// Answers since the meters took them, by result.
+    pub(super) results: [u64; 4],
+}
+
+/// Whether the dispatcher took what there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// All of it.
+    All,
+    /// Its channel is full: more is to be told.
+    Full,
+    /// It is gone.
+    Gone,
+}
+
+impl Ledger {
+    pub(super) fn new(link: LinkIx, events: mpsc::Sender<LinkEvent>, clock: Clock) -> Self {
+        Self {
+            link,
+            events,
+            clock,
+            waiting: VecDeque::new(),
+            out: FxHashMap::default(),
+            up: None,
+            answers: Vec::new(),
+            late: Vec::new(),
+            results: [0; 4],
+        }
+    }
+
+    /// The bind is made: told before anything else.
+    pub(super) fn up(&mut self, window: usize, peer: String) {
+        let link = self.link;
+        self.up = Some(LinkEvent::Up { link, window, peer });
+    }
+
+    /// The attempt goes into the session.
+    pub(super) fn hand(&mut self, token: u64, now: UnixMs) {
+        self.out.insert(token, now);
+    }
+
+    /// The session did not take it.
+    pub(super) fn take_back(&mut self, attempt: Attempt) {
+        self.out.remove(&attempt.token);
+        self.waiting.push_front(attempt);
+    }
+
+    /// Answers what was given to the session; its `handed_at` is filled in. A token that is not out
+    /// has been answered already, and is not answered again.
+    pub(super) fn answer(&mut self, token: u64, mut outcome: Outcome) {
+        if let Some(handed_at) = self.out.remove(&token) {
+            outcome.handed_at = handed_at;
+            self.results[outcome.result as usize] += 1;
+            self.answers.push(Answer { token, outcome });
+        }
+    }
+
+    /// What the peer said about an attempt that was answered as unknown.
+    pub(super) fn late(&mut self, token: u64, outcome: Outcome) {
+        self.late.push(Answer { token, outcome });
+    }
+
+    /// Answers what the peer may have.
+    pub(super) fn unknown(&mut self, token: u64, reason: Reason, now: UnixMs) {
+        // What follows is `on_ambiguous`'s decision; a retry, if any, is one here.
+        let retry = Retry::Here { tries: 1 };
+        let (result, whose) = (OutcomeResult::Unknown, Whose::Network);
+        self.answer(token, ours(result, reason, whose, retry, now));
+    }
+
+    /// Answers what certainly has not left.
+    pub(super) fn not_sent(&mut self, token: u64, now: UnixMs) {
+        self.answer(token, not_sent(now));
+    }
+
+    /// Answers what waits: it has not left.
+    pub(super) fn refuse_waiting(&mut self, now: UnixMs) {
+        self.results[OutcomeResult::NotSent as usize] += self.waiting.len() as u64;
+        for attempt in self.waiting.drain(..) {
+            let (token, outcome) = (attempt.token, not_sent(now));
+            self.answers.push(Answer { token, outcome });
+        }
+    }
+
+    /// Takes over what the channel holds at this moment.
+    pub(super) fn receive(&mut self, batch: Vec<Attempt>) {
+        self.waiting.extend(batch);
+    }
+
+    /// Whether there is something to tell.
+    pub(super) fn has_news(&self) -> bool {
+        self.up.is_some() || !self.answers.is_empty() || !self.late.is_empty()
+    }
+
+    /// Answers all that is left: the connection is over.
+    pub(super) fn close(&mut self, now: UnixMs) {
+        self.up = None;
+        let left: Vec<u64> = self.out.keys().copied().collect();
+        for token in left {
+            self.unknown(token, Reason::ProviderTimeout, now);
+        }
+        self.refuse_waiting(now);
+    }
+
+    /// Tells the dispatcher, in one event, without waiting.
+    pub(super) fn tell(&mut self) -> Told {
+        while self.has_news() {
+            let permit = match self.events.try_reserve() {
+                Ok(permit) => permit,
+                Err(TrySendError::Full(())) => return Told::Full,
+                Err(TrySendError::Closed(())) => return Told::Gone,
+            };
+            let news = self.up.take();
+            permit.send(
+                news.unwrap_or_else(|| next_news(self.link, &mut self.answers, &mut self.late)),
+            );
+        }
+        Told::All
+    }
+
+    /// Waits until the dispatcher can be told more. Cancel safe.
+    pub(super) async fn room(&self) {
+        // An error means that it is gone, which the next `tell` says.
+        drop(self.events.reserve().await);
+    }
+
+    /// Tells the dispatcher, waiting for room. `false`: it is gone.
+    pub(super) async fn tell_all(&mut self) -> bool {
+        loop {
+            match self.tell() {
+                Told::All => return true,
+                Told::Full => self.room().await,
+                Told::Gone => return false,
+            }
+        }
+    }
+}
+
+fn next_news(link: LinkIx, answers: &mut Vec<Answer>, late: &mut Vec<Answer>) -> LinkEvent {
+    if answers.is_empty() {
+        let answers = std::mem::take(late);
+        return LinkEvent::Late { link, answers };
+    }
+    let answers = std::mem::take(answers);
+    LinkEvent::Answers { link, answers }
+}
+
+fn not_sent(now: UnixMs) -> Outcome {
+    let retry = Retry::Here { tries: 1 };
+    let (result, reason) = (OutcomeResult::NotSent, Reason::RouteDown);
+    ours(result, reason, Whose::Network, retry, now)
+}
+
+/// The last resort, when the whole link is dropped: without waiting if there is room, else from a
+/// task of its own.
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.close(self.clock.now());
+        if self.tell() != Told::Full {
+            return;
+        }
+        let (link, events) = (self.link, self.events.clone());
+        let mut answers = std::mem::take(&mut self.answers);
+        let mut late = std::mem::take(&mut self.late);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                while !answers.is_empty() || !late.is_empty() {
+                    let news = next_news(link, &mut answers, &mut late);
+                    if events.send(news).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Receipts from deliver_sm and data_sm: told apart from messages, read, and put into our words.
+
+use codecs::smpp::deliver::ESM_UDHI;
+use codecs::smpp::receipt::{
+    self, Kind, Tlvs, Verdict, date_ms, detect, error_number, gsm_reason, resolve, scan,
+    state_reason,
+};
+use codecs::smpp::{Address, CommandId, Frame, Tlvs as Parameters};
+use codecs::text::ucs2;
+
+use super::config::Config;
+use crate::clock::UnixMs;
+use crate::message::Phone;
+use crate::outcome::{Reason, Receipt, ReceiptState};
+
+/// Octets of a receipt's text that are kept, for bad news only (vocabulary: `Receipt::raw`).
+const RAW_OCTETS_MAX: usize = 255;
+/// Octets of `err:` that are kept (vocabulary: `Receipt::err`).
+const ERR_OCTETS_MAX: usize = 16;
+/// Octets of a carrier's id that are kept (vocabulary: `ProviderId`).
+const ID_OCTETS_MAX: usize = 255;
+/// TON of a national number: without its country it is no E.164. SMPP v3.4 §5.2.5.
+const TON_NATIONAL: u8 = 2;
+/// data_coding of UCS-2. SMPP v3.4 §5.2.19.
+const UCS2: u8 = 8;
+
+/// What a deliver_sm or data_sm turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// A receipt.
+    Receipt(Box<Receipt>),
+    /// A message or an acknowledgement from a handset: not in this version.
+    Inbound,
+    /// A receipt without an id or without a state that we know; its text, safe to log.
+    Unreadable(Box<str>),
+}
+
+/// What deliver_sm and data_sm have in common.
+struct Delivered<'a> {
+    source: Address<'a>,
+    esm_class: u8,
+    data_coding: u8,
+    user_data: &'a [u8],
+    tlvs: Parameters<'a>,
+}
+
+/// Reads one. The session has checked that its body parses.
+pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
+    let Some(delivered) = delivered(frame) else {
+        return Read::Unreadable(Box::default());
+    };
+    let text = text_of(&delivered);
+    let tlvs = Tlvs {
+        receipted_message_id: delivered.tlvs.receipted_message_id(),
+        message_state: delivered.tlvs.message_state(),
+        network_error_code: delivered.tlvs.network_error_code(),
+    };
+    let kind = detect(
+        delivered.esm_class,
+        tlvs.receipted_message_id,
+        tlvs.message_state,
+        text,
+        config.receipts_by_text,
+    );
+    if !matches!(kind, Kind::Receipt | Kind::Intermediate) {
+        return Read::Inbound;
+    }
+    // Carriers mark the text of receipts as UCS-2 and write it in ASCII: what reads as it is, is so.
+    let mut fields = scan(text);
+    let decoded;
+    if fields.id.is_none() && fields.stat.is_none() && delivered.data_coding == UCS2 {
+        decoded = ucs2::decode(text);
+        fields = scan(decoded.as_bytes());
+    }
+    let verdict = resolve(tlvs, &fields, config.prefer_text);
+    let (Some(id), Some(state)) = (verdict.id, verdict.state) else {
+        return Read::Unreadable(shown(text, RAW_OCTETS_MAX));
+    };
+    let state = in_our_words(state, kind);
+    let bad = state.is_final() && state != ReceiptState::Delivered;
+    Read::Receipt(Box::new(Receipt {
+        route: config.route,
+        provider_id: id.get(..ID_OCTETS_MAX).unwrap_or(id).into(),
+        recipient: recipient(delivered.source),
+        state,
+        reason: bad.then(|| reason(&verdict, config)).flatten(),
+        err: shown(verdict.err.unwrap_or_default(), ERR_OCTETS_MAX),
+        network_error: verdict
+            .network_error
+            .and_then(|error| Some((error.network, u16::try_from(error.code).ok()?))),
+        operator_at: fields
+            .done_date
+            .and_then(|date| date_ms(date, config.utc_offset_min))
+            .and_then(|ms| u64::try_from(ms).ok())
+            .map(UnixMs),
+        raw: if bad {
+            shown(text, RAW_OCTETS_MAX)
+        } else {
+            Box::default()
+        },
+        received_at: now,
+    }))
+}
+
+fn delivered(frame: &Frame) -> Option<Delivered<'_>> {
+    if frame.header().command == CommandId::DATA_SM {
+        let (data, _) = frame.data_sm().ok()?;
+        return Some(Delivered {
+            source: data.source,
+            esm_class: data.esm_class,
+            data_coding: data.data_coding,
+            user_data: data.user_data(),
+            tlvs: data.tlvs,
+        });
+    }
+    let (sm, _) = frame.deliver_sm().ok()?;
+    Some(Delivered {
+        source: sm.source,
+        esm_class: sm.esm_class,
+        data_coding: sm.data_coding,
+        user_data: sm.user_data(),
+        tlvs: sm.tlvs,
+    })
+}
+
+/// The text behind its header, if it has one.
+fn text_of<'a>(delivered: &Delivered<'a>) -> &'a [u8] {
+    let data = delivered.user_data;
+    if delivered.esm_class & ESM_UDHI == 0 {
+        return data;
+    }
+    let header = data.first().map_or(0, |length| usize::from(*length) + 1);
+    data.get(header..).unwrap_or(data)
+}
+
+/// The number that the message went to: the receipt's sender. National forms are no E.164.
+fn recipient(source: Address<'_>) -> Option<Phone> {
+    let digits = source.addr.strip_prefix(b"+").unwrap_or(source.addr);
+    (source.ton != TON_NATIONAL)
+        .then(|| Phone::from_digits(digits))
+        .flatten()
+}
+
+fn in_our_words(state: receipt::State, kind: Kind) -> ReceiptState {
+    use receipt::State;
+    let state = match state {
+        State::Scheduled => ReceiptState::Scheduled,
+        State::Enroute => ReceiptState::Enroute,
+        State::Delivered => ReceiptState::Delivered,
+        State::Expired => ReceiptState::Expired,
+        State::Deleted => ReceiptState::Deleted,
+        State::Undeliverable => ReceiptState::Undeliverable,
+        State::Accepted => ReceiptState::Accepted,
+        State::Unknown => ReceiptState::Unknown,
+        State::Rejected => ReceiptState::Rejected,
+        State::Skipped => ReceiptState::Skipped,
+    };
+    // An intermediate notification tells of a try, never of the end.
+    if kind == Kind::Intermediate && state.is_final() {
+        return ReceiptState::Enroute;
+    }
+    state
+}
+
+/// The network's own code first, then `err:` where it is known to be one, then the state.
+fn reason(verdict: &Verdict<'_>, config: &Config) -> Option<Reason> {
+    let err = || {
+        config
+            .gsm_errors
+            .then(|| verdict.err.and_then(error_number).and_then(gsm_reason))
+            .flatten()
+    };
+    let known = verdict
+        .network_error
+        .and_then(|error| error.reason())
+        .or_else(err)
+        .or_else(|| verdict.state.and_then(state_reason))?;
+    Reason::from_code(known.code)
+}
+
+/// Text for people: what is not printable ASCII is escaped; at most so many octets.
+fn shown(octets: &[u8], octets_max: usize) -> Box<str> {
+    let octets = octets.get(..octets_max).unwrap_or(octets);
+    let mut text = String::with_capacity(octets.len());
+    for character in octets.escape_ascii().map(char::from) {
+        if text.len() == octets_max {
+            break;
+        }
+        text.push(character);
+    }
+    text.into_boxed_str()
+}
+
+#[cfg(test)]
+#[path = "receipt/tests.rs"]
+mod tests;

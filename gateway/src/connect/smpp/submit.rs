@@ -1,0 +1,229 @@
+//! submit_sm from a message: addresses, text, validity, flags.
+
+use std::time::{Duration, Instant};
+
+use codecs::smpp::session::{Session, SubmitRefused};
+use codecs::smpp::{Address, EncodeError, Field, SubmitSm};
+use codecs::text::segment::segment;
+use codecs::text::{self, ESM_CLASS_UDHI, Reference};
+
+use super::config::{Config, SourceRules};
+use crate::clock::UnixMs;
+use crate::message::{Encoding, Message, Phone, Priority, Text};
+use crate::outcome::{Attempt, Outcome, OutcomeResult, ProviderId, Reason, Retry, Whose};
+
+/// Shortest validity_period: what is left of a lifetime is rounded up to it, because carriers refuse
+/// less (chosen). A part whose lifetime is over is not sent at all.
+const VALIDITY_MIN: Duration = Duration::from_secs(60);
+/// Longest validity_period: its relative form has two digits of days, and months have no fixed
+/// length. SMPP v3.4 §7.1.1.
+const VALIDITY_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Digits of the longest number. ITU-T E.164 §6.2.1 has 15; a u64 has 20.
+const DIGITS_MAX: usize = 20;
+/// Octets of user data in one segment: 140 packed, so 160 septets unpacked. 3GPP TS 23.040.
+const SEGMENT_OCTETS: usize = 160;
+
+/// Why an attempt did not go into the session.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    /// There is no room now: try again after the next answer or write.
+    NoRoom,
+    /// There is no bind to send it on.
+    NotBound,
+    /// It cannot be sent at all; this is its outcome.
+    Impossible(Box<Outcome>),
+}
+
+/// Puts one part into the session. Allocates nothing when it works.
+pub(super) fn submit(
+    session: &mut Session,
+    config: &Config,
+    now: Instant,
+    wall: UnixMs,
+    attempt: &Attempt,
+) -> Result<(), NotTaken> {
+    let message = &*attempt.message;
+    let impossible = |reason, whose, result| {
+        let outcome = ours(result, reason, whose, Retry::Never, wall);
+        Err(NotTaken::Impossible(Box::new(outcome)))
+    };
+    let Some(validity) = validity(message.expires_at, wall, config.max_validity) else {
+        // The dispatcher expires what waits; this one ran out on its last step.
+        let (reason, whose) = (Reason::ExpiredInQueue, Whose::Us);
+        return impossible(reason, whose, OutcomeResult::NotSent);
+    };
+    let mut octets = [0; SEGMENT_OCTETS];
+    let mut room = &mut octets[..];
+    let encoding = match message.encoding {
+        Encoding::Gsm7 => text::Encoding::Gsm7,
+        Encoding::Ucs2 => text::Encoding::Ucs2,
+    };
+    let reference = Reference::Eight(message.concat_ref);
+    let body = message.text(Text::Body);
+    let (part, parts) = (attempt.part, message.segments);
+    if segment(body, encoding, part, parts, reference, &mut room).is_err() {
+        let reason = Reason::EncodingUnsupported;
+        return impossible(reason, Whose::Us, OutcomeResult::Refused);
+    }
+    let used = SEGMENT_OCTETS - room.len();
+    let mut digits = [0; DIGITS_MAX];
+    let (ton, npi) = config.dest;
+    let sm = SubmitSm {
+        source: source(message.text(Text::From), &config.source),
+        dest: Address {
+            ton,
+            npi,
+            addr: written(message.to, &mut digits),
+        },
+        esm_class: if parts > 1 { ESM_CLASS_UDHI } else { 0 },
+        priority_flag: priority(message),
+        validity_period: &validity,
+        registered_delivery: u8::from(config.receipts),
+        data_coding: encoding.data_coding(),
+        short_message: &octets[..used],
+        ..SubmitSm::default()
+    };
+    match session.submit(now, attempt.token, &sm) {
+        Ok(()) => Ok(()),
+        Err(SubmitRefused::WindowFull | SubmitRefused::OutputFull) => Err(NotTaken::NoRoom),
+        Err(SubmitRefused::NotBound) => Err(NotTaken::NotBound),
+        Err(SubmitRefused::Encode(error)) => {
+            impossible(reason_of(error), Whose::Us, OutcomeResult::Refused)
+        }
+    }
+}
+
+/// An outcome that the peer had no part in.
+pub(super) fn ours(
+    result: OutcomeResult,
+    reason: Reason,
+    whose: Whose,
+    retry: Retry,
+    at: UnixMs,
+) -> Outcome {
+    Outcome {
+        result,
+        whose,
+        code: 0,
+        reason: Some(reason),
+        retry,
+        provider_id: ProviderId::default(),
+        handed_at: at,
+        answered_at: at,
+    }
+}
+
+fn reason_of(error: EncodeError) -> Reason {
+    let (EncodeError::TooLong { field, .. } | EncodeError::Nul { field }) = error;
+    match field {
+        Field::SourceAddr => Reason::SenderInvalid,
+        Field::DestAddr => Reason::InvalidAddress,
+        Field::ShortMessage => Reason::TooLong,
+        _ => Reason::ProviderError,
+    }
+}
+
+/// 0 to 3; what they mean is the network's (SMPP v3.4 §5.2.14). Normal and low are 0, because some
+/// carriers refuse or charge for anything else; 2 is "priority" in GSM and "urgent" in ANSI-136.
+fn priority(message: &Message) -> u8 {
+    match message.priority {
+        Priority::High => 2,
+        Priority::Normal | Priority::Low => 0,
+    }
+}
+
+fn source<'a>(from: &'a str, rules: &SourceRules) -> Address<'a> {
+    let digits = from.strip_prefix('+').unwrap_or(from);
+    let numeric = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
+    let plus = digits.len() != from.len();
+    let ((ton, npi), addr) = match (numeric, plus) {
+        _ if from.is_empty() => ((0, 0), from),
+        (true, false) if digits.len() <= rules.short_code_digits_max => (rules.short_code, digits),
+        (true, _) => (rules.number, digits),
+        (false, _) => (rules.alphanumeric, from),
+    };
+    Address {
+        ton,
+        npi,
+        addr: addr.as_bytes(),
+    }
+}
+
+/// The digits of a number, without its plus.
+fn written(phone: Phone, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
+    let mut rest = phone.number();
+    let mut at = DIGITS_MAX;
+    while rest > 0 && at > 0 {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+    }
+    &digits[at..]
+}
+
+/// What is left of a lifetime, relative (`000001023000000R`, SMPP v3.4 §7.1.1): it needs no common
+/// idea of the time zone. `None` when it is over.
+fn validity(expires_at: UnixMs, now: UnixMs, longest: Duration) -> Option<[u8; 16]> {
+    let left = expires_at.since(now);
+    if left.is_zero() {
+        return None;
+    }
+    let longest = longest.clamp(VALIDITY_MIN, VALIDITY_MAX);
+    let seconds = left.clamp(VALIDITY_MIN, longest).as_secs();
+    let mut text = *b"000000000000000R";
+    let fields = [
+        seconds / 86_400,
+        seconds / 3_600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+    ];
+    for (pair, field) in text[4..12].as_chunks_mut::<2>().0.iter_mut().zip(fields) {
+        let digit = |number: u64| b'0' + u8::try_from(number % 10).unwrap_or_default();
+        *pair = [digit(field / 10), digit(field)];
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_are_written_by_their_form() {
+        let rules = SourceRules::default();
+        let of = |from| {
+            let address = source(from, &rules);
+            (address.ton, address.npi, address.addr)
+        };
+        assert_eq!(of("ACME"), (5, 0, &b"ACME"[..]));
+        assert_eq!(of("71234"), (3, 0, &b"71234"[..]));
+        assert_eq!(of("+46701234567"), (1, 1, &b"46701234567"[..]));
+        assert_eq!(of("46701234567"), (1, 1, &b"46701234567"[..]));
+        assert_eq!(of("+"), (5, 0, &b"+"[..]));
+        assert_eq!(of(""), (0, 0, &b""[..]));
+    }
+
+    #[test]
+    fn validity_is_relative_and_within_its_bounds() {
+        let of = |ms, hours| {
+            let text = validity(
+                UnixMs(1_000 + ms),
+                UnixMs(1_000),
+                Duration::from_secs(hours * 3600),
+            );
+            text.map(|text| String::from_utf8(text.to_vec()).unwrap())
+        };
+        assert_eq!(of(300_000, 72).unwrap(), "000000000500000R");
+        assert_eq!(of(1, 72).unwrap(), "000000000100000R");
+        assert_eq!(of(90_061_000, 72).unwrap(), "000001010101000R");
+        assert_eq!(of(90_061_000, 24).unwrap(), "000001000000000R");
+        assert_eq!(of(u64::MAX / 2, 10_000).unwrap(), "000030000000000R");
+        assert_eq!(of(0, 72), None);
+    }
+
+    #[test]
+    fn numbers_are_written_without_a_plus() {
+        let phone = Phone::parse("+46701234567").unwrap();
+        assert_eq!(written(phone, &mut [0; DIGITS_MAX]), b"46701234567");
+    }
+}
