@@ -30,6 +30,10 @@ mod watch;
 
 /// How long a stop waits for what is in flight before it goes on without it.
 const GRACE: Duration = Duration::from_secs(40);
+/// How long open requests may take to finish when the gateway stops.
+const LISTENERS_GRACE: Duration = Duration::from_secs(10);
+/// How long webhook deliveries that are out may take: their timeout and a little.
+const WEBHOOKS_GRACE: Duration = Duration::from_secs(20);
 /// Link events that may wait for a dispatcher: a link waits when it is full.
 const LINK_EVENTS_MAX: usize = 256;
 /// Batches of attempts that may wait for a link. They hold at most its window.
@@ -52,7 +56,6 @@ pub struct Gateway {
     /// Stops the stages that must outlive the listeners: routes and receipts, then webhooks.
     routes: Stopper,
     webhooks: Stopper,
-    ready: admin::Ready,
     running: JoinSet<()>,
 }
 
@@ -85,7 +88,10 @@ impl Gateway {
         let admin_at = TcpListener::bind(config.admin.listen)
             .await
             .with_context(|| format!("admin.listen {}", config.admin.listen))?;
-        let listening = Listening { api: api.local_addr()?, admin: admin_at.local_addr()? };
+        let listening = Listening {
+            api: api.local_addr()?,
+            admin: admin_at.local_addr()?,
+        };
         let (stopper, stop) = Stopper::new();
         let (routes_stopper, routes_stop) = Stopper::new();
         let (webhooks_stopper, webhooks_stop) = Stopper::new();
@@ -99,12 +105,19 @@ impl Gateway {
         // receipt, connect, dispatch: from the far end, so that nothing is handed to nobody.
         let (receipts, batches) = mpsc::channel(receipt::BATCHES_WAITING_MAX);
         running.spawn(receipt::run(batches, store.clone(), routes_stop.clone()));
-        let states = spawn_routes(config, &store, &clock, &receipts, &routes_stop, &mut running)?;
+        let states = spawn_routes(
+            config,
+            &store,
+            &clock,
+            &receipts,
+            &routes_stop,
+            &mut running,
+        )?;
 
         // plan, accept
         let table = Arc::new(map::table(config, &names));
         let planner = accept::Planner::new(move |request| planned(&table, request));
-        let shown = shown::Shown::new(config, store.clone(), states);
+        let shown = shown::Shown::new(config, &store, states);
         let view = accept::RoutesView::new(move || shown.routes());
         let accept_config = map::accept(config, &names)?;
         let gateway = accept::Gateway::new(
@@ -115,22 +128,30 @@ impl Gateway {
             clock.clone(),
             stop.clone(),
         );
-        running.spawn(accept::serve(accept_config, Arc::new(gateway), api, stop.clone()));
+        let accept_stop = stop.clone();
+        running.spawn(async move {
+            ended(
+                "accept",
+                accept::serve(&accept_config, Arc::new(gateway), api, accept_stop).await,
+            );
+        });
 
         // house
-        let ready = admin::Ready::default();
-        let metrics = watch::recorder()?;
-        let admin_stage = admin::Admin::new(store.clone(), ready.clone(), metrics);
-        running.spawn(admin::serve(admin_at, admin_stage, webhooks_stop.clone()));
+        let admin = Arc::new(admin::Admin::new(
+            store.clone(),
+            metrics_handle()?,
+            stop.clone(),
+        ));
+        let admin_stop = webhooks_stop.clone();
+        running
+            .spawn(async move { ended("admin", admin::serve(admin, admin_at, admin_stop).await) });
         running.spawn(watch::run(store.clone(), webhooks, stop));
-        ready.set(true);
         Ok(Self {
             listening,
             store,
             stopper,
             routes: routes_stopper,
             webhooks: webhooks_stopper,
-            ready,
             running,
         })
     }
@@ -144,7 +165,11 @@ impl Gateway {
     /// Waits until the store cannot go on; says why. Cancel safe.
     pub async fn failed(&self) -> String {
         let mut failed = self.store.failed();
-        match failed.wait_for(Option::is_some).await.map(|why| why.clone()) {
+        match failed
+            .wait_for(Option::is_some)
+            .await
+            .map(|why| why.clone())
+        {
             Ok(Some(why)) => why,
             _ => "the store has ended".to_owned(),
         }
@@ -152,21 +177,47 @@ impl Gateway {
 
     /// Stops in order: not ready, listeners, hand-outs, in flight, unbind, settle, webhooks, sync.
     pub async fn stop(mut self) {
-        self.ready.set(false);
         self.stopper.stop();
-        wait("listeners", &self.stopper, Duration::from_secs(10)).await;
+        wait("listeners", &self.stopper, LISTENERS_GRACE).await;
         self.routes.stop();
         wait("routes", &self.routes, GRACE).await;
         self.webhooks.stop();
-        wait("webhooks", &self.webhooks, Duration::from_secs(20)).await;
+        wait("webhooks", &self.webhooks, WEBHOOKS_GRACE).await;
         self.running.abort_all();
         while self.running.join_next().await.is_some() {}
         let store = self.store;
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        if tokio::task::spawn_blocking(move || store.close())
+            .await
+            .is_err()
+        {
             tracing::error!("the store's closing failed");
         }
         tracing::info!("stopped");
     }
+}
+
+fn ended(what: &str, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "{what} ended");
+    }
+}
+
+/// The process's metrics recorder, installed once: a second gateway in one process (tests, the demo)
+/// shares it.
+fn metrics_handle() -> anyhow::Result<metrics_exporter_prometheus::PrometheusHandle> {
+    static HANDLE: parking_lot::Mutex<Option<metrics_exporter_prometheus::PrometheusHandle>> =
+        parking_lot::Mutex::new(None);
+    let mut handle = HANDLE.lock();
+    if handle.is_none() {
+        *handle = Some(crate::metrics::install().context("the metrics recorder")?);
+    }
+    handle.clone().context("invariant: it was just installed")
+}
+
+/// The OpenAPI document of a gateway with the default config.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    accept::openapi(&map::accept_defaults())
 }
 
 /// Each second, says who is left.
@@ -194,7 +245,9 @@ fn report(found: &Found) {
         "recovered"
     );
     if found.torn_tail {
-        tracing::warn!("a torn commit at the journal's end was discarded: it was never acknowledged");
+        tracing::warn!(
+            "a torn commit at the journal's end was discarded: it was never acknowledged"
+        );
     }
 }
 
@@ -203,16 +256,19 @@ fn planned(
     request: accept::PlanRequest<'_>,
 ) -> Result<accept::Planned, accept::PlanError> {
     let max = request.max_segments;
-    let (encoding, segments) = plan::segments(request.text, request.encoding, max).map_err(
-        |error| match error {
+    let (encoding, segments) =
+        plan::segments(request.text, request.encoding, max).map_err(|error| match error {
             plan::SegmentError::TooManySegments { needed } => {
                 accept::PlanError::TooManySegments { needed, max }
             }
             plan::SegmentError::NotRepresentable { .. } => accept::PlanError::NotRepresentable,
-        },
-    )?;
+        })?;
     let routes = table.routes(request.tenant, request.class, request.to);
-    Ok(accept::Planned { encoding, segments, routes })
+    Ok(accept::Planned {
+        encoding,
+        segments,
+        routes,
+    })
 }
 
 /// One dispatcher for each route, and its binds.
@@ -229,10 +285,16 @@ fn spawn_routes(
         let route = config.routes.get(name);
         route.map(|route| map::links(route).into_iter().map(|link| link.0).collect())
     };
-    let hosts = names.routes.iter().map(|name| hosts(name).unwrap_or_default()).collect();
+    let hosts = names
+        .routes
+        .iter()
+        .map(|name| hosts(name).unwrap_or_default())
+        .collect();
     let states = Arc::new(RouteStates::new(hosts, clock.now()));
     for (name, route) in &config.routes {
-        let Some(ix) = names.route_ix(name) else { continue };
+        let Some(ix) = names.route_ix(name) else {
+            continue;
+        };
         let smpp = Arc::new(map::smpp(name, route, ix)?);
         let (events, heard) = mpsc::channel(LINK_EVENTS_MAX);
         let mut handles = Vec::new();
@@ -247,7 +309,12 @@ fn spawn_routes(
                 events: events.clone(),
                 receipts: receipts.clone(),
             };
-            running.spawn(connect::smpp::run(smpp.clone(), ends, clock.clone(), stop.clone()));
+            running.spawn(connect::smpp::run(
+                smpp.clone(),
+                ends,
+                clock.clone(),
+                stop.clone(),
+            ));
         }
         let dispatch = dispatch::Config {
             route: RouteIx(ix.0),
@@ -255,8 +322,13 @@ fn spawn_routes(
             rate: route.rate.as_ref().map(map::rate),
             lanes: config.lanes,
         };
-        let dispatcher =
-            Dispatcher::new(dispatch, store.clone(), clock.clone(), handles, states.clone());
+        let dispatcher = Dispatcher::new(
+            dispatch,
+            store.clone(),
+            clock.clone(),
+            handles,
+            states.clone(),
+        );
         running.spawn(dispatcher.run(heard, stop.clone()));
     }
     Ok(states)

@@ -12,6 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod config;
 mod verbs;
+
+pub(crate) use verbs::{Signals, stop};
 mod verify;
 
 #[cfg(test)]

@@ -28,12 +28,37 @@ const SHOW_MAX: Duration = Duration::from_secs(30);
 
 /// What the demo sends: what it shows, whom to, which text, the end that it has to come to.
 const SHOW: [(&str, &str, &str, &str); 6] = [
-    ("single", "+46700000100", "Your code is 481920", "message.delivered"),
+    (
+        "single",
+        "+46700000100",
+        "Your code is 481920",
+        "message.delivered",
+    ),
     ("long", "+46700000101", LONG, "message.delivered"),
-    ("duplicate key", "+46700000102", "Order 1182 is ready", "message.delivered"),
-    ("carrier rejects", "+46700000002", "To a number that does not exist", "message.failed"),
-    ("first route is down", "+47990000103", "Another way", "message.delivered"),
-    ("handset refuses", "+46700000001", "To a phone that is gone", "message.undelivered"),
+    (
+        "duplicate key",
+        "+46700000102",
+        "Order 1182 is ready",
+        "message.delivered",
+    ),
+    (
+        "carrier rejects",
+        "+46700000002",
+        "To a number that does not exist",
+        "message.failed",
+    ),
+    (
+        "first route is down",
+        "+47990000103",
+        "Another way",
+        "message.delivered",
+    ),
+    (
+        "handset refuses",
+        "+46700000001",
+        "To a phone that is gone",
+        "message.undelivered",
+    ),
 ];
 const LONG: &str = "A long message: it does not fit the 160 characters of one segment, so it goes out \
     as two, under one concatenation reference, and it counts as delivered only when the receipts of \
@@ -69,9 +94,15 @@ pub async fn run(once: bool, json: bool, out: &mut dyn Write) -> Result<(), Fail
         writeln!(out, "\nleaving")?;
     }
     if json {
-        writeln!(out, "{}", json!({ "ok": shown.is_ok(), "receiver": stage.receiver.report() }))?;
+        writeln!(
+            out,
+            "{}",
+            json!({ "ok": shown.is_ok(), "receiver": stage.receiver.report() })
+        )?;
     }
-    let Stage { gateway, directory, .. } = stage;
+    let Stage {
+        gateway, directory, ..
+    } = stage;
     stop(gateway, &mut signals).await?;
     if let Err(error) = std::fs::remove_dir_all(&directory) {
         writeln!(out, "{}: {error}", directory.display())?;
@@ -80,9 +111,22 @@ pub async fn run(once: bool, json: bool, out: &mut dyn Write) -> Result<(), Fail
 }
 
 async fn build(out: &mut dyn Write) -> anyhow::Result<Stage> {
-    let receipts = Receipts { delay_ms: 150, jitter_ms: 250, ..Receipts::default() };
-    let faults = Faults { receipts, delay_ms: 5, ..Faults::default() };
-    let carrier = || Smsc::start(SmscConfig { faults: faults.clone(), ..SmscConfig::default() });
+    let receipts = Receipts {
+        delay_ms: 150,
+        jitter_ms: 250,
+        ..Receipts::default()
+    };
+    let faults = Faults {
+        receipts,
+        delay_ms: 5,
+        ..Faults::default()
+    };
+    let carrier = || {
+        Smsc::start(SmscConfig {
+            faults: faults.clone(),
+            ..SmscConfig::default()
+        })
+    };
     let carriers = [carrier().await?, carrier().await?];
     let receiver = Receiver::start(ReceiverConfig {
         secrets: vec![SECRET.to_owned()],
@@ -105,12 +149,27 @@ async fn build(out: &mut dyn Write) -> anyhow::Result<Stage> {
     let (config, _) = config::load(&file, &env, false)?;
     let gateway = Gateway::start(config, Clock::system()).await?;
     let at = gateway.listening();
-    writeln!(out, "gateway    http://{}  (admin http://{})", at.api, at.admin)?;
-    writeln!(out, "carriers   smpp://{}  smpp://{}", carriers[0].addr(), carriers[1].addr())?;
+    writeln!(
+        out,
+        "gateway    http://{}  (admin http://{})",
+        at.api, at.admin
+    )?;
+    writeln!(
+        out,
+        "carriers   smpp://{}  smpp://{}",
+        carriers[0].addr(),
+        carriers[1].addr()
+    )?;
     writeln!(out, "receiver   http://{}", receiver.addr())?;
     writeln!(out, "store      {}\n", directory.join("data").display())?;
     let client = Client::new(at.api, KEY);
-    Ok(Stage { gateway, _carriers: carriers, receiver, client, directory })
+    Ok(Stage {
+        gateway,
+        _carriers: carriers,
+        receiver,
+        client,
+        directory,
+    })
 }
 
 fn config_text(directory: &std::path::Path, carriers: &[Smsc; 2], receiver: SocketAddr) -> String {
@@ -149,7 +208,9 @@ async fn show(stage: &mut Stage, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut seen = 0;
     while !expected.is_empty() {
         let events = seen;
-        let waiting = stage.receiver.wait_until(move |report| report.events > events, SHOW_MAX);
+        let waiting = stage
+            .receiver
+            .wait_until(move |report| report.events > events, SHOW_MAX);
         if waiting.await.is_err() {
             anyhow::bail!("no event for {} messages", expected.len());
         }
@@ -165,7 +226,10 @@ async fn show(stage: &mut Stage, out: &mut dyn Write) -> anyhow::Result<()> {
             let route = data["route"].as_str().unwrap_or("-");
             let reason = data["reason"]["code"].as_str().unwrap_or_default();
             let segments = data["sms"]["segments"].as_u64().unwrap_or(0);
-            writeln!(out, "  {kind:<20} {label:<20} {route:<10} {segments} segment(s) {reason}")?;
+            writeln!(
+                out,
+                "  {kind:<20} {label:<20} {route:<10} {segments} segment(s) {reason}"
+            )?;
             out.flush()?;
             if data["final"] == true
                 && let Some((label, end)) = expected.remove(&id)
@@ -175,7 +239,11 @@ async fn show(stage: &mut Stage, out: &mut dyn Write) -> anyhow::Result<()> {
         }
     }
     let report = stage.receiver.report();
-    anyhow::ensure!(report.unverified == 0, "{} signatures did not hold", report.unverified);
+    anyhow::ensure!(
+        report.unverified == 0,
+        "{} signatures did not hold",
+        report.unverified
+    );
     Ok(())
 }
 
@@ -193,8 +261,16 @@ async fn submit(stage: &mut Stage, out: &mut dyn Write) -> anyhow::Result<Expect
         if key.is_some() {
             let again = stage.client.post("/v1/messages", key, &body).await?;
             let same = again.json["id"] == first.json["id"];
-            let replayed = if again.replayed { "Idempotent-Replayed: true" } else { "" };
-            writeln!(out, "POST /v1/messages  {label:<20} {} {replayed}", again.status)?;
+            let replayed = if again.replayed {
+                "Idempotent-Replayed: true"
+            } else {
+                ""
+            };
+            writeln!(
+                out,
+                "POST /v1/messages  {label:<20} {} {replayed}",
+                again.status
+            )?;
             anyhow::ensure!(same && again.replayed, "the second one was not a replay");
         }
         expected.insert(id, (label, end));
@@ -204,7 +280,11 @@ async fn submit(stage: &mut Stage, out: &mut dyn Write) -> anyhow::Result<Expect
         .collect();
     let body = json!({ "defaults": { "from": "DEMO", "class": "promotional" }, "messages": items });
     let batch = stage.client.post("/v1/batches", None, &body).await?;
-    writeln!(out, "POST /v1/batches   {:<20} {} {}", "batch of 3", batch.status, batch.json["id"])?;
+    writeln!(
+        out,
+        "POST /v1/batches   {:<20} {} {}",
+        "batch of 3", batch.status, batch.json["id"]
+    )?;
     anyhow::ensure!(batch.status == 200, "the batch: {}", batch.json);
     for result in batch.json["results"].as_array().into_iter().flatten() {
         let id = result["id"].as_str().unwrap_or_default().to_owned();

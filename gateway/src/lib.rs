@@ -15,18 +15,24 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accept;
+pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connect;
+pub mod demo;
 pub mod dispatch;
 pub mod event;
 pub mod link;
 pub mod message;
+pub mod metrics;
 pub mod names;
 pub mod outcome;
 pub mod plan;
 pub mod receipt;
+pub mod route_view;
 pub mod stop;
 pub mod store;
 pub mod webhook;

@@ -231,6 +231,8 @@ fn open_with(
         state.cursor = state.cursor.min(head);
         let means = endpoint::Means {
             target: Arc::new(target),
+            reads: config.callback_kinds.with(endpoint.kinds),
+            octets_out_max: octets,
             feed: Arc::new(feed::Feed::new(feed::Queue::new(
                 state.cursor,
                 head,

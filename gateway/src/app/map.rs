@@ -1,5 +1,6 @@
 //! Map: from the config, as the operator means it, to what each stage is told.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +47,12 @@ pub(super) fn table(config: &Config, names: &Names) -> plan::Table {
             class: rule.when.class.clone(),
             country: rule.when.country.clone(),
             prefix: rule.when.prefix.clone(),
-            tenant: rule.when.tenant.iter().filter_map(|name| names.tenant_ix(name)).collect(),
+            tenant: rule
+                .when
+                .tenant
+                .iter()
+                .filter_map(|name| names.tenant_ix(name))
+                .collect(),
         },
         routes: rule
             .routes
@@ -81,28 +87,36 @@ pub(super) fn links(route: &config::Route) -> Vec<(String, usize)> {
 ///
 /// # Errors
 /// TLS roots that cannot be read.
-pub(super) fn smpp(
-    name: &str,
-    route: &config::Route,
-    ix: RouteIx,
-) -> anyhow::Result<smpp::Config> {
+pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Result<smpp::Config> {
     let tls = if route.tls {
         let config = match &route.tls_ca {
             Some(path) => smpp::tls::ca_file(path),
             None => smpp::tls::native_roots(),
         };
         let config = config.with_context(|| format!("routes.{name}.tls"))?;
-        Some(smpp::Tls { config, server_name: route.tls_server_name.clone() })
+        Some(smpp::Tls {
+            config,
+            server_name: route.tls_server_name.clone(),
+        })
     } else {
         None
     };
-    let base =
-        smpp::Config::new(ix, name, route.hosts.clone(), &route.system_id, route.password.expose());
+    let base = smpp::Config::new(
+        ix,
+        name,
+        route.hosts.clone(),
+        &route.system_id,
+        route.password.expose(),
+    );
     let mut limits = base.limits;
     // The config warned about a password longer than SMPP v3.4 §5.2.2 allows, and lets it pass.
     limits.password = limits.password.max(route.password.expose().len() + 1);
     let mut source = base.source;
-    for rule in [&mut source.alphanumeric, &mut source.short_code, &mut source.number] {
+    for rule in [
+        &mut source.alphanumeric,
+        &mut source.short_code,
+        &mut source.number,
+    ] {
         rule.0 = route.source_ton.unwrap_or(rule.0);
         rule.1 = route.source_npi.unwrap_or(rule.1);
     }
@@ -120,10 +134,36 @@ pub(super) fn smpp(
         receipts: route.receipts.enabled,
         max_validity: route.max_validity.unwrap_or(base.max_validity),
         source,
-        dest: (route.dest_ton.unwrap_or(base.dest.0), route.dest_npi.unwrap_or(base.dest.1)),
+        dest: (
+            route.dest_ton.unwrap_or(base.dest.0),
+            route.dest_npi.unwrap_or(base.dest.1),
+        ),
         limits,
         ..base
     })
+}
+
+fn ingress(rate: &config::Rate) -> Option<accept::IngressRate> {
+    Some(accept::IngressRate {
+        messages: NonZeroU32::new(rate.count)?,
+        per: rate.per,
+        burst: NonZeroU32::new(rate.burst)?,
+    })
+}
+
+/// The accept stage's config as far as the OpenAPI document shows it, with the defaults.
+pub(super) fn accept_defaults() -> accept::Config {
+    accept::Config {
+        listen: std::net::SocketAddr::from(([127, 0, 0, 1], 8443)),
+        tls: None,
+        connections: 10_000,
+        ndjson_streams: 32,
+        batch_items: 1_000,
+        idempotency: Duration::from_secs(86_400),
+        keys: Vec::new(),
+        tenants: Vec::new(),
+        callbacks: Vec::new(),
+    }
 }
 
 /// The accept stage's config.
@@ -133,21 +173,28 @@ pub(super) fn smpp(
 pub(super) fn accept(config: &Config, names: &Names) -> anyhow::Result<accept::Config> {
     let key = |key: &config::Key| accept::Key {
         name: key.name.clone(),
-        tenant: key.tenant.as_ref().and_then(|tenant| names.tenant_ix(tenant)),
+        tenant: key
+            .tenant
+            .as_ref()
+            .and_then(|tenant| names.tenant_ix(tenant)),
         scopes: key
             .scopes
             .iter()
-            .fold(accept::Scopes::default(), |all, word| all.with_word(word).unwrap_or(all)),
+            .fold(accept::Scopes::default(), |all, word| {
+                all.with_word(word).unwrap_or(all)
+            }),
         secret_sha256: Sha256::digest(key.secret.expose()).into(),
     };
     let tenant = |tenant: &config::Tenant| accept::Tenant {
         senders: accept::Senders {
             any: tenant.senders.iter().any(|sender| sender == "*"),
-            listed: tenant.senders.iter().map(|sender| sender.as_str().into()).collect(),
+            listed: tenant
+                .senders
+                .iter()
+                .map(|sender| sender.as_str().into())
+                .collect(),
         },
-        ingress: tenant.ingress_rate.as_ref().and_then(|rate| {
-            accept::IngressRate::new(rate.count, rate.per, rate.burst)
-        }),
+        ingress: tenant.ingress_rate.as_ref().and_then(ingress),
         require_idempotency: tenant.require_idempotency,
     };
     let tenants = config
@@ -168,7 +215,12 @@ pub(super) fn accept(config: &Config, names: &Names) -> anyhow::Result<accept::C
         .collect();
     Ok(accept::Config {
         listen: config.server.listen,
-        tls: config.server.tls.as_ref().map(|tls| server_tls(&tls.cert, &tls.key)).transpose()?,
+        tls: config
+            .server
+            .tls
+            .as_ref()
+            .map(|tls| server_tls(&tls.cert, &tls.key))
+            .transpose()?,
         connections: config.limits.connections,
         ndjson_streams: config.limits.ndjson_streams,
         batch_items: config.limits.batch_items,
@@ -204,8 +256,7 @@ pub(super) fn webhook(config: &Config, names: &Names) -> anyhow::Result<webhook:
     for (name, endpoint) in &config.endpoints {
         let secret = codecs::webhook::Secret::parse(endpoint.secret.expose())
             .map_err(|error| anyhow::anyhow!("endpoints.{name}.secret: {error:?}"))?;
-        let (Some(ix), Some(tenant)) =
-            (names.endpoint_ix(name), names.tenant_ix(&endpoint.tenant))
+        let (Some(ix), Some(tenant)) = (names.endpoint_ix(name), names.tenant_ix(&endpoint.tenant))
         else {
             continue;
         };
@@ -215,8 +266,10 @@ pub(super) fn webhook(config: &Config, names: &Names) -> anyhow::Result<webhook:
             .map(|pattern| EventKinds::matching(pattern))
             .reduce(EventKinds::with)
             .unwrap_or_else(EventKinds::defaults);
-        let headers =
-            endpoint.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+        let headers = endpoint
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()));
         endpoints.push(webhook::Endpoint {
             ix,
             tenant,
@@ -246,6 +299,10 @@ fn per_second(rate: &config::Rate) -> Option<std::num::NonZeroU32> {
     let per = rate.per.max(Duration::from_millis(1)).as_secs_f64();
     let whole = (f64::from(rate.count) / per).max(1.0);
     // Within range: the config allows no more than u32::MAX per second.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked above"
+    )]
     std::num::NonZeroU32::new(whole.min(f64::from(u32::MAX)) as u32)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::dispatch;
 use crate::dispatch::view::{LinkState, RouteStates};
 use crate::message::RouteIx;
 use crate::outcome::HoldReason;
@@ -14,7 +15,6 @@ use crate::store::Store;
 /// What is shown of the routes, and where it comes from.
 pub(super) struct Shown {
     routes: Vec<Configured>,
-    store: Store,
     states: Arc<RouteStates>,
 }
 
@@ -27,7 +27,7 @@ struct Configured {
 }
 
 impl Shown {
-    pub(super) fn new(config: &Config, store: Store, states: Arc<RouteStates>) -> Self {
+    pub(super) fn new(config: &Config, store: &Store, states: Arc<RouteStates>) -> Self {
         let names = store.names();
         let routes = config
             .routes
@@ -36,17 +36,23 @@ impl Shown {
                 Some(Configured {
                     name: name.clone(),
                     route: names.route_ix(name)?,
-                    per_second: route.rate.as_ref().map(|rate| super::map::rate(rate).per_second()),
+                    per_second: route
+                        .rate
+                        .as_ref()
+                        .map(|rate| super::map::rate(rate).per_second()),
                     receipts: route.receipts.enabled,
                 })
             })
             .collect();
-        Self { routes, store, states }
+        Self { routes, states }
     }
 
     /// Every route of the config, in the order of their names.
     pub(super) fn routes(&self) -> Vec<RouteView> {
-        self.routes.iter().filter_map(|route| self.route(route)).collect()
+        self.routes
+            .iter()
+            .filter_map(|route| self.route(route))
+            .collect()
     }
 
     fn route(&self, configured: &Configured) -> Option<RouteView> {
@@ -69,15 +75,21 @@ impl Shown {
                 effective: if throttled { 0.0 } else { configured },
                 limited_by: throttled.then_some("throttled"),
             }),
-            queue: self.queue(configured.route),
+            queue: queue(&state),
             hold_reason: state.hold,
-            receipts: ReceiptsView { enabled: configured.receipts, ..ReceiptsView::default() },
+            receipts: ReceiptsView {
+                enabled: configured.receipts,
+                ..ReceiptsView::default()
+            },
         })
     }
+}
 
-    fn queue(&self, route: RouteIx) -> QueueView {
-        let depth = Depths::by_lane(self.store.depths(route));
-        QueueView { depth, oldest: self.store.oldest_queued(route) }
+fn queue(state: &dispatch::view::RouteState) -> QueueView {
+    let depth = Depths::by_lane(state.ready.map(|count| u64::try_from(count).unwrap_or(0)));
+    QueueView {
+        depth,
+        oldest: None,
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::webhook::Webhooks;
@@ -12,20 +10,6 @@ use crate::webhook::Webhooks;
 const EVERY: Duration = Duration::from_secs(1);
 /// Lifetimes are looked at every so many turns.
 const EXPIRE_TURNS: u32 = 5;
-
-/// Installs the process's metrics recorder, once; a second gateway in one process (tests) shares it.
-pub(super) fn recorder() -> anyhow::Result<PrometheusHandle> {
-    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
-    if let Some(handle) = HANDLE.get() {
-        return Ok(handle.clone());
-    }
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    if metrics::set_global_recorder(recorder).is_err() {
-        tracing::warn!("another metrics recorder is installed: /metrics stays empty");
-    }
-    Ok(HANDLE.get_or_init(|| handle).clone())
-}
 
 /// Runs until the stop.
 pub(super) async fn run(store: Store, webhooks: Webhooks, mut stop: Stop) {
@@ -48,7 +32,10 @@ pub(super) async fn run(store: Store, webhooks: Webhooks, mut stop: Stop) {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "gauges are floats; 2^53 is enough")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are floats; 2^53 is enough"
+)]
 fn gauges(store: &Store, webhooks: &Webhooks) {
     let figures = store.figures();
     metrics::gauge!("trunkline_queue_messages").set(figures.queued as f64);
@@ -59,6 +46,7 @@ fn gauges(store: &Store, webhooks: &Webhooks) {
     metrics::gauge!("trunkline_accept_drafts_waiting").set(figures.drafts_waiting as f64);
     for (_, view) in webhooks.view() {
         let endpoint = view.name.clone();
-        metrics::gauge!("trunkline_webhook_lag_events", "endpoint" => endpoint).set(view.lag as f64);
+        metrics::gauge!("trunkline_webhook_lag_events", "endpoint" => endpoint)
+            .set(view.lag as f64);
     }
 }

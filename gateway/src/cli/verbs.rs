@@ -1,45 +1,206 @@
-//! Verbs whose parts of the gateway are wired in by `app`: until then each says so and fails.
+//! Verbs that run something: the gateway, the demo, the simulators, the store's offline tools.
 
 use std::io::Write;
 use std::path::Path;
 
-use super::{Demo, Failure, SimReceiver, SimSmsc};
-use crate::config::Config;
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-fn not_built(verb: &str) -> Result<(), Failure> {
-    Err(Failure::failed(format!(
-        "`trunkline {verb}`: not built yet"
-    )))
+use super::{Demo, Exit, Failure, SimReceiver, SimSmsc};
+use crate::app::Gateway;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::OpenError;
+
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the runtime does not start: {error}")))
+}
+
+/// SIGTERM and SIGINT. The first one stops; a second one exits at once, and nothing accepted is lost
+/// either way.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Takes them over.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let take =
+            |kind| signal(kind).map_err(|error| Failure::failed(format!("signals: {error}")));
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            hangup: take(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one. Cancel safe.
+    pub(crate) async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP: this version has no reload; restart to apply a config");
+                }
+            }
+        }
+    }
+}
+
+/// Stops a gateway, unless a second signal comes first.
+pub(crate) async fn stop(gateway: Gateway, signals: &mut Signals) -> Result<(), Failure> {
+    tokio::select! {
+        () = gateway.stop() => Ok(()),
+        () = signals.stop() => {
+            Err(Failure::failed("stopped at once by a second signal; nothing accepted is lost"))
+        }
+    }
 }
 
 /// `serve`: runs the gateway until it is stopped.
-pub(super) fn serve(config: Config, _json: bool, _out: &mut dyn Write) -> Result<(), Failure> {
-    drop(config);
-    not_built("serve")
+pub(super) fn serve(config: Config, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let gateway = Gateway::start(config, Clock::system())
+            .await
+            .map_err(refused)?;
+        let listening = gateway.listening();
+        if json {
+            writeln!(out, "{}", json!({ "listening": listening }))?;
+        } else {
+            writeln!(
+                out,
+                "listening: api {}, admin {}",
+                listening.api, listening.admin
+            )?;
+        }
+        out.flush()?;
+        let failed = tokio::select! {
+            () = signals.stop() => None,
+            why = gateway.failed() => Some(why),
+        };
+        match failed {
+            None => stop(gateway, &mut signals).await,
+            // What is on disk is right and memory may be ahead of it: no orderly stop, a restart.
+            Some(why) => Err(Failure::failed(format!("the store cannot go on: {why}"))),
+        }
+    });
+    runtime.shutdown_background();
+    result
+}
+
+/// What kept the gateway from starting, with its exit code: 3 when it must not start.
+fn refused(error: anyhow::Error) -> Failure {
+    let must_not = matches!(
+        error.downcast_ref::<OpenError>(),
+        Some(OpenError::Locked { .. } | OpenError::Journal(_) | OpenError::Record { .. })
+    );
+    let exit = if must_not {
+        Exit::Refused
+    } else {
+        Exit::Failed
+    };
+    Failure {
+        exit,
+        message: format!("{error:#}"),
+    }
 }
 
 /// `demo`.
-pub(super) fn demo(_demo: &Demo, _json: bool, _out: &mut dyn Write) -> Result<(), Failure> {
-    not_built("demo")
+pub(super) fn demo(demo: &Demo, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(crate::demo::run(demo.once, json, out));
+    runtime.shutdown_background();
+    result
 }
 
 /// `sim smsc`.
-pub(super) fn sim_smsc(_sim: &SimSmsc, _json: bool, _out: &mut dyn Write) -> Result<(), Failure> {
-    not_built("sim smsc")
+pub(super) fn sim_smsc(smsc: &SimSmsc, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut config: sim::smsc::SmscConfig = parse("--config", smsc.config.as_deref())?;
+    config.listen = smsc.listen.unwrap_or(config.listen);
+    runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let smsc = sim::smsc::Smsc::start(config.clone())
+            .await
+            .map_err(|error| Failure::failed(format!("--listen {}: {error}", config.listen)))?;
+        announce(out, json, smsc.addr())?;
+        signals.stop().await;
+        show(out, json, &smsc.stop().await)
+    })
 }
 
 /// `sim receiver`.
 pub(super) fn sim_receiver(
-    _sim: &SimReceiver,
-    _json: bool,
-    _out: &mut dyn Write,
+    receiver: &SimReceiver,
+    json: bool,
+    out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    not_built("sim receiver")
+    let mut secrets = Vec::new();
+    for name in &receiver.secret_env {
+        let secret = std::env::var(name);
+        secrets
+            .push(secret.map_err(|error| Failure::usage(format!("--secret-env {name}: {error}")))?);
+    }
+    let faults = parse("--faults", receiver.faults.as_deref())?;
+    let config = sim::receiver::Config {
+        listen: receiver.listen,
+        secrets,
+        faults,
+        ..sim::receiver::Config::default()
+    };
+    runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let receiver = sim::receiver::Receiver::start(config)
+            .await
+            .map_err(|error| Failure::failed(format!("{error:#}")))?;
+        announce(out, json, receiver.addr())?;
+        signals.stop().await;
+        show(out, json, &receiver.report())
+    })
+}
+
+fn parse<T: Default + serde::de::DeserializeOwned>(
+    option: &str,
+    text: Option<&str>,
+) -> Result<T, Failure> {
+    let Some(text) = text else {
+        return Ok(T::default());
+    };
+    serde_json::from_str(text).map_err(|error| Failure::usage(format!("{option}: {error}")))
+}
+
+fn announce(out: &mut dyn Write, json: bool, at: std::net::SocketAddr) -> Result<(), Failure> {
+    if json {
+        writeln!(out, "{}", json!({ "listening": at }))?;
+    } else {
+        writeln!(out, "listening: {at}")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn show<T: serde::Serialize>(out: &mut dyn Write, json: bool, report: &T) -> Result<(), Failure> {
+    let text = if json {
+        serde_json::to_string(report)
+    } else {
+        serde_json::to_string_pretty(report)
+    };
+    let text = text.map_err(|error| Failure::failed(error.to_string()))?;
+    writeln!(out, "{text}")?;
+    Ok(())
 }
 
 /// `store check`.
 pub(super) fn store_check(_dir: &Path, _json: bool, _out: &mut dyn Write) -> Result<(), Failure> {
-    not_built("store check")
+    Err(Failure::failed("`trunkline store check` is not built yet"))
 }
 
 /// `store export`.
@@ -49,10 +210,10 @@ pub(super) fn store_export(
     _json: bool,
     _out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    not_built("store export")
+    Err(Failure::failed("`trunkline store export` is not built yet"))
 }
 
 /// `openapi`.
-pub(super) fn openapi(_out: &mut dyn Write) -> Result<(), Failure> {
-    not_built("openapi")
+pub(super) fn openapi(out: &mut dyn Write) -> Result<(), Failure> {
+    show(out, false, &crate::app::openapi())
 }

@@ -28,7 +28,11 @@ pub(super) struct Answer {
 impl Client {
     pub(super) fn new(at: SocketAddr, key: &str) -> Self {
         let http = HyperClient::builder(TokioExecutor::new()).build_http();
-        Self { http, at, key: key.to_owned() }
+        Self {
+            http,
+            at,
+            key: key.to_owned(),
+        }
     }
 
     pub(super) async fn post(
@@ -49,6 +53,10 @@ impl Client {
         let replayed = response.headers().contains_key("idempotent-replayed");
         let bytes = response.into_body().collect().await?.to_bytes();
         let json = serde_json::from_slice(&bytes).context("the answer is not JSON")?;
-        Ok(Answer { status, replayed, json })
+        Ok(Answer {
+            status,
+            replayed,
+            json,
+        })
     }
 }

@@ -253,10 +253,10 @@ impl Course {
 
     /// Starts an endpoint anew that was disabled; returns whether it was.
     pub(super) fn enable(&mut self) -> bool {
-        self.failing_since = None;
         if self.disabled.take().is_none() {
             return false;
         }
+        self.failing_since = None;
         // What is still out reports to the new gate too, which takes an end without a start.
         self.gate = Gate::new(self.rate);
         true

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::batch::{self};
+use super::batch::{self, Ready};
 use super::course::{Course, Next, Now, Outcome, Sent};
 use super::feed::{Feed, Item, wanted};
 use super::post::{Answer, Post, failed};
@@ -38,6 +38,10 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Means {
     /// Whom to post to.
     pub target: Arc<Target>,
+    /// The kinds to read: its own and what callbacks may name.
+    pub(super) reads: EventKinds,
+    /// Octets of events that may be out at a time; one delivery may go beyond.
+    pub(super) octets_out_max: usize,
     /// What to post.
     pub feed: Arc<Feed>,
     /// The log, to read in it and to remember.
@@ -59,7 +63,9 @@ pub(super) struct Task {
     course: Course,
     work: JoinSet<Done>,
     /// What is out, by its task; as many as the gate lets out, and one read.
-    out: HashMap<Id, Sent>,
+    out: HashMap<Id, (Sent, usize)>,
+    /// Octets of the new deliveries that are out.
+    octets_out: usize,
     reading: bool,
     read_pause: Option<Instant>,
     saved: EndpointState,
@@ -93,6 +99,7 @@ impl Task {
             meters,
             work: JoinSet::new(),
             out: HashMap::new(),
+            octets_out: 0,
             reading: false,
             read_pause: None,
             saved: state,
@@ -142,7 +149,9 @@ impl Task {
     fn act(&mut self) -> Option<Instant> {
         let wake = loop {
             let now = self.now();
-            let ready = {
+            let ready = if self.octets_out >= self.means.octets_out_max {
+                Ready::Nothing
+            } else {
                 let queue = self.means.feed.queue.lock();
                 batch::next(queue.items(), self.means.target.batch.as_ref(), now.instant)
             };
@@ -177,8 +186,9 @@ impl Task {
             retry: None,
             began: now,
         };
+        let octets = items.iter().map(|item| item.json.len()).sum();
         let means = self.means.clone();
-        self.start(sent, async move { deliver(&means, items, 1).await });
+        self.start(sent, octets, async move { deliver(&means, items, 1).await });
     }
 
     fn send_again(&mut self, entry: DeliveryRetry, now: Now) {
@@ -189,16 +199,29 @@ impl Task {
             began: now,
         };
         let means = self.means.clone();
-        self.start(sent, async move {
-            let items = read_range(&means, entry.first, entry.last).await;
-            deliver(&means, items, sent.attempt()).await
+        self.start(sent, 0, async move {
+            match read_range(&means, entry.first, entry.last).await {
+                Some(items) => deliver(&means, items, sent.attempt()).await,
+                None => Done::Posted {
+                    answer: failed("unread", "its events could not be read".to_owned()),
+                    events: 0,
+                    notable: true,
+                    took: Duration::ZERO,
+                },
+            }
         });
     }
 
-    fn start(&mut self, sent: Sent, work: impl Future<Output = Done> + Send + 'static) {
+    fn start(
+        &mut self,
+        sent: Sent,
+        octets: usize,
+        work: impl Future<Output = Done> + Send + 'static,
+    ) {
         self.course.sent(&sent);
         let id = self.work.spawn(work).id();
-        self.out.insert(id, sent);
+        self.out.insert(id, (sent, octets));
+        self.octets_out += octets;
     }
 
     /// Reads the log for itself when the feed lags.
@@ -235,12 +258,16 @@ impl Task {
                         .events
                         .increment(u64::try_from(events).unwrap_or(u64::MAX));
                 }
-                if let Some(sent) = self.out.remove(&id) {
+                if let Some((sent, octets)) = self.out.remove(&id) {
+                    self.octets_out -= octets;
                     self.ended(&sent, &answer, notable);
                 }
             }
             Err(error) => match self.out.remove(&error.id()) {
-                Some(sent) => self.ended(&sent, &failed("broken", error.to_string()), true),
+                Some((sent, octets)) => {
+                    self.octets_out -= octets;
+                    self.ended(&sent, &failed("broken", error.to_string()), true);
+                }
                 None => {
                     self.reading = false;
                     self.read_pause = Some(instant() + READ_PAUSE);
@@ -364,16 +391,16 @@ async fn read(means: &Means, after: u64, limit: usize) -> EventPage {
     (means.log.read)(EventQuery {
         after,
         tenant: Some(means.target.filter.tenant),
-        // A callback may name kinds that the endpoint does not.
-        kinds: EventKinds::ALL,
+        kinds: means.reads,
         message: None,
         limit,
     })
     .await
 }
 
-/// Reads a delivery's events again: those of its range that the endpoint wants.
-async fn read_range(means: &Means, first: u64, last: u64) -> Vec<Item> {
+/// Reads a delivery's events again: those of its range that the endpoint wants. `None` when the log
+/// does not answer up to the range's end.
+async fn read_range(means: &Means, first: u64, last: u64) -> Option<Vec<Item>> {
     let (mut items, mut after, now) = (Vec::new(), first - 1, instant());
     while after < last {
         let left = usize::try_from(last - after).unwrap_or(usize::MAX);
@@ -381,11 +408,11 @@ async fn read_range(means: &Means, first: u64, last: u64) -> Vec<Item> {
         let theirs = wanted(&means.target.filter, &page, now);
         items.extend(theirs.take_while(|item| item.seq <= last));
         if page.read_to <= after {
-            break;
+            return None;
         }
         after = page.read_to;
     }
-    items
+    Some(items)
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

@@ -16,7 +16,10 @@ use crate::message::MessageId;
 use crate::stop::Stopper;
 use crate::store::Rendered;
 
+mod cost;
 mod http;
+mod real_store;
+mod tls;
 mod virtual_time;
 
 const START: UnixMs = UnixMs(1_795_248_000_000);

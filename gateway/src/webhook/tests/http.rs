@@ -13,17 +13,19 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-type Body = BoxBody<Bytes, Infallible>;
+pub(super) type Body = BoxBody<Bytes, Infallible>;
 type Reply = Arc<dyn Fn(&Seen) -> Response<Body> + Send + Sync>;
 
 /// A server that keeps what it saw; ends with its test's runtime.
-struct Server {
-    at: SocketAddr,
-    seen: watch::Receiver<Vec<Seen>>,
+pub(super) struct Server {
+    pub(super) at: SocketAddr,
+    pub(super) seen: watch::Receiver<Vec<Seen>>,
 }
 
 impl Server {
-    async fn start(reply: impl Fn(&Seen) -> Response<Body> + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(
+        reply: impl Fn(&Seen) -> Response<Body> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let at = listener.local_addr().unwrap();
         let (keep, seen) = watch::channel(Vec::new());
@@ -45,11 +47,11 @@ impl Server {
         Self { at, seen }
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}/hooks", self.at)
     }
 
-    async fn saw(&mut self, count: usize) -> Vec<Seen> {
+    pub(super) async fn saw(&mut self, count: usize) -> Vec<Seen> {
         let wait = self.seen.wait_for(|seen| seen.len() >= count);
         let seen = tokio::time::timeout(Duration::from_secs(20), wait).await;
         seen.expect("test: in time").unwrap().clone()
@@ -72,13 +74,16 @@ async fn answer(
     Ok(response)
 }
 
-fn status(status: u16) -> Response<Body> {
+pub(super) fn status(status: u16) -> Response<Body> {
     let mut response = Response::new(Full::new(Bytes::new()).boxed());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }
 
-fn start(log: &Arc<TestLog>, config: &Config) -> (Stopper, Webhooks, tokio::task::JoinHandle<()>) {
+pub(super) fn start(
+    log: &Arc<TestLog>,
+    config: &Config,
+) -> (Stopper, Webhooks, tokio::task::JoinHandle<()>) {
     let rules = connect::Rules {
         allow_http: config.allow_http,
         allow_private: config.allow_private.clone(),
@@ -91,7 +96,10 @@ fn start(log: &Arc<TestLog>, config: &Config) -> (Stopper, Webhooks, tokio::task
 }
 
 /// Looks until `done`; the real clock drives, so it looks again each few milliseconds.
-async fn until(webhooks: &Webhooks, mut done: impl FnMut(&EndpointView) -> bool) -> EndpointView {
+pub(super) async fn until(
+    webhooks: &Webhooks,
+    mut done: impl FnMut(&EndpointView) -> bool,
+) -> EndpointView {
     for _ in 0..4_000 {
         let view = webhooks.endpoint(EndpointIx(0)).unwrap();
         if done(&view) {

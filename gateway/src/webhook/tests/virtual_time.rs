@@ -378,3 +378,33 @@ async fn a_callback_replaces_the_tenants_endpoints() {
     assert_eq!(hosts.events("two"), [1, 2]);
     assert_eq!(hosts.events("three"), [3]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_loses_nothing_and_repeats_little() {
+    const EVENTS: usize = 20_000;
+    let (log, hosts) = (TestLog::new(), Arc::new(Hosts::default()));
+    let one = config(vec![endpoint(0, "https://one/", batches(10))]);
+    let mut running = start(&log, &hosts, &one, TICK);
+    for round in 1..=10 {
+        log.publish(0, EVENTS / 10);
+        hosts.answer("one", if round % 3 == 0 { 500 } else { 200 });
+        tokio::time::sleep(Duration::from_millis(777)).await;
+        // Dropped as it stands: nothing is waited for or remembered any more.
+        running.stage.abort();
+        assert!(running.stage.await.unwrap_err().is_cancelled());
+        running.stopper.stop();
+        running = start(&log, &hosts, &one, TICK);
+    }
+    hosts.answer("one", 200);
+    let view = || running.webhooks.endpoint(EndpointIx(0)).unwrap();
+    running
+        .wait(20 * MINUTE, || view().lag == 0 && view().retries == 0)
+        .await;
+    running.end().await;
+    let mut events = hosts.events("one");
+    let count = events.len();
+    events.sort_unstable();
+    events.dedup();
+    assert_eq!(events, (1..=EVENTS as u64).collect::<Vec<_>>());
+    assert!(count < 3 * EVENTS, "{count}");
+}

@@ -1,0 +1,287 @@
+//! Accept: HTTP in. Who may ask, what a request means, and what the store said about it.
+//!
+//! ```text
+//!  connection ─► router ─► auth ─► body ─► request ─► check ─► plan ─► ingress ─► store ─► answer
+//!  limits,       404, 405  401,    413,    400        422      422     429        503
+//!  timeouts                403     415
+//! ```
+//!
+//! 202 means: on disk, synced. Nothing is stored before that, so everything that failed can be sent
+//! again. The single-message path is one pass over the body and goes straight from hyper to the
+//! store; NDJSON ([`ndjson`]) is read in groups, several of which are at the store at a time.
+//!
+//! Not chosen: axum's router and extractors. Nine routes are found faster by hand, and every error,
+//! also of the path, the method and the body, has to be one problem document with one request id.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::message::{Class, Encoding, EndpointIx, Phone, RouteIx, TenantIx};
+use crate::names::Names;
+use crate::route_view::RouteView;
+use crate::stop::Stop;
+use crate::store::Store;
+
+mod answer;
+mod auth;
+mod batch;
+mod body;
+mod check;
+mod events;
+mod idempotency;
+mod ingress;
+mod list;
+mod ndjson;
+mod openapi;
+mod problem;
+mod request;
+mod router;
+mod scope;
+mod server;
+mod shape;
+mod single;
+mod timeline;
+mod view;
+
+pub use ingress::IngressRate;
+pub use openapi::document as openapi;
+pub use scope::{Scope, Scopes};
+pub use server::serve;
+
+/// Body of a single request, in bytes (contract.md §1).
+pub const BODY_MAX: usize = 256 * 1024;
+/// One item of a batch, in bytes (contract.md §1).
+pub const ITEM_MAX: usize = 64 * 1024;
+/// Body of a JSON batch, in bytes (chosen: 1,000 items of 16 KiB; larger items go as NDJSON).
+pub const BATCH_MAX: usize = 16 * 1024 * 1024;
+/// Lines of an NDJSON stream (contract.md §2 "Batch").
+pub const NDJSON_LINES_MAX: u32 = 100_000;
+/// Bytes of an NDJSON stream (contract.md §2 "Batch").
+pub const NDJSON_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Request bodies in memory at a time, in bytes, not counting those of one read (chosen: a quarter
+/// of the default `limits.memory`).
+const BODIES_MAX: usize = 64 * 1024 * 1024;
+
+/// What accept is told by the config.
+#[derive(Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// TLS, when it is configured. ALPN is set by whoever built it.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// `limits.connections`: more wait in the listen queue.
+    pub connections: usize,
+    /// `limits.ndjson_streams`: more are answered 503.
+    pub ndjson_streams: usize,
+    /// Items of a JSON batch.
+    pub batch_items: usize,
+    /// How long idempotency keys are kept: published in the OpenAPI document.
+    pub idempotency: Duration,
+    /// Declared keys.
+    pub keys: Vec<Key>,
+    /// The tenants.
+    pub tenants: Vec<(TenantIx, Tenant)>,
+    /// Endpoints that a message's `callback` may name.
+    pub callbacks: Vec<CallbackTarget>,
+}
+
+/// An API key. The secret itself is not kept.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Its name in the config.
+    pub name: String,
+    /// Whose it is; `None` for an operator's.
+    pub tenant: Option<TenantIx>,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// SHA-256 of the secret.
+    pub secret_sha256: [u8; 32],
+}
+
+/// What accept has to know about a tenant.
+#[derive(Clone, Debug, Default)]
+pub struct Tenant {
+    /// Senders that it may use.
+    pub senders: Senders,
+    /// Its ingress rate; `None`: not limited.
+    pub ingress: Option<IngressRate>,
+    /// Whether every message must carry an idempotency key.
+    pub require_idempotency: bool,
+}
+
+/// A tenant's senders.
+#[derive(Clone, Debug, Default)]
+pub struct Senders {
+    /// `"*"`: any.
+    pub any: bool,
+    /// These.
+    pub listed: HashSet<Box<str>>,
+}
+
+/// An endpoint that a message's `callback` may name, by its name or by a URL below a prefix.
+#[derive(Clone, Debug)]
+pub struct CallbackTarget {
+    /// Its number.
+    pub endpoint: EndpointIx,
+    /// Whose it is.
+    pub tenant: TenantIx,
+    /// URLs that begin with one of these are its.
+    pub url_prefixes: Vec<String>,
+}
+
+/// What accept asks the plan stage.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanRequest<'a> {
+    /// Whose message.
+    pub tenant: TenantIx,
+    /// Its class.
+    pub class: Class,
+    /// To whom.
+    pub to: Phone,
+    /// What it says.
+    pub text: &'a str,
+    /// The encoding that the client insists on; `None`: by content.
+    pub encoding: Option<Encoding>,
+    /// The most segments that it may take.
+    pub max_segments: u8,
+}
+
+/// The plan stage's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// How the text will be written.
+    pub encoding: Encoding,
+    /// How many segments it takes.
+    pub segments: u8,
+    /// Candidate routes in failover order; empty when no rule matches.
+    pub routes: SmallVec<[RouteIx; 4]>,
+}
+
+/// Why a message cannot be planned as the client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanError {
+    /// The text takes more segments than allowed.
+    TooManySegments {
+        /// As many as this.
+        needed: usize,
+        /// Allowed.
+        max: u8,
+    },
+    /// The text has characters that the asked encoding lacks.
+    NotRepresentable,
+}
+
+/// The plan stage, as `app` hands it over.
+#[derive(Clone)]
+pub struct Planner(Arc<PlanFn>);
+
+type PlanFn = dyn Fn(PlanRequest<'_>) -> Result<Planned, PlanError> + Send + Sync;
+
+impl Planner {
+    /// A planner that calls `plan`, which must not block.
+    pub fn new(
+        plan: impl Fn(PlanRequest<'_>) -> Result<Planned, PlanError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(plan))
+    }
+
+    fn plan(&self, request: PlanRequest<'_>) -> Result<Planned, PlanError> {
+        (self.0)(request)
+    }
+}
+
+/// The routes as they stand now, as `app` hands them over.
+#[derive(Clone)]
+pub struct RoutesView(Arc<dyn Fn() -> Vec<RouteView> + Send + Sync>);
+
+impl RoutesView {
+    /// A view that calls `routes`, which must not block.
+    pub fn new(routes: impl Fn() -> Vec<RouteView> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(routes))
+    }
+
+    fn routes(&self) -> Vec<RouteView> {
+        (self.0)()
+    }
+}
+
+/// What decides about requests without asking the store.
+pub(crate) struct Door {
+    /// Keys by the SHA-256 of their secret.
+    keys: HashMap<[u8; 32], Key>,
+    /// Tenants by number.
+    tenants: HashMap<TenantIx, Tenant>,
+    callbacks: Vec<CallbackTarget>,
+    names: Arc<Names>,
+    ingress: ingress::Ingress,
+    planner: Planner,
+    clock: Clock,
+    batch_items: usize,
+}
+
+impl Door {
+    fn new(config: &Config, names: Arc<Names>, planner: Planner, clock: Clock) -> Self {
+        let keys = config.keys.iter().cloned();
+        Self {
+            keys: keys.map(|key| (key.secret_sha256, key)).collect(),
+            ingress: ingress::Ingress::new(&config.tenants),
+            tenants: config.tenants.iter().cloned().collect(),
+            callbacks: config.callbacks.clone(),
+            names,
+            planner,
+            clock,
+            batch_items: config.batch_items,
+        }
+    }
+}
+
+/// Everything that answers requests; shared by all connections.
+pub struct Gateway {
+    pub(crate) door: Door,
+    pub(crate) store: Store,
+    pub(crate) routes: RoutesView,
+    /// Free NDJSON streams.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Free KiB for request bodies.
+    pub(crate) bodies: Arc<Semaphore>,
+    /// Makes request ids.
+    pub(crate) request_ids: answer::RequestIds,
+    /// Makes batch ids.
+    pub(crate) batch_ids: batch::BatchIds,
+    pub(crate) metrics: answer::Metrics,
+    pub(crate) openapi: bytes::Bytes,
+    /// Ends long polls and streams.
+    pub(crate) stop: Stop,
+}
+
+impl Gateway {
+    /// Puts it together. `store`'s names must hold every tenant and endpoint of the config.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        store: Store,
+        planner: Planner,
+        routes: RoutesView,
+        clock: Clock,
+        stop: Stop,
+    ) -> Self {
+        Self {
+            request_ids: answer::RequestIds::new(),
+            batch_ids: batch::BatchIds::new(),
+            metrics: answer::Metrics::default(),
+            openapi: openapi::json(config),
+            streams: Arc::new(Semaphore::new(config.ndjson_streams)),
+            bodies: Arc::new(Semaphore::new(BODIES_MAX / 1024)),
+            stop,
+            door: Door::new(config, store.names(), planner, clock),
+            store,
+            routes,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Bodies as they come in: bounded in size and in time, and counted while they are held.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::accept::problem::{Code, Problem};
+
+/// A body's next bytes have to come within this time (chosen: a phone network's worst pause).
+pub(crate) const IDLE: Duration = Duration::from_secs(15);
+/// A body that is read whole has to come within this time: a slow sender holds memory (chosen).
+const WHOLE: Duration = Duration::from_secs(60);
+/// Bytes that a body may take without being counted: those of a usual single message.
+const FREE: usize = 16 * 1024;
+
+/// A body read whole, and its share of the budget for as long as it is held.
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads a body of at most `limit` bytes. Cancel safe: what was read is dropped.
+///
+/// # Errors
+/// `too_large` beyond the limit, `request_timeout` when it comes too slowly, `overloaded` when too
+/// much is held already, `malformed_json` when it breaks off.
+pub(crate) async fn whole<B>(
+    headers: &HeaderMap,
+    mut body: B,
+    limit: usize,
+    too_large: Code,
+    budget: &Arc<Semaphore>,
+) -> Result<Held, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let refuse = || Problem::new(too_large, format!("at most {limit} bytes"));
+    if declared(headers).is_some_and(|length| length > limit) {
+        return Err(refuse());
+    }
+    let deadline = Instant::now() + WHOLE;
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    let mut share: Option<OwnedSemaphorePermit> = None;
+    loop {
+        let next = timeout(IDLE, timeout_at(deadline, body.frame())).await;
+        let Ok(Ok(frame)) = next else {
+            return Err(late());
+        };
+        let Some(frame) = frame else { break };
+        let Ok(frame) = frame else {
+            return Err(Problem::new(Code::MalformedJson, "the body broke off"));
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let length = first.len() + rest.len() + data.len();
+        if length > limit {
+            return Err(refuse());
+        }
+        let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * 1024 + FREE;
+        if length > held {
+            let more = grow(budget, length - held)?;
+            match &mut share {
+                Some(share) => share.merge(more),
+                None => share = Some(more),
+            }
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&data);
+        }
+        if body.is_end_stream() {
+            break;
+        }
+    }
+    let bytes = if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    };
+    Ok(Held {
+        bytes,
+        _share: share,
+    })
+}
+
+fn grow(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+    budget.clone().try_acquire_many_owned(kib).map_err(|_| {
+        Problem::new(Code::Overloaded, "too many large requests at a time").retry_after(1)
+    })
+}
+
+/// The problem of a body that does not come.
+pub(crate) fn late() -> Problem {
+    Problem::new(Code::RequestTimeout, "the body did not arrive in time")
+}
+
+fn declared(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What a request's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Json,
+    Ndjson,
+}
+
+/// The kind of body by `Content-Type`; JSON when it is not told.
+///
+/// # Errors
+/// `unsupported_media_type`.
+pub(crate) fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
+    let refuse = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
+    if let Some(encoding) = headers.get(CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return refuse("Content-Encoding must be identity");
+    }
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Ok(Kind::Json);
+    };
+    let essence = value
+        .as_bytes()
+        .split(|b| *b == b';')
+        .next()
+        .unwrap_or_default();
+    let essence = essence.trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/json") {
+        Ok(Kind::Json)
+    } else if essence.eq_ignore_ascii_case(b"application/x-ndjson") {
+        Ok(Kind::Ndjson)
+    } else {
+        refuse("Content-Type must be application/json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::Full;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    fn budget(kib: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(kib))
+    }
+
+    async fn read(bytes: usize, limit: usize, kib: usize) -> Result<usize, Code> {
+        let body = Full::new(Bytes::from(vec![b'x'; bytes]));
+        let held = whole(
+            &HeaderMap::new(),
+            body,
+            limit,
+            Code::BodyTooLarge,
+            &budget(kib),
+        )
+        .await;
+        held.map(|held| held.bytes.len())
+            .map_err(|problem| problem.code)
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_by_their_limit_and_by_the_budget() {
+        assert_eq!(read(100, 100, 0).await, Ok(100));
+        assert_eq!(read(101, 100, 0).await, Err(Code::BodyTooLarge));
+        assert_eq!(
+            read(FREE, 1 << 20, 0).await,
+            Ok(FREE),
+            "small ones are not counted"
+        );
+        assert_eq!(read(FREE + 1, 1 << 20, 0).await, Err(Code::Overloaded));
+        assert_eq!(read(FREE + 1, 1 << 20, 1).await, Ok(FREE + 1));
+        assert_eq!(read(0, 10, 0).await, Ok(0));
+    }
+
+    #[tokio::test]
+    async fn a_declared_length_is_refused_before_it_is_read() {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-length", "1000".parse().unwrap());
+        let body = Full::new(Bytes::from_static(b"x"));
+        let held = whole(&headers, body, 10, Code::BatchTooLarge, &budget(0)).await;
+        assert_eq!(held.err().unwrap().code, Code::BatchTooLarge);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_coming_is_given_up() {
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
+        let first = Frame::data(Bytes::from_static(b"{"));
+        sender.send(Ok(first)).await.unwrap();
+        let body = Receiving(receiver);
+        let held = whole(&HeaderMap::new(), body, 10, Code::BodyTooLarge, &budget(0)).await;
+        assert_eq!(held.err().unwrap().code, Code::RequestTimeout);
+        drop(sender);
+    }
+
+    struct Receiving(tokio::sync::mpsc::Receiver<Result<Frame<Bytes>, Infallible>>);
+
+    impl hyper::body::Body for Receiving {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.0.poll_recv(context)
+        }
+    }
+
+    #[test]
+    fn media_types() {
+        let kind_of = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            kind(&headers).map_err(|problem| problem.code)
+        };
+        assert_eq!(kind(&HeaderMap::new()), Ok(Kind::Json));
+        assert_eq!(
+            kind_of("content-type", "Application/JSON; charset=utf-8"),
+            Ok(Kind::Json)
+        );
+        assert_eq!(
+            kind_of("content-type", "application/x-ndjson"),
+            Ok(Kind::Ndjson)
+        );
+        for bad in ["text/plain", "application/x-www-form-urlencoded", ""] {
+            assert_eq!(
+                kind_of("content-type", bad),
+                Err(Code::UnsupportedMediaType)
+            );
+        }
+        assert_eq!(
+            kind_of("content-encoding", "gzip"),
+            Err(Code::UnsupportedMediaType)
+        );
+        assert_eq!(kind_of("content-encoding", "identity"), Ok(Kind::Json));
+    }
+}

@@ -1,0 +1,706 @@
+//! Checking: a request's values against contract.md §1, all errors at once; a [`Message`] when good.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::accept::problem::{Code, FieldError, Problem};
+use crate::accept::request::{FailoverIn, Metadata, Request, Str, TrackingIn};
+use crate::accept::shape::not_available;
+use crate::accept::{CallbackTarget, Door, PlanError, PlanRequest};
+use crate::clock::UnixMs;
+use crate::event::EventKinds;
+use crate::message::{
+    Class, Encoding, EndpointIx, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority,
+    ROUTES_MAX, TenantIx, Texts,
+};
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// Characters of `content.text` (contract.md §1).
+const TEXT_MAX: usize = 2_000;
+/// Characters of `content.sms.text`: 20 segments of 153 septets (3GPP TS 23.040 §9.2.3.24.1).
+const SMS_TEXT_MAX: usize = 20 * 153;
+/// Characters of `from` (contract.md §1).
+const FROM_MAX: usize = 64;
+/// Octets of source_addr without its NUL (SMPP v3.4 §4.4.1).
+const SMS_FROM_MAX: usize = 20;
+/// Characters of `client_ref` (contract.md §1).
+const CLIENT_REF_MAX: usize = 255;
+/// Tags, and characters of each (contract.md §1).
+const TAGS_MAX: usize = 10;
+const TAG_MAX: usize = 64;
+/// Keys of metadata, characters of a key and of a value, and bytes in all (contract.md §1).
+const METADATA_MAX: usize = 20;
+const METADATA_KEY_MAX: usize = 40;
+const METADATA_VALUE_MAX: usize = 500;
+const METADATA_BYTES_MAX: usize = 4 * 1024;
+/// Characters of each field of `tracking` (contract.md §1).
+const TRACKING_MAX: usize = 128;
+/// Seconds of `ttl` (contract.md §1; 28 days).
+const TTL: std::ops::RangeInclusive<i64> = 10..=2_419_200;
+/// `max_segments` and its default (contract.md §1).
+const SEGMENTS: std::ops::RangeInclusive<i64> = 1..=20;
+const SEGMENTS_DEFAULT: u8 = 10;
+/// Default of `failover.max_routes` (contract.md §1).
+const ROUTES_DEFAULT: usize = 3;
+/// Types of `callback.types` (chosen: more than the contract has families), and octets of its URL.
+const CALLBACK_TYPES_MAX: usize = 20;
+const CALLBACK_URL_MAX: usize = 2_048;
+
+/// Event types of contract.md §3 that this version does not make: a callback may name them.
+const LATER_EVENTS: [&str; 28] = [
+    "message.scheduled",
+    "message.queued",
+    "message.read",
+    "message.canceled",
+    "message.fallback_started",
+    "attempt.sent",
+    "attempt.receipt",
+    "inbound.received",
+    "recipient.opted_out",
+    "recipient.opted_in",
+    "recipient.help_requested",
+    "device.unregistered",
+    "batch.completed",
+    "job.completed",
+    "route.up",
+    "route.down",
+    "route.degraded",
+    "route.paused",
+    "route.resumed",
+    "route.drained",
+    "endpoint.recovered",
+    "endpoint.test",
+    "suppression.created",
+    "suppression.deleted",
+    "inbound.*",
+    "recipient.*",
+    "device.*",
+    "route.*",
+];
+
+/// Where a request comes from: what it does not say itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    pub(crate) tenant: TenantIx,
+    pub(crate) batch: Option<MessageId>,
+    /// The W3C traceparent header, valid or empty.
+    pub(crate) traceparent: &'a str,
+    /// Now: a `ttl` counts from here.
+    pub(crate) now: UnixMs,
+}
+
+/// Collects what is wrong.
+struct Check<'a> {
+    door: &'a Door,
+    origin: Origin<'a>,
+    /// Errors; the first `shapes` of them are of shapes.
+    errors: Vec<FieldError>,
+    shapes: usize,
+}
+
+/// Checks an expanded (and, in a batch, merged) request and plans it. `errors` are those of its shape;
+/// `sugar` says that its text came as `text`.
+///
+/// # Errors
+/// The problem that all its errors make.
+pub(crate) fn message(
+    door: &Door,
+    request: &Request<'_>,
+    sugar: bool,
+    errors: Vec<FieldError>,
+    origin: Origin<'_>,
+) -> Result<Message, Problem> {
+    let mut check = Check {
+        door,
+        origin,
+        shapes: errors.len(),
+        errors,
+    };
+    let to = check.to(request);
+    let from = check.from(request);
+    let class = check.class(request);
+    let (text_at, text) = check.text(request, sugar);
+    let (encoding, max_segments) = check.sms(request);
+    let failover = check.plan(request);
+    let (max_routes, failover_on) = check.failover(failover, class);
+    let priority = check.priority(request, class);
+    let on_ambiguous = check.on_ambiguous(request, class);
+    let expires_at = check.lifetime(request, class);
+    let tags = check.tags(request);
+    let metadata = check.metadata(request.metadata.as_ref());
+    let tracking = check.tracking(request.tracking.as_ref());
+    check.client_ref(request);
+    let (callback, callback_types) = check.callback(request);
+    if !check.errors.is_empty() {
+        return Err(Problem::of(check.errors));
+    }
+    let planned = door.planner.plan(PlanRequest {
+        tenant: origin.tenant,
+        class,
+        to,
+        text,
+        encoding,
+        max_segments,
+    });
+    let mut planned = planned.map_err(|error| Problem::of(vec![plan_error(error, text_at)]))?;
+    planned.routes.truncate(max_routes);
+    let url = request.callback.as_ref().and_then(|c| c.url.as_deref());
+    let texts = Texts::pack([
+        from,
+        text,
+        request.client_ref.as_deref().unwrap_or_default(),
+        &tags,
+        &metadata,
+        &tracking,
+        origin.traceparent,
+        url.unwrap_or_default(),
+        &callback_types,
+    ]);
+    // Cannot happen: the limits above sum up to less than 64 KiB.
+    let texts = texts.map_err(|_| {
+        Problem::new(
+            Code::BodyTooLarge,
+            "the texts are longer than 64 KiB together",
+        )
+    })?;
+    Ok(Message {
+        id: MessageId::default(),
+        tenant: origin.tenant,
+        to,
+        class,
+        priority,
+        on_ambiguous,
+        failover_on,
+        encoding: planned.encoding,
+        segments: planned.segments,
+        concat_ref: 0,
+        callback,
+        batch: origin.batch,
+        accepted_at: UnixMs::ZERO,
+        expires_at,
+        routes: planned.routes,
+        texts,
+    })
+}
+
+fn plan_error(error: PlanError, text_at: &'static str) -> FieldError {
+    match error {
+        PlanError::TooManySegments { needed, max } => FieldError::at(
+            text_at,
+            "too_many_segments",
+            format!("takes {needed} segments, max_segments is {max}"),
+        )
+        .alone(Code::TooManySegments),
+        PlanError::NotRepresentable => FieldError::at(
+            "/content/sms/encoding",
+            "not_representable",
+            "the text has characters that this encoding lacks",
+        ),
+    }
+}
+
+impl<'a> Check<'a> {
+    /// Adds an error, unless the field's shape is wrong already.
+    fn add(&mut self, error: FieldError) {
+        let place = error.pointer.as_deref().unwrap_or_default();
+        let told = self.errors[..self.shapes].iter().any(|shape| {
+            let known = shape.pointer.as_deref().unwrap_or_default();
+            below(known, place) || below(place, known)
+        });
+        if !told {
+            self.errors.push(error);
+        }
+    }
+
+    fn wrong(
+        &mut self,
+        at: &str,
+        code: &'static str,
+        detail: impl Into<std::borrow::Cow<'static, str>>,
+    ) {
+        self.add(FieldError::at(at, code, detail));
+    }
+
+    fn to(&mut self, request: &Request<'_>) -> Phone {
+        let at = match &request.to {
+            Some(to) if !to.bare => "/to/phone",
+            _ => "/to",
+        };
+        let phone = request.to.as_ref().and_then(|to| to.phone.as_deref());
+        let Some(phone) = phone else {
+            self.add(
+                FieldError::at(at, "required", "a phone number in E.164")
+                    .alone(Code::InvalidRecipient),
+            );
+            return Phone::default();
+        };
+        Phone::parse(phone).unwrap_or_else(|| {
+            self.add(
+                FieldError::at(at, "not_e164", "must be + and 7 to 15 digits")
+                    .alone(Code::InvalidRecipient),
+            );
+            Phone::default()
+        })
+    }
+
+    fn from<'r>(&mut self, request: &'r Request<'_>) -> &'r str {
+        let Some(from) = request.from.as_deref() else {
+            self.wrong("/from", "required", "a sender on the tenant's list");
+            return "";
+        };
+        if from.is_empty() || from.chars().count() > FROM_MAX {
+            self.wrong("/from", "out_of_range", "must have 1..64 characters");
+        } else if from.len() > SMS_FROM_MAX || !from.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+            let detail = "an sms sender has at most 20 ASCII characters";
+            self.wrong("/from", "invalid_sender", detail);
+        } else if !self.sender_allowed(from) {
+            self.add(
+                FieldError::at("/from", "sender_not_allowed", "not on the tenant's list")
+                    .alone(Code::SenderNotAllowed),
+            );
+        }
+        from
+    }
+
+    fn sender_allowed(&self, from: &str) -> bool {
+        let tenant = self.door.tenants.get(&self.origin.tenant);
+        tenant.is_some_and(|t| t.senders.any || t.senders.listed.contains(from))
+    }
+
+    fn class(&mut self, request: &Request<'_>) -> Class {
+        let Some(word) = request.class.as_deref() else {
+            return Class::default();
+        };
+        Class::from_name(word).unwrap_or_else(|| {
+            let detail = "must be otp, transactional, conversational or promotional";
+            self.wrong("/class", "not_one_of", detail);
+            Class::default()
+        })
+    }
+
+    fn text<'r>(&mut self, request: &'r Request<'_>, sugar: bool) -> (&'static str, &'r str) {
+        let content = request.content.as_ref();
+        let own = content.and_then(|c| c.sms.as_ref()?.text.as_deref());
+        let shared = content.and_then(|c| c.text.as_deref());
+        let shared_at = if sugar || content.is_none() {
+            "/text"
+        } else {
+            "/content/text"
+        };
+        if shared.is_some_and(|text| text.chars().count() > TEXT_MAX) {
+            self.wrong(
+                shared_at,
+                "out_of_range",
+                "must have at most 2000 characters",
+            );
+        }
+        let (at, text) = match (own, shared) {
+            (Some(own), _) => ("/content/sms/text", own),
+            (None, shared) => (shared_at, shared.unwrap_or_default()),
+        };
+        if text.is_empty() {
+            self.add(
+                FieldError::at(at, "required", "sms needs a text").alone(Code::ContentMissing),
+            );
+        } else if text.len() > SMS_TEXT_MAX && text.chars().count() > SMS_TEXT_MAX {
+            self.wrong(at, "out_of_range", "must have at most 3060 characters");
+        }
+        (at, text)
+    }
+
+    fn sms(&mut self, request: &Request<'_>) -> (Option<Encoding>, u8) {
+        let Some(sms) = request.content.as_ref().and_then(|c| c.sms.as_ref()) else {
+            return (None, SEGMENTS_DEFAULT);
+        };
+        let at = "/content/sms/encoding";
+        let encoding = match sms.encoding.as_deref() {
+            None | Some("auto") => None,
+            Some("gsm7") => Some(Encoding::Gsm7),
+            Some("ucs2") => Some(Encoding::Ucs2),
+            Some("binary") => {
+                self.add(not_available(at));
+                None
+            }
+            Some(_) => {
+                self.wrong(at, "not_one_of", "must be auto, gsm7 or ucs2");
+                None
+            }
+        };
+        let at = "/content/sms/max_segments";
+        let max = self.integer(at, sms.max_segments, SEGMENTS);
+        (
+            encoding,
+            max.and_then(|max| u8::try_from(max).ok())
+                .unwrap_or(SEGMENTS_DEFAULT),
+        )
+    }
+
+    fn integer(
+        &mut self,
+        at: &str,
+        value: Option<i64>,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<i64> {
+        let value = value?;
+        if range.contains(&value) {
+            return Some(value);
+        }
+        let detail = format!("must be {}..{}", range.start(), range.end());
+        self.wrong(at, "out_of_range", detail);
+        None
+    }
+
+    fn plan<'r>(&mut self, request: &'r Request<'_>) -> Option<&'r FailoverIn<'r>> {
+        if let Some(channel) = request.channel.as_deref() {
+            self.channel("/channel", Some(channel));
+        }
+        let plan = request.plan.as_ref()?;
+        let Some(step) = plan.steps.first() else {
+            self.wrong("/plan/steps", "out_of_range", "must have 1 step");
+            return None;
+        };
+        if plan.steps.len() > 1 {
+            self.add(not_available("/plan/steps/1"));
+        }
+        self.channel("/plan/steps/0/channel", step.channel.as_deref());
+        step.failover.as_ref()
+    }
+
+    fn channel(&mut self, at: &str, channel: Option<&str>) {
+        match channel {
+            Some("sms") => {}
+            Some("push") => self.add(not_available(at)),
+            Some("email" | "rcs") => self
+                .add(FieldError::at(at, "channel_not_enabled", "").alone(Code::ChannelNotEnabled)),
+            Some(_) => self.wrong(at, "not_one_of", "must be sms"),
+            None => self.wrong(at, "required", "must be sms"),
+        }
+    }
+
+    fn failover(&mut self, failover: Option<&FailoverIn<'_>>, class: Class) -> (usize, FailoverOn) {
+        let by_class = match class {
+            Class::Promotional => FailoverOn(FailoverOn::ALL.0 & !FailoverOn::NO_RESPONSE.0),
+            _ => FailoverOn::ALL,
+        };
+        let Some(failover) = failover else {
+            return (ROUTES_DEFAULT, by_class);
+        };
+        let at = "/plan/steps/0/failover/max_routes";
+        let most = i64::try_from(ROUTES_MAX).unwrap_or(i64::MAX);
+        let max = self.integer(at, failover.max_routes, 1..=most);
+        let max = max.and_then(|max| usize::try_from(max).ok());
+        let on = failover
+            .on
+            .as_ref()
+            .map_or(by_class, |words| self.failover_on(words));
+        (max.unwrap_or(ROUTES_DEFAULT), on)
+    }
+
+    fn failover_on(&mut self, words: &[Str<'_>]) -> FailoverOn {
+        let mut on = FailoverOn(0);
+        for (index, word) in words.iter().enumerate() {
+            let named = match &**word {
+                "route_down" => FailoverOn::ROUTE_DOWN,
+                "throttled" => FailoverOn::THROTTLED,
+                "transient" => FailoverOn::TRANSIENT,
+                "no_response" => FailoverOn::NO_RESPONSE,
+                _ => {
+                    let at = format!("/plan/steps/0/failover/on/{index}");
+                    let detail = "must be route_down, throttled, transient or no_response";
+                    self.wrong(&at, "not_one_of", detail);
+                    continue;
+                }
+            };
+            on.0 |= named.0;
+        }
+        on
+    }
+
+    fn priority(&mut self, request: &Request<'_>, class: Class) -> Priority {
+        match request.priority.as_deref() {
+            Some("high") => Priority::High,
+            Some("normal") => Priority::Normal,
+            Some("low") => Priority::Low,
+            Some(_) => {
+                self.wrong("/priority", "not_one_of", "must be high, normal or low");
+                Priority::Normal
+            }
+            None => match class {
+                Class::Otp => Priority::High,
+                Class::Transactional | Class::Conversational => Priority::Normal,
+                Class::Promotional => Priority::Low,
+            },
+        }
+    }
+
+    fn on_ambiguous(&mut self, request: &Request<'_>, class: Class) -> OnAmbiguous {
+        let word = request
+            .policy
+            .as_ref()
+            .and_then(|p| p.on_ambiguous.as_deref());
+        match (word, class) {
+            (Some("retry"), _) => OnAmbiguous::Retry,
+            (Some("hold"), _) | (None, Class::Promotional) => OnAmbiguous::Hold,
+            (None, _) => OnAmbiguous::Retry,
+            (Some(_), _) => {
+                self.wrong(
+                    "/policy/on_ambiguous",
+                    "not_one_of",
+                    "must be retry or hold",
+                );
+                OnAmbiguous::Retry
+            }
+        }
+    }
+
+    fn lifetime(&mut self, request: &Request<'_>, class: Class) -> UnixMs {
+        let now = self.origin.now;
+        if let Some(text) = request.expires_at.as_deref() {
+            return self.expires_at(text);
+        }
+        let ttl = self.integer("/ttl", request.ttl, TTL);
+        let by_class = match class {
+            Class::Otp => 300,
+            Class::Transactional | Class::Conversational => 86_400,
+            Class::Promotional => 14_400,
+        };
+        let seconds = ttl
+            .and_then(|ttl| u64::try_from(ttl).ok())
+            .unwrap_or(by_class);
+        now.plus(Duration::from_secs(seconds))
+    }
+
+    fn expires_at(&mut self, text: &str) -> UnixMs {
+        let now = self.origin.now;
+        let Some(at) = timestamp(text) else {
+            self.wrong("/expires_at", "not_rfc3339", NOT_RFC3339);
+            return now;
+        };
+        let longest = Duration::from_secs(u64::try_from(*TTL.end()).unwrap_or(u64::MAX));
+        if at <= now {
+            self.add(
+                FieldError::at(
+                    "/expires_at",
+                    "expires_before_send",
+                    "must be in the future",
+                )
+                .alone(Code::ExpiresBeforeSend),
+            );
+        } else if at.since(now) > longest {
+            self.wrong(
+                "/expires_at",
+                "out_of_range",
+                "must be at most 28 days ahead",
+            );
+        }
+        at
+    }
+
+    fn tags(&mut self, request: &Request<'_>) -> String {
+        let tags = request.tags.as_deref().unwrap_or_default();
+        if tags.len() > TAGS_MAX {
+            self.wrong("/tags", "out_of_range", "must have at most 10 tags");
+            return String::new();
+        }
+        for (index, tag) in tags.iter().enumerate() {
+            if !is_tag(tag) {
+                let at = format!("/tags/{index}");
+                self.wrong(&at, "invalid_tag", "must be 1..64 of a-z 0-9 _ . -");
+            }
+        }
+        let words: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
+        words.join(" ")
+    }
+
+    fn metadata(&mut self, metadata: Option<&Metadata<'_>>) -> String {
+        let Some(metadata) = metadata.filter(|m| !m.0.is_empty()) else {
+            return String::new();
+        };
+        if metadata.0.len() > METADATA_MAX {
+            self.wrong("/metadata", "out_of_range", "must have at most 20 keys");
+            return String::new();
+        }
+        for (index, (key, value)) in metadata.0.iter().enumerate() {
+            let at = || pointer("/metadata/", key);
+            if key.is_empty() || key.chars().count() > METADATA_KEY_MAX {
+                self.wrong(&at(), "out_of_range", "a key must have 1..40 characters");
+            }
+            if value.chars().count() > METADATA_VALUE_MAX {
+                self.wrong(
+                    &at(),
+                    "out_of_range",
+                    "a value must have at most 500 characters",
+                );
+            }
+            if index > 0 && metadata.0[index - 1].0 == *key {
+                self.wrong(&at(), "duplicate_key", "comes twice");
+            }
+        }
+        let json = serde_json::to_string(metadata).unwrap_or_default();
+        if json.len() > METADATA_BYTES_MAX {
+            self.wrong(
+                "/metadata",
+                "out_of_range",
+                "must have at most 4 KiB in all",
+            );
+        }
+        json
+    }
+
+    fn tracking(&mut self, tracking: Option<&TrackingIn<'_>>) -> String {
+        let Some(tracking) = tracking else {
+            return String::new();
+        };
+        let mut any = false;
+        for (name, value) in tracking.fields() {
+            any |= value.is_some();
+            if value
+                .as_deref()
+                .is_some_and(|v| v.chars().count() > TRACKING_MAX)
+            {
+                let at = format!("/tracking/{name}");
+                self.wrong(&at, "out_of_range", "must have at most 128 characters");
+            }
+        }
+        if any {
+            serde_json::to_string(tracking).unwrap_or_default()
+        } else {
+            String::new()
+        }
+    }
+
+    fn client_ref(&mut self, request: &Request<'_>) {
+        if request
+            .client_ref
+            .as_deref()
+            .is_some_and(|r| r.chars().count() > CLIENT_REF_MAX)
+        {
+            self.wrong(
+                "/client_ref",
+                "out_of_range",
+                "must have at most 255 characters",
+            );
+        }
+    }
+
+    fn callback(&mut self, request: &Request<'_>) -> (Option<EndpointIx>, String) {
+        let Some(callback) = &request.callback else {
+            return (None, String::new());
+        };
+        let endpoint = match (callback.endpoint_id.as_deref(), callback.url.as_deref()) {
+            (Some(_), Some(_)) => {
+                self.wrong("/callback/url", "exclusive", "excludes endpoint_id");
+                None
+            }
+            (None, None) => {
+                self.wrong("/callback", "required", "needs endpoint_id or url");
+                None
+            }
+            (Some(id), None) => self.callback_endpoint(id),
+            (None, Some(url)) => self.callback_url(url),
+        };
+        let types = callback.types.as_deref().unwrap_or_default();
+        if callback.types.is_some() && !(1..=CALLBACK_TYPES_MAX).contains(&types.len()) {
+            self.wrong("/callback/types", "out_of_range", "must have 1..20 types");
+            return (endpoint, String::new());
+        }
+        for (index, word) in types.iter().enumerate() {
+            if !is_event_type(word) {
+                let at = format!("/callback/types/{index}");
+                self.wrong(&at, "unknown_event_type", "");
+            }
+        }
+        let words: Vec<&str> = types.iter().map(|word| &**word).collect();
+        (endpoint, words.join(" "))
+    }
+
+    fn targets(&self) -> impl Iterator<Item = &'a CallbackTarget> + use<'a> {
+        let tenant = self.origin.tenant;
+        self.door
+            .callbacks
+            .iter()
+            .filter(move |target| target.tenant == tenant)
+    }
+
+    fn callback_endpoint(&mut self, id: &str) -> Option<EndpointIx> {
+        let names = &self.door.names;
+        let found = self
+            .targets()
+            .find(|target| names.endpoint(target.endpoint) == id);
+        if found.is_none() {
+            let detail = "not an endpoint of this tenant";
+            self.wrong("/callback/endpoint_id", "unknown_endpoint", detail);
+        }
+        found.map(|target| target.endpoint)
+    }
+
+    fn callback_url(&mut self, url: &str) -> Option<EndpointIx> {
+        // Without user info, fragment or dot segments, what the prefix allows is what is called.
+        let plain = url.len() <= CALLBACK_URL_MAX
+            && url
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !matches!(b, b'@' | b'#' | b'\\'))
+            && !url.contains("/..");
+        let found = self
+            .targets()
+            .find(|target| plain && target.url_prefixes.iter().any(|prefix| below(url, prefix)));
+        if found.is_none() {
+            let detail = "no endpoint of this tenant has registered a prefix of it";
+            self.wrong("/callback/url", "url_not_registered", detail);
+        }
+        found.map(|target| target.endpoint)
+    }
+}
+
+/// What is expected of a time.
+pub(crate) const NOT_RFC3339: &str = "must be RFC 3339 in UTC, as in 2026-11-21T08:00:00.000Z";
+
+/// Reads RFC 3339 in UTC.
+pub(crate) fn timestamp(text: &str) -> Option<UnixMs> {
+    let at: SystemTime = humantime::parse_rfc3339(text).ok()?;
+    let since = at.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok().map(UnixMs)
+}
+
+/// Whether a tag is `[a-z0-9_.-]{1,64}`.
+pub(crate) fn is_tag(tag: &str) -> bool {
+    (1..=TAG_MAX).contains(&tag.len())
+        && tag
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'))
+}
+
+/// Whether the contract has this event type or family.
+pub(crate) fn is_event_type(word: &str) -> bool {
+    EventKinds::matching(word) != EventKinds(0)
+        || LATER_EVENTS.contains(&word)
+        || word == "attempt.*"
+}
+
+/// Whether `place` is `root` or lies below it: the next character must begin a new part.
+fn below(place: &str, root: &str) -> bool {
+    place
+        .strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || root.ends_with('/') || rest.starts_with(['/', '?']))
+}
+
+/// A JSON pointer to a member by its name (RFC 6901 §3).
+fn pointer(parent: &str, name: &str) -> String {
+    format!("{parent}{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// A W3C traceparent (version 00) that is well formed; anything else is ignored, as the
+/// recommendation asks (Trace Context §3.2).
+pub(crate) fn traceparent(value: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(value).ok()?;
+    let hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = text.split('-');
+    let shape = [2, 32, 16, 2];
+    let sound = shape.iter().all(|length| {
+        parts
+            .next()
+            .is_some_and(|part| part.len() == *length && hex(part))
+    });
+    (sound && parts.next().is_none() && text.starts_with("00")).then_some(text)
+}

@@ -1,0 +1,343 @@
+//! Lists: filters, limits and opaque cursors; `GET /v1/messages`.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::header::{HeaderValue, LINK};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use crate::accept::answer::{self, Body};
+use crate::accept::check::{NOT_RFC3339, is_tag, timestamp};
+use crate::accept::problem::{Code, FieldError, Problem};
+use crate::accept::router::{Asked, decode};
+use crate::accept::view::{self, MessageView};
+use crate::accept::{Gateway, Scope};
+use crate::clock::UnixMs;
+use crate::message::life::Status;
+use crate::message::{Class, Ids, MessageId, Phone};
+use crate::names::Names;
+use crate::outcome::Reason;
+use crate::store::Query;
+
+/// Items of a page when the client does not say, and at most (contract.md §2 "Lists").
+pub(crate) const LIMIT_DEFAULT: usize = 50;
+/// The most.
+pub(crate) const LIMIT_MAX: usize = 1_000;
+/// Cursors live so long (contract.md §2 "Lists").
+const CURSOR_LIFE_MS: u64 = 24 * 3_600 * 1_000;
+/// Octets of a cursor: its form, the id it goes on below, when it was made, what it was made for.
+const CURSOR_LEN: usize = 1 + 8 + 8 + 8;
+const CURSOR_FORM: u8 = 1;
+
+/// A page of messages.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MessagePage)]
+pub(crate) struct PageView<'a> {
+    data: Vec<MessageView<'a>>,
+    /// Opaque; lives 24 hours.
+    next_cursor: Option<String>,
+    has_more: bool,
+}
+
+/// The parameters of a query, decoded, in the order they came.
+pub(crate) struct Parameters {
+    pairs: Vec<(String, String)>,
+    pub(crate) errors: Vec<FieldError>,
+}
+
+impl Parameters {
+    /// Reads a query string; parameters other than `known` and such that come twice are errors.
+    pub(crate) fn read(query: Option<&str>, known: &[&str]) -> Self {
+        let mut read = Self {
+            pairs: Vec::new(),
+            errors: Vec::new(),
+        };
+        for pair in query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|p| !p.is_empty())
+        {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (Some(name), Some(value)) = (decode(name, true), decode(value, true)) else {
+                read.errors
+                    .push(FieldError::parameter(name, "not_decodable", ""));
+                continue;
+            };
+            if !known.contains(&&*name) {
+                read.errors
+                    .push(FieldError::parameter(&name, "unknown_parameter", ""));
+            } else if read.get(&name).is_some() {
+                read.errors
+                    .push(FieldError::parameter(&name, "duplicate_parameter", ""));
+            } else {
+                read.pairs.push((name, value));
+            }
+        }
+        read
+    }
+
+    /// A parameter's value; an empty one is as good as none.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.pairs.iter().find(|pair| pair.0 == name);
+        found.map(|pair| &*pair.1).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter read by `read`; an error with `expected` when that fails.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        name: &str,
+        expected: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let parsed = read(self.get(name)?);
+        if parsed.is_none() {
+            self.errors
+                .push(FieldError::parameter(name, "invalid", expected));
+        }
+        parsed
+    }
+
+    /// `limit`.
+    pub(crate) fn limit(&mut self) -> usize {
+        let limit = self.parsed("limit", "must be 1..1000", |text| {
+            text.parse()
+                .ok()
+                .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+        });
+        limit.unwrap_or(LIMIT_DEFAULT)
+    }
+}
+
+const KNOWN: [&str; 13] = [
+    "status",
+    "class",
+    "channel",
+    "to",
+    "client_ref",
+    "tag",
+    "batch_id",
+    "route",
+    "reason",
+    "since",
+    "until",
+    "limit",
+    "cursor",
+];
+
+/// Reads the filters of `GET /v1/messages`.
+fn query(parameters: &mut Parameters, ids: Ids, names: &Names) -> Query {
+    let p = parameters;
+    p.parsed("channel", "must be sms", |word| {
+        (word == "sms").then_some(())
+    });
+    Query {
+        tenant: None,
+        status: p.parsed("status", "must be a status", Status::from_name),
+        class: p.parsed("class", "must be a class", Class::from_name),
+        // A plus that was not encoded reads as a space.
+        to: p.parsed("to", "must be E.164", |text| {
+            Phone::parse(text).or_else(|| Phone::from_digits(text.strip_prefix(' ')?.as_bytes()))
+        }),
+        client_ref: p.get("client_ref").map(str::to_owned),
+        tag: p.parsed("tag", "must be a tag", |tag| {
+            is_tag(tag).then(|| tag.to_owned())
+        }),
+        batch: p.parsed("batch_id", "must be a batch's id", |id| ids.parse_batch(id)),
+        route: p.parsed("route", "must be a route's name", |name| {
+            names.route_ix(name)
+        }),
+        reason: p.parsed("reason", "must be a reason's code", Reason::from_code),
+        since: p.parsed("since", NOT_RFC3339, timestamp),
+        until: p.parsed("until", NOT_RFC3339, timestamp),
+        before: None,
+        limit: p.limit(),
+    }
+}
+
+/// Answers `GET /v1/messages`.
+pub(crate) async fn messages(
+    gateway: &Arc<Gateway>,
+    asked: &Asked,
+) -> Result<Response<Body>, Problem> {
+    let mut parameters = Parameters::read(asked.parts.uri.query(), &KNOWN);
+    let (ids, names) = (gateway.store.ids(), &gateway.door.names);
+    let mut query = query(&mut parameters, ids, names);
+    query.tenant = asked.principal.tenant;
+    if !parameters.errors.is_empty() {
+        return Err(Problem::of(parameters.errors));
+    }
+    let now = gateway.door.clock.now();
+    // What a cursor was made for: all but limit and cursor themselves (AIP-158).
+    let made_for = purpose(&query);
+    if let Some(cursor) = parameters.get("cursor") {
+        query.before = Some(read_cursor(cursor, made_for, now)?);
+    }
+    let page = gateway.store.find(query).await;
+    let next_cursor = page.next.map(|next| write_cursor(next, made_for, now));
+    let content = asked.principal.scopes.has(Scope::MessagesContent);
+    let records = page.records.iter();
+    let view = PageView {
+        data: records
+            .map(|record| view::message(&record.message, &record.life, ids, names, content))
+            .collect(),
+        has_more: next_cursor.is_some(),
+        next_cursor,
+    };
+    let mut response = answer::json(StatusCode::OK, &view)?;
+    if let Some(cursor) = &view.next_cursor {
+        let link = next_link(asked, cursor);
+        if let Ok(link) = HeaderValue::try_from(link) {
+            response.headers_mut().insert(LINK, link);
+        }
+    }
+    Ok(response)
+}
+
+/// `Link: <…>; rel="next"` (RFC 8288): the same request with another cursor.
+pub(crate) fn next_link(asked: &Asked, cursor: &str) -> String {
+    let uri = &asked.parts.uri;
+    let kept = uri.query().unwrap_or_default().split('&');
+    let kept = kept.filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+    let mut link = format!("<{}?", uri.path());
+    for pair in kept {
+        link.push_str(pair);
+        link.push('&');
+    }
+    link.push_str("cursor=");
+    link.push_str(cursor);
+    link.push_str(">; rel=\"next\"");
+    link
+}
+
+fn purpose(query: &Query) -> [u8; 8] {
+    let narrowed = Query {
+        limit: 0,
+        before: None,
+        ..query.clone()
+    };
+    // Debug names every field: a later filter is part of it without being added here.
+    let digest = Sha256::digest(format!("{narrowed:?}"));
+    let mut half = [0; 8];
+    half.copy_from_slice(&digest[..8]);
+    half
+}
+
+fn write_cursor(next: MessageId, made_for: [u8; 8], now: UnixMs) -> String {
+    let mut bytes = Vec::with_capacity(CURSOR_LEN);
+    bytes.push(CURSOR_FORM);
+    bytes.extend_from_slice(&next.0.to_be_bytes());
+    bytes.extend_from_slice(&now.0.to_be_bytes());
+    bytes.extend_from_slice(&made_for);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn read_cursor(text: &str, made_for: [u8; 8], now: UnixMs) -> Result<MessageId, Problem> {
+    let refuse = |detail| Problem::new(Code::InvalidCursor, detail);
+    let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+    let bytes: [u8; CURSOR_LEN] = bytes
+        .try_into()
+        .map_err(|_| refuse("not a cursor of this list"))?;
+    let number = |at: usize| {
+        let mut octets = [0; 8];
+        octets.copy_from_slice(&bytes[at..at + 8]);
+        octets
+    };
+    if bytes[0] != CURSOR_FORM {
+        return Err(refuse("not a cursor of this list"));
+    }
+    if number(17) != made_for {
+        return Err(refuse(
+            "the other parameters must be those that the cursor came with",
+        ));
+    }
+    if now.0.saturating_sub(u64::from_be_bytes(number(9))) > CURSOR_LIFE_MS {
+        return Err(refuse("the cursor is older than 24 hours"));
+    }
+    Ok(MessageId(u64::from_be_bytes(number(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accept::check::tests::{NOW, names};
+    use std::time::Duration;
+
+    fn read(text: &str) -> (Query, Vec<(String, &'static str)>) {
+        let mut parameters = Parameters::read(Some(text), &KNOWN);
+        let query = query(&mut parameters, Ids::new(7), &names());
+        let errors = parameters.errors.into_iter();
+        (
+            query,
+            errors.map(|e| (e.parameter.unwrap(), e.code)).collect(),
+        )
+    }
+
+    #[test]
+    fn every_filter_is_read() {
+        let batch = Ids::new(7).batch(MessageId(99)).to_string();
+        let (query, errors) = read(&format!(
+            "status=sent&class=otp&channel=sms&to=%2B46701234567&client_ref=a+b%2Fc&tag=x&batch_id={batch}\
+             &route=carrier-b&reason=no_route&since=2026-11-21T08:00:00Z&until=2026-11-22T08:00:00.5Z&limit=7"
+        ));
+        assert_eq!(errors, []);
+        assert_eq!(query.status, Some(Status::Sent));
+        assert_eq!(query.to, Phone::parse("+46701234567"));
+        assert_eq!(query.client_ref.as_deref(), Some("a b/c"));
+        assert_eq!(query.batch, Some(MessageId(99)));
+        assert_eq!(query.reason, Some(Reason::NoRoute));
+        assert!(query.since < query.until && query.since.is_some());
+        assert_eq!(query.limit, 7);
+        assert_eq!(read("to=+46701234567").0.to, Phone::parse("+46701234567"));
+        assert_eq!(read("").0.limit, LIMIT_DEFAULT);
+    }
+
+    #[test]
+    fn all_bad_parameters_are_told() {
+        let (_, errors) =
+            read("stauts=sent&status=gone&limit=0&to=1&since=now&class=otp&class=otp&tag=%zz");
+        let owned = |name: &str, code| (name.to_owned(), code);
+        assert_eq!(
+            errors,
+            [
+                owned("stauts", "unknown_parameter"),
+                owned("class", "duplicate_parameter"),
+                owned("tag", "not_decodable"),
+                owned("status", "invalid"),
+                owned("to", "invalid"),
+                owned("since", "invalid"),
+                owned("limit", "invalid"),
+            ]
+        );
+        assert_eq!(read("channel=push").1, [owned("channel", "invalid")]);
+        assert_eq!(read("limit=1001").1, [owned("limit", "invalid")]);
+    }
+
+    #[test]
+    fn cursors_go_with_their_filters_and_age() {
+        let (sent, _) = read("status=sent&limit=1");
+        let (more, _) = read("status=sent&limit=500");
+        let (other, _) = read("status=failed");
+        let cursor = write_cursor(MessageId(42), purpose(&sent), NOW);
+        assert_eq!(read_cursor(&cursor, purpose(&more), NOW), Ok(MessageId(42)));
+        let code = |result: Result<MessageId, Problem>| result.unwrap_err().code;
+        assert_eq!(
+            code(read_cursor(&cursor, purpose(&other), NOW)),
+            Code::InvalidCursor
+        );
+        let late = NOW.plus(Duration::from_secs(86_401));
+        assert_eq!(
+            code(read_cursor(&cursor, purpose(&sent), late)),
+            Code::InvalidCursor
+        );
+        for bad in ["", "x", "AAAA", "!!!!", &cursor[1..]] {
+            assert_eq!(
+                code(read_cursor(bad, purpose(&sent), NOW)),
+                Code::InvalidCursor
+            );
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! The request as it comes: one pass over the JSON, texts borrowed from the body where they can be.
+//!
+//! Fields stand in alphabetical order, so that serializing a [`Request`] gives canonical JSON (sorted
+//! keys), which is what an idempotency key's fingerprint is taken over. What has the wrong shape is
+//! explained by [`super::shape`]; what has a wrong value, by [`super::check`].
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+
+use serde::de::{self, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
+
+use crate::accept::problem::{Code, FieldError, Problem};
+use crate::accept::shape;
+
+pub(crate) mod merge;
+
+/// A message to be sent.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = SendMessage)]
+pub(crate) struct Request<'a> {
+    /// Where its events go, instead of the tenant's endpoints.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub(crate) callback: Option<CallbackIn<'a>>,
+    /// Sugar for a one-step plan; excludes `plan`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "sms")]
+    pub(crate) channel: Option<Str<'a>>,
+    /// `otp`, `transactional` (default), `conversational` or `promotional`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "otp")]
+    pub(crate) class: Option<Str<'a>>,
+    /// The client's own reference: searchable, not unique.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, max_length = 255)]
+    pub(crate) client_ref: Option<Str<'a>>,
+    /// What to say; excludes `text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content: Option<ContentIn<'a>>,
+    /// RFC 3339 in UTC; excludes `ttl`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) expires_at: Option<Str<'a>>,
+    /// A sender on the tenant's list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, max_length = 64, example = "ACME", required)]
+    pub(crate) from: Option<Str<'a>>,
+    /// Items of batches only; single sends use the header.
+    #[serde(skip_serializing)]
+    #[schema(value_type = Option<String>, max_length = 255)]
+    pub(crate) idempotency_key: Option<Str<'a>>,
+    /// At most 20 keys of 40 characters with values of 500, 4 KiB in all. Echoed only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    pub(crate) metadata: Option<Metadata<'a>>,
+    /// Exactly one sms step in this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) plan: Option<PlanIn<'a>>,
+    /// What to do when things are uncertain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<PolicyIn<'a>>,
+    /// `high`, `normal` or `low`; by class when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) priority: Option<Str<'a>>,
+    /// At most 10, each `[a-z0-9_.-]{1,64}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(crate) tags: Option<Vec<Str<'a>>>,
+    /// Sugar for `content.text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, max_length = 2000)]
+    pub(crate) text: Option<Str<'a>>,
+    /// The recipient: E.164, or `{"phone": …}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, example = "+46701234567", required)]
+    pub(crate) to: Option<To<'a>>,
+    /// Ids of the platform above, echoed in every event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tracking: Option<TrackingIn<'a>>,
+    /// Seconds from acceptance until it is not sent any more: 10 to 2,419,200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 10, maximum = 2419200)]
+    pub(crate) ttl: Option<i64>,
+}
+
+/// `callback`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = Callback)]
+pub(crate) struct CallbackIn<'a> {
+    /// An endpoint of the tenant.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) endpoint_id: Option<Str<'a>>,
+    /// Event types or prefixes such as `message.*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(crate) types: Option<Vec<Str<'a>>>,
+    /// A URL below a prefix that is registered on an endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uri")]
+    pub(crate) url: Option<Str<'a>>,
+}
+
+/// `content`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = Content)]
+pub(crate) struct ContentIn<'a> {
+    /// What the sms channel says in its own way.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub(crate) sms: Option<SmsIn<'a>>,
+    /// The body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, max_length = 2000)]
+    pub(crate) text: Option<Str<'a>>,
+}
+
+/// `content.sms`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = SmsContent)]
+pub(crate) struct SmsIn<'a> {
+    /// `auto` (default), `gsm7` or `ucs2`.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) encoding: Option<Str<'a>>,
+    /// 1 to 20; 10 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 20)]
+    pub(crate) max_segments: Option<i64>,
+    /// Instead of `content.text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) text: Option<Str<'a>>,
+}
+
+/// `plan`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = Plan)]
+pub(crate) struct PlanIn<'a> {
+    /// Exactly one in this version.
+    #[serde(borrow)]
+    pub(crate) steps: Vec<StepIn<'a>>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = Step)]
+pub(crate) struct StepIn<'a> {
+    /// `sms`.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, example = "sms", required)]
+    pub(crate) channel: Option<Str<'a>>,
+    /// When and how often to try another route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failover: Option<FailoverIn<'a>>,
+}
+
+/// `failover`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = Failover)]
+pub(crate) struct FailoverIn<'a> {
+    /// 1 to 5; 3 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 5)]
+    pub(crate) max_routes: Option<i64>,
+    /// `route_down`, `throttled`, `transient`, `no_response`.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(crate) on: Option<Vec<Str<'a>>>,
+}
+
+/// `policy`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = Policy)]
+pub(crate) struct PolicyIn<'a> {
+    /// `retry` or `hold`: what follows when a carrier never answered.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) on_ambiguous: Option<Str<'a>>,
+}
+
+/// `tracking`. Each at most 128 characters.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = Tracking)]
+#[allow(missing_docs, reason = "the contract's words")]
+pub(crate) struct TrackingIn<'a> {
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) campaign_id: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) correlation_id: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) journey_id: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) journey_step: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) template_id: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) template_version: Option<Str<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) trigger_id: Option<Str<'a>>,
+}
+
+impl<'a> TrackingIn<'a> {
+    /// Its fields by name.
+    pub(crate) fn fields(&self) -> [(&'static str, &Option<Str<'a>>); 7] {
+        [
+            ("campaign_id", &self.campaign_id),
+            ("correlation_id", &self.correlation_id),
+            ("journey_id", &self.journey_id),
+            ("journey_step", &self.journey_step),
+            ("template_id", &self.template_id),
+            ("template_version", &self.template_version),
+            ("trigger_id", &self.trigger_id),
+        ]
+    }
+}
+
+/// A text that is borrowed from the body unless it has escapes. (`Option<Cow<str>>` would always own.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Str<'a>(pub(crate) Cow<'a, str>);
+
+impl Deref for Str<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Str<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(StrVisitor)
+    }
+}
+
+struct StrVisitor;
+
+impl<'de> Visitor<'de> for StrVisitor {
+    type Value = Str<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Str(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Str(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Str(Cow::Owned(text)))
+    }
+}
+
+/// The recipient. A bare string is sugar for `{"phone": …}`, and is the same request.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct To<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) phone: Option<Str<'a>>,
+    /// Whether it came as a bare string: tells where an error is.
+    #[serde(skip)]
+    pub(crate) bare: bool,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for To<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ToVisitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToObject<'a> {
+    #[serde(borrow, default)]
+    phone: Option<Str<'a>>,
+}
+
+struct ToVisitor;
+
+impl<'de> Visitor<'de> for ToVisitor {
+    type Value = To<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or an object")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(bare(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(bare(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(bare(Cow::Owned(text)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let object = ToObject::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        Ok(To {
+            phone: object.phone,
+            bare: false,
+        })
+    }
+}
+
+fn bare(phone: Cow<'_, str>) -> To<'_> {
+    To {
+        phone: Some(Str(phone)),
+        bare: true,
+    }
+}
+
+/// Metadata in key order. A key that comes twice is kept twice, for the check to refuse.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metadata<'a>(pub(crate) Vec<(Str<'a>, Str<'a>)>);
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
+            map.serialize_entry(&key.0, &value.0)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Metadata<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MetadataVisitor)
+    }
+}
+
+struct MetadataVisitor;
+
+impl<'de> Visitor<'de> for MetadataVisitor {
+    type Value = Metadata<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry::<Str<'de>, Str<'de>>()? {
+            entries.push(entry);
+        }
+        entries.sort_by(|a, b| a.0.0.cmp(&b.0.0));
+        Ok(Metadata(entries))
+    }
+}
+
+/// Reads one message. Wrong shapes are returned beside what could be read, so that the check can add
+/// the wrong values of the other fields.
+///
+/// # Errors
+/// A `malformed_json` problem when the bytes are not JSON.
+pub(crate) fn parse(json: &[u8]) -> Result<(Request<'_>, Vec<FieldError>), Problem> {
+    match serde_json::from_slice(json) {
+        Ok(request) => Ok((request, Vec::new())),
+        Err(error) if error.is_data() => shape::explain(json, &error),
+        Err(error) => Err(malformed(&error)),
+    }
+}
+
+/// The problem of bytes that are not JSON, with the position.
+pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(Code::MalformedJson, error.to_string())
+}

@@ -1,0 +1,434 @@
+//! Router: which endpoint a request asks for; the frame of every answer.
+//!
+//! The table is also what the OpenAPI document is made from.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::header::{ACCEPT, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response};
+
+use crate::accept::answer::{self, Body};
+use crate::accept::auth::{self, Principal};
+use crate::accept::problem::{Code, Problem};
+use crate::accept::{Gateway, Scope, batch, events, list, single, timeline, view};
+
+/// What can be asked for, in the order of [`TABLE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    SendMessage,
+    ListMessages,
+    MessageById,
+    Timeline,
+    SendBatch,
+    ListEvents,
+    ListRoutes,
+    RouteByName,
+    OpenApi,
+    /// None of them.
+    Nothing,
+}
+
+impl Endpoint {
+    /// How many there are.
+    pub(crate) const COUNT: usize = TABLE.len() + 1;
+
+    /// The pattern of its path, for metrics.
+    pub(crate) fn label(self) -> &'static str {
+        TABLE.get(self as usize).map_or("other", |entry| entry.path)
+    }
+}
+
+/// One endpoint of the API.
+pub(crate) struct Entry {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    /// The scope it needs; `None`: no key.
+    pub(crate) scope: Option<Scope>,
+    pub(crate) summary: &'static str,
+}
+
+/// The API.
+pub(crate) static TABLE: [Entry; 9] = [
+    Entry {
+        endpoint: Endpoint::SendMessage,
+        method: Method::POST,
+        path: "/v1/messages",
+        scope: Some(Scope::MessagesWrite),
+        summary: "Accept a message: 202 when it is on disk",
+    },
+    Entry {
+        endpoint: Endpoint::ListMessages,
+        method: Method::GET,
+        path: "/v1/messages",
+        scope: Some(Scope::MessagesRead),
+        summary: "List messages, newest first",
+    },
+    Entry {
+        endpoint: Endpoint::MessageById,
+        method: Method::GET,
+        path: "/v1/messages/{id}",
+        scope: Some(Scope::MessagesRead),
+        summary: "One message; its content only with messages:content",
+    },
+    Entry {
+        endpoint: Endpoint::Timeline,
+        method: Method::GET,
+        path: "/v1/messages/{id}/timeline",
+        scope: Some(Scope::MessagesRead),
+        summary: "Everything that happened to a message",
+    },
+    Entry {
+        endpoint: Endpoint::SendBatch,
+        method: Method::POST,
+        path: "/v1/batches",
+        scope: Some(Scope::MessagesWrite),
+        summary: "Accept many messages, as JSON or as NDJSON",
+    },
+    Entry {
+        endpoint: Endpoint::ListEvents,
+        method: Method::GET,
+        path: "/v1/events",
+        scope: Some(Scope::EventsRead),
+        summary: "Read the event log; waits for news when asked to",
+    },
+    Entry {
+        endpoint: Endpoint::ListRoutes,
+        method: Method::GET,
+        path: "/v1/routes",
+        scope: Some(Scope::RoutesRead),
+        summary: "The routes as they stand",
+    },
+    Entry {
+        endpoint: Endpoint::RouteByName,
+        method: Method::GET,
+        path: "/v1/routes/{name}",
+        scope: Some(Scope::RoutesRead),
+        summary: "One route as it stands",
+    },
+    Entry {
+        endpoint: Endpoint::OpenApi,
+        method: Method::GET,
+        path: "/openapi.json",
+        scope: None,
+        summary: "This document",
+    },
+];
+
+/// Endpoints of contract.md §2 that this version lacks: method and path.
+const LATER: [(&str, &str); 40] = [
+    ("POST", "/v1/messages/preview"),
+    ("POST", "/v1/messages/cancel"),
+    ("POST", "/v1/messages/{id}/cancel"),
+    ("PATCH", "/v1/messages/{id}"),
+    ("POST", "/v1/messages/{id}/receipts"),
+    ("GET", "/v1/batches/{id}"),
+    ("GET", "/v1/batches/{id}/results"),
+    ("POST", "/v1/batches/{id}/cancel"),
+    ("GET", "/v1/events/{id}"),
+    ("POST", "/v1/events/replay"),
+    ("GET", "/v1/endpoints"),
+    ("POST", "/v1/endpoints"),
+    ("GET", "/v1/endpoints/{id}"),
+    ("PATCH", "/v1/endpoints/{id}"),
+    ("DELETE", "/v1/endpoints/{id}"),
+    ("POST", "/v1/endpoints/{id}/test"),
+    ("POST", "/v1/endpoints/{id}/rotate-secret"),
+    ("POST", "/v1/endpoints/{id}/enable"),
+    ("POST", "/v1/endpoints/{id}/disable"),
+    ("GET", "/v1/endpoints/{id}/deliveries"),
+    ("POST", "/v1/endpoints/{id}/recover"),
+    ("GET", "/v1/routes/{name}/stats"),
+    ("POST", "/v1/routes/{name}/pause"),
+    ("POST", "/v1/routes/{name}/resume"),
+    ("POST", "/v1/routes/{name}/drain"),
+    ("POST", "/v1/routes/{name}/test"),
+    ("GET", "/v1/suppressions"),
+    ("POST", "/v1/suppressions"),
+    ("DELETE", "/v1/suppressions/{id}"),
+    ("POST", "/v1/suppressions/check"),
+    ("POST", "/v1/suppressions/import"),
+    ("GET", "/v1/consents/{ref}"),
+    ("PUT", "/v1/consents/{ref}"),
+    ("GET", "/v1/jobs/{id}"),
+    ("GET", "/v1/stats"),
+    ("GET", "/v1/audit"),
+    ("POST", "/v1/keys"),
+    ("GET", "/v1/keys"),
+    ("DELETE", "/v1/keys/{id}"),
+    ("POST", "/v1/config/reload"),
+];
+
+/// A request whose endpoint and key are known.
+pub(crate) struct Asked {
+    pub(crate) parts: Parts,
+    /// The path's variable part, decoded; empty when it has none.
+    pub(crate) name: String,
+    /// Who asks. For endpoints without a scope it is an operator's without any.
+    pub(crate) principal: Principal,
+}
+
+impl Asked {
+    /// A header as text; empty when it is missing or no text.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.parts.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// Whether the client asks for NDJSON.
+    pub(crate) fn wants_ndjson(&self) -> bool {
+        self.header("accept").contains(answer::NDJSON)
+    }
+
+    /// Whether policy refusals are to be errors (`Prefer: handling=strict`, RFC 7240 §4.4).
+    pub(crate) fn strict(&self) -> bool {
+        let all = self.parts.headers.get_all("prefer").iter();
+        all.filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split([',', ';']))
+            .any(|one| one.trim().eq_ignore_ascii_case("handling=strict"))
+    }
+}
+
+/// Answers one request. Every answer, good or bad, carries the request's id.
+pub(crate) async fn answer<B>(gateway: Arc<Gateway>, request: Request<B>) -> Response<Body>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Send,
+{
+    let started = gateway.door.clock.instant();
+    let id = gateway.request_ids.next(gateway.door.clock.now());
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let found = find(&parts.method, &path);
+    let endpoint = found
+        .as_ref()
+        .map_or(Endpoint::Nothing, |found| found.0.endpoint);
+    let answered = match found {
+        Ok((entry, name)) => endpoint_answer(&gateway, entry, name, parts, body).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(problem) => answer::problem(&problem, &path, id.to_str().unwrap_or_default()),
+    };
+    response.headers_mut().insert("trunkline-request-id", id);
+    let took = gateway
+        .door
+        .clock
+        .instant()
+        .saturating_duration_since(started);
+    gateway.metrics.request(endpoint, response.status(), took);
+    response
+}
+
+async fn endpoint_answer<B>(
+    gateway: &Arc<Gateway>,
+    entry: &'static Entry,
+    name: String,
+    parts: Parts,
+    body: B,
+) -> Result<Response<Body>, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Send,
+{
+    acceptable(parts.headers.get(ACCEPT))?;
+    let principal = match entry.scope {
+        Some(scope) => auth::authenticate(&gateway.door, &parts.headers, scope)?,
+        None => Principal {
+            tenant: None,
+            scopes: crate::accept::Scopes::default(),
+        },
+    };
+    let asked = Asked {
+        parts,
+        name,
+        principal,
+    };
+    match entry.endpoint {
+        Endpoint::SendMessage => single::send(gateway, &asked, body).await,
+        Endpoint::SendBatch => batch::send(gateway, asked, body).await,
+        Endpoint::ListMessages => list::messages(gateway, &asked).await,
+        Endpoint::MessageById => view::message_by_id(gateway, &asked).await,
+        Endpoint::Timeline => timeline::of_message(gateway, &asked).await,
+        Endpoint::ListEvents => events::list(gateway, &asked).await,
+        Endpoint::ListRoutes => view::routes(gateway),
+        Endpoint::RouteByName => view::route(gateway, &asked.name),
+        Endpoint::OpenApi => Ok(answer::json_bytes(
+            hyper::StatusCode::OK,
+            gateway.openapi.clone(),
+        )),
+        Endpoint::Nothing => Err(not_found(&asked.name)),
+    }
+}
+
+/// Finds an endpoint and its path's variable part.
+fn find(method: &Method, path: &str) -> Result<(&'static Entry, String), Problem> {
+    let mut allowed = Vec::new();
+    for entry in &TABLE {
+        if let Some(name) = matches(entry.path, path) {
+            if entry.method == *method {
+                return Ok((entry, name));
+            }
+            allowed.push(entry.method.as_str());
+        }
+    }
+    let later = LATER
+        .iter()
+        .find(|(verb, pattern)| *verb == method.as_str() && matches(pattern, path).is_some());
+    if let Some((verb, pattern)) = later {
+        let detail = format!("{verb} {pattern} is in the contract, but not in this version");
+        return Err(Problem::new(Code::NotAvailableHere, detail));
+    }
+    if allowed.is_empty() {
+        return Err(not_found(path));
+    }
+    let allowed = allowed.join(", ");
+    Err(
+        Problem::new(Code::MethodNotAllowed, format!("allowed here: {allowed}"))
+            .with_header("allow", allowed),
+    )
+}
+
+fn not_found(path: &str) -> Problem {
+    Problem::new(Code::NotFound, format!("there is nothing at {path}"))
+}
+
+/// Matches a path against a pattern with at most one variable; returns the variable, decoded.
+fn matches(pattern: &str, path: &str) -> Option<String> {
+    let Some((before, rest)) = pattern.split_once('{') else {
+        return (pattern == path).then(String::new);
+    };
+    let (_, after) = rest.split_once('}')?;
+    let name = path.strip_prefix(before)?.strip_suffix(after)?;
+    if name.is_empty() || name.contains('/') {
+        return None;
+    }
+    decode(name, false)
+}
+
+/// Decodes percent-encoding (RFC 3986 §2.1), and `+` as a space in forms; `None` when it is broken.
+pub(crate) fn decode(text: &str, form: bool) -> Option<String> {
+    if !text.contains(['%', '+']) {
+        return Some(text.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let high = char::from(rest.next()?).to_digit(16)?;
+                let low = char::from(rest.next()?).to_digit(16)?;
+                u8::try_from(high << 4 | low).ok()?
+            }
+            b'+' if form => b' ',
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Refuses clients that take none of our media types.
+fn acceptable(accept: Option<&HeaderValue>) -> Result<(), Problem> {
+    let Some(accept) = accept.and_then(|value| value.to_str().ok()) else {
+        return Ok(());
+    };
+    let known = ["*/*", "application/*", "application/json", answer::NDJSON];
+    let takes = accept.split(',').any(|range| {
+        let range = range.split(';').next().unwrap_or_default().trim();
+        range.is_empty() || known.iter().any(|one| range.eq_ignore_ascii_case(one))
+    });
+    if takes {
+        Ok(())
+    } else {
+        let detail = "answers are application/json or application/x-ndjson";
+        Err(Problem::new(Code::NotAcceptable, detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_stands_in_the_endpoints_order() {
+        for (index, entry) in TABLE.iter().enumerate() {
+            assert_eq!(entry.endpoint as usize, index);
+        }
+        assert_eq!(Endpoint::Nothing.label(), "other");
+        assert_eq!(Endpoint::Nothing as usize + 1, Endpoint::COUNT);
+    }
+
+    #[test]
+    fn paths_are_found_with_their_variable() {
+        let (entry, name) = find(&Method::GET, "/v1/messages/msg_1").unwrap();
+        assert_eq!((entry.endpoint, &*name), (Endpoint::MessageById, "msg_1"));
+        let (entry, name) = find(&Method::GET, "/v1/messages/msg_1/timeline").unwrap();
+        assert_eq!((entry.endpoint, &*name), (Endpoint::Timeline, "msg_1"));
+        let (_, name) = find(&Method::GET, "/v1/routes/carrier%20a").unwrap();
+        assert_eq!(name, "carrier a");
+        let (entry, _) = find(&Method::POST, "/v1/messages").unwrap();
+        assert_eq!(entry.endpoint, Endpoint::SendMessage);
+    }
+
+    #[test]
+    fn unknown_paths_are_404_and_wrong_methods_405() {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/messages/",
+            "/v2/messages",
+            "/v1/messages/a/b",
+            "/v1/nope",
+        ] {
+            assert_eq!(
+                find(&Method::GET, path).err().unwrap().code,
+                Code::NotFound,
+                "{path}"
+            );
+        }
+        let problem = find(&Method::DELETE, "/v1/messages").err().unwrap();
+        assert_eq!(problem.code, Code::MethodNotAllowed);
+        assert_eq!(problem.header.unwrap().1, "POST, GET");
+    }
+
+    #[test]
+    fn endpoints_of_the_contract_that_are_not_built_say_so() {
+        for (method, path) in [
+            (Method::POST, "/v1/messages/msg_1/cancel"),
+            (Method::POST, "/v1/messages/preview"),
+            (Method::PATCH, "/v1/messages/msg_1"),
+            (Method::POST, "/v1/routes/carrier-a/pause"),
+            (Method::GET, "/v1/suppressions"),
+        ] {
+            let problem = find(&method, path).err().unwrap();
+            assert_eq!(problem.code, Code::NotAvailableHere, "{path}");
+            assert_eq!(
+                (problem.code.name(), problem.status().as_u16()),
+                ("not_available", 404)
+            );
+            assert!(problem.detail.starts_with(method.as_str()));
+        }
+    }
+
+    #[test]
+    fn percent_encoding_is_decoded_or_refused() {
+        assert_eq!(decode("a%2Bb+c", true).unwrap(), "a+b c");
+        assert_eq!(decode("a+b", false).unwrap(), "a+b");
+        for bad in ["%", "%2", "%zz", "%ff"] {
+            assert_eq!(decode(bad, true), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn accept_is_honoured() {
+        let takes = |value: &str| acceptable(Some(&value.parse().unwrap())).is_ok();
+        assert!(takes("*/*") && takes("text/html, application/json;q=0.5"));
+        assert!(takes("application/x-ndjson") && takes("") && acceptable(None).is_ok());
+        assert!(!takes("text/html") && !takes("application/xml;q=1"));
+    }
+}

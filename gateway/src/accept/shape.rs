@@ -1,0 +1,412 @@
+//! Shapes: says what exactly is wrong with JSON that is no [`Request`], field by field.
+//!
+//! The slow path: reached only by requests that cannot be read. The table below holds every request
+//! field of contract.md §1; those that this version lacks answer `not_available`.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::accept::problem::{Code, ERRORS_MAX, FieldError, Problem};
+use crate::accept::request::{Request, malformed};
+
+/// What a field may hold.
+enum Shape {
+    Text,
+    Integer,
+    /// An object of strings.
+    TextMap,
+    Object(&'static [(&'static str, Self)]),
+    /// A string, or the object.
+    TextOr(&'static [(&'static str, Self)]),
+    /// A string; the object form is not in this version.
+    TextOrLater,
+    List(&'static Self),
+    /// In the contract, not in this version.
+    Later,
+    /// Content of a channel that is not enabled.
+    OtherChannel,
+}
+
+use Shape::{Integer, Later, List, Object, OtherChannel, Text, TextMap, TextOr, TextOrLater};
+
+static MESSAGE: &[(&str, Shape)] = &[
+    (
+        "callback",
+        Object(&[("endpoint_id", Text), ("types", List(&Text)), ("url", Text)]),
+    ),
+    ("channel", Text),
+    ("class", Text),
+    ("client_ref", Text),
+    ("content", Object(CONTENT)),
+    ("expires_at", Text),
+    ("from", TextOrLater),
+    ("idempotency_key", Text),
+    ("metadata", TextMap),
+    ("plan", Object(&[("steps", List(&Object(STEP)))])),
+    (
+        "policy",
+        Object(&[
+            ("on_ambiguous", Text),
+            ("frequency_cap", Later),
+            ("quiet_hours", Later),
+            ("redact_to", Later),
+            ("retain_content", Later),
+            ("suppressions", Later),
+        ]),
+    ),
+    ("priority", Text),
+    ("routing", Later),
+    ("send_at", Later),
+    ("tags", List(&Text)),
+    ("tenant", Later),
+    ("text", Text),
+    ("to", TextOr(TO)),
+    ("tracking", Object(TRACKING)),
+    ("ttl", Integer),
+];
+
+static TO: &[(&str, Shape)] = &[
+    ("phone", Text),
+    ("app", Later),
+    ("condition", Later),
+    ("country", Later),
+    ("devices", Later),
+    ("email", Later),
+    ("locale", Later),
+    ("ref", Later),
+    ("timezone", Later),
+    ("topic", Later),
+];
+
+static CONTENT: &[(&str, Shape)] = &[
+    ("sms", Object(SMS)),
+    ("text", Text),
+    ("push", Later),
+    ("email", OtherChannel),
+    ("rcs", OtherChannel),
+];
+
+static SMS: &[(&str, Shape)] = &[
+    ("encoding", Text),
+    ("max_segments", Integer),
+    ("text", Text),
+    ("data", Later),
+    ("flash", Later),
+    ("on_too_long", Later),
+    ("regulatory", Later),
+    ("smart_encoding", Later),
+    ("tlv", Later),
+    ("udh", Later),
+];
+
+static STEP: &[(&str, Shape)] = &[
+    ("channel", Text),
+    (
+        "failover",
+        Object(&[("max_routes", Integer), ("on", List(&Text))]),
+    ),
+    ("on", Later),
+    ("revoke", Later),
+    ("until", Later),
+    ("wait", Later),
+];
+
+static TRACKING: &[(&str, Shape)] = &[
+    ("campaign_id", Text),
+    ("correlation_id", Text),
+    ("journey_id", Text),
+    ("journey_step", Text),
+    ("template_id", Text),
+    ("template_version", Text),
+    ("trigger_id", Text),
+];
+
+/// Explains JSON that could not be read as a [`Request`] because of `error`. What is wrong is taken
+/// out, so that the rest can be checked as well.
+///
+/// # Errors
+/// A problem when it is not JSON at all, or not an object.
+pub(crate) fn explain(
+    json: &[u8],
+    error: &serde_json::Error,
+) -> Result<(Request<'static>, Vec<FieldError>), Problem> {
+    let mut value: Value = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
+    if !value.is_object() {
+        return Err(Problem::of(vec![FieldError::at(
+            "",
+            "wrong_type",
+            "must be an object",
+        )]));
+    }
+    let mut errors = Vec::new();
+    walk(
+        &mut value,
+        &Object(MESSAGE),
+        &mut String::new(),
+        &mut errors,
+    );
+    let reason = error.to_string();
+    match Request::deserialize(value) {
+        // A field that comes twice is not seen in a map. Without errors it was a null that says nothing.
+        Ok(request) if !errors.is_empty() || !reason.starts_with("duplicate") => {
+            Ok((request, errors))
+        }
+        _ => Err(Problem::of(vec![FieldError::at(
+            "",
+            "not_readable",
+            reason,
+        )])),
+    }
+}
+
+/// Checks one value; `false` says that it has to be taken out.
+fn walk(value: &mut Value, shape: &Shape, at: &mut String, errors: &mut Vec<FieldError>) -> bool {
+    if errors.len() > ERRORS_MAX {
+        return false;
+    }
+    let wrong = match (shape, value) {
+        (Text, Value::String(_)) | (TextOr(_) | TextOrLater, Value::String(_)) => return true,
+        (Integer, Value::Number(number)) if number.is_i64() => return true,
+        (TextMap, Value::Object(map)) => {
+            members(map, at, errors, |_| Some(&Text));
+            return true;
+        }
+        (Object(fields) | TextOr(fields), Value::Object(map)) => {
+            members(map, at, errors, |name| {
+                fields.iter().find(|field| field.0 == name).map(|f| &f.1)
+            });
+            return true;
+        }
+        (List(each), Value::Array(values)) => return list(values, each, at, errors),
+        (TextOrLater, Value::Object(_)) | (Later, _) => {
+            errors.push(not_available(at.clone()));
+            return false;
+        }
+        (OtherChannel, _) => {
+            errors.push(
+                FieldError::at(at.clone(), "channel_not_enabled", "")
+                    .alone(Code::ChannelNotEnabled),
+            );
+            return false;
+        }
+        (Text | TextOrLater, _) => "must be a string",
+        (Integer, _) => "must be an integer",
+        (TextMap, _) => "must be an object of strings",
+        (Object(_), _) => "must be an object",
+        (TextOr(_), _) => "must be a string or an object",
+        (List(_), _) => "must be a list",
+    };
+    errors.push(FieldError::at(at.clone(), "wrong_type", wrong));
+    false
+}
+
+/// A field that the contract has and this version lacks.
+pub(crate) fn not_available(pointer: impl Into<String>) -> FieldError {
+    FieldError::at(pointer, "not_available", "not in this version").alone(Code::NotAvailable)
+}
+
+fn members(
+    map: &mut serde_json::Map<String, Value>,
+    at: &mut String,
+    errors: &mut Vec<FieldError>,
+    shape_of: impl Fn(&str) -> Option<&'static Shape>,
+) {
+    let length = at.len();
+    map.retain(|name, value| {
+        push_token(at, name);
+        // null says the same as leaving the field out, whatever the field is.
+        let keep = match shape_of(name) {
+            Some(_) if value.is_null() => false,
+            Some(shape) => walk(value, shape, at, errors),
+            None => {
+                if errors.len() <= ERRORS_MAX {
+                    errors.push(FieldError::at(at.clone(), "unknown_field", ""));
+                }
+                false
+            }
+        };
+        at.truncate(length);
+        keep
+    });
+}
+
+fn list(
+    values: &mut [Value],
+    each: &'static Shape,
+    at: &mut String,
+    errors: &mut Vec<FieldError>,
+) -> bool {
+    let length = at.len();
+    let mut sound = true;
+    for (index, value) in values.iter_mut().enumerate() {
+        push_token(at, &index.to_string());
+        sound &= walk(value, each, at, errors);
+        at.truncate(length);
+    }
+    // Taking out single elements would move the places of the others: all go.
+    sound
+}
+
+/// Appends a reference token, escaped as RFC 6901 §3 says.
+fn push_token(pointer: &mut String, token: &str) {
+    pointer.push('/');
+    for char in token.chars() {
+        match char {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            other => pointer.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::accept::problem::{Code, Problem};
+    use crate::accept::request::parse;
+
+    fn errors(json: &str) -> Vec<(String, &'static str)> {
+        let (_, errors) = parse(json.as_bytes()).unwrap();
+        let pairs = errors.into_iter().map(|e| (e.pointer.unwrap(), e.code));
+        pairs.collect()
+    }
+
+    #[test]
+    fn unknown_fields_are_named_at_every_depth() {
+        assert_eq!(
+            errors(r#"{"expire_at":"x","content":{"sms":{"max_segment":1}},"to":{"fone":"1"}}"#),
+            [
+                ("/content/sms/max_segment".into(), "unknown_field"),
+                ("/expire_at".into(), "unknown_field"),
+                ("/to/fone".into(), "unknown_field"),
+            ]
+        );
+    }
+
+    #[test]
+    fn fields_of_the_contract_that_are_not_built_say_so() {
+        for (json, pointer) in [
+            (r#"{"send_at":"2026-11-21T08:00:00Z"}"#, "/send_at"),
+            (r#"{"routing":{"prefer":["a"]}}"#, "/routing"),
+            (r#"{"from":{"pool":"se"}}"#, "/from"),
+            (r#"{"to":{"phone":"+46701234567","ref":"u"}}"#, "/to/ref"),
+            (r#"{"to":{"devices":[]}}"#, "/to/devices"),
+            (r#"{"to":{"topic":"t"}}"#, "/to/topic"),
+            (r#"{"content":{"push":{"title":"x"}}}"#, "/content/push"),
+            (
+                r#"{"content":{"sms":{"flash":true}}}"#,
+                "/content/sms/flash",
+            ),
+            (
+                r#"{"content":{"sms":{"smart_encoding":"safe"}}}"#,
+                "/content/sms/smart_encoding",
+            ),
+            (r#"{"content":{"sms":{"tlv":{}}}}"#, "/content/sms/tlv"),
+            (r#"{"plan":{"steps":[{"wait":3}]}}"#, "/plan/steps/0/wait"),
+            (
+                r#"{"plan":{"steps":[{"until":"sent"}]}}"#,
+                "/plan/steps/0/until",
+            ),
+            (
+                r#"{"policy":{"quiet_hours":"respect"}}"#,
+                "/policy/quiet_hours",
+            ),
+            (
+                r#"{"policy":{"retain_content":"hash"}}"#,
+                "/policy/retain_content",
+            ),
+        ] {
+            let (_, errors) = parse(json.as_bytes()).unwrap();
+            assert_eq!(errors.len(), 1, "{json}");
+            assert_eq!(errors[0].pointer.as_deref(), Some(pointer));
+            assert_eq!(Problem::of(errors).code, Code::NotAvailable, "{json}");
+        }
+    }
+
+    #[test]
+    fn channels_that_are_not_enabled_say_so() {
+        for json in [r#"{"content":{"email":{}}}"#, r#"{"content":{"rcs":{}}}"#] {
+            let (_, errors) = parse(json.as_bytes()).unwrap();
+            assert_eq!(Problem::of(errors).code, Code::ChannelNotEnabled);
+        }
+    }
+
+    #[test]
+    fn wrong_types_are_named() {
+        assert_eq!(
+            errors(
+                r#"{"ttl":"60","text":5,"tags":["a",1,true],"metadata":{"a/b":1},"to":7,"plan":[]}"#
+            ),
+            [
+                ("/metadata/a~1b".into(), "wrong_type"),
+                ("/plan".into(), "wrong_type"),
+                ("/tags/1".into(), "wrong_type"),
+                ("/tags/2".into(), "wrong_type"),
+                ("/text".into(), "wrong_type"),
+                ("/to".into(), "wrong_type"),
+                ("/ttl".into(), "wrong_type"),
+            ]
+        );
+        assert_eq!(errors(r#"{"ttl":1.5}"#), [("/ttl".into(), "wrong_type")]);
+    }
+
+    #[test]
+    fn what_can_be_read_is_kept_for_the_check() {
+        let (request, errors) = parse(br#"{"to":"+46701234567","nope":1,"ttl":5}"#).unwrap();
+        assert_eq!(errors.len(), 1);
+        assert_eq!(request.ttl, Some(5));
+        assert_eq!(request.to.unwrap().phone.unwrap().0, "+46701234567");
+    }
+
+    #[test]
+    fn null_is_the_same_as_absent() {
+        let (request, errors) = parse(br#"{"ttl":null,"text":null,"to":null}"#).unwrap();
+        assert!(errors.is_empty() && request.ttl.is_none() && request.to.is_none());
+        assert_eq!(errors.len(), 0);
+        let (_, errors) = parse(br#"{"send_at":null}"#).unwrap();
+        assert_eq!(
+            errors,
+            [],
+            "null of a field that is not built asks for nothing"
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_or_not_an_object_is_a_problem_with_a_position() {
+        let problem = parse(b"{\"to\":\n}").unwrap_err();
+        assert_eq!(problem.code, Code::MalformedJson);
+        assert!(
+            problem.detail.contains("line 2 column 1"),
+            "{}",
+            problem.detail
+        );
+        assert_eq!(parse(b"").unwrap_err().code, Code::MalformedJson);
+        assert_eq!(parse(b"{} x").unwrap_err().code, Code::MalformedJson);
+        assert_eq!(
+            parse(b"{\"text\":\"\xff\"}").unwrap_err().code,
+            Code::MalformedJson
+        );
+        assert_eq!(
+            parse(b"{\"nope\":1,").unwrap_err().code,
+            Code::MalformedJson
+        );
+        assert_eq!(parse(b"[]").unwrap_err().code, Code::InvalidRequest);
+        assert_eq!(parse(b"7").unwrap_err().code, Code::InvalidRequest);
+    }
+
+    #[test]
+    fn a_field_that_comes_twice_is_refused() {
+        let problem = parse(br#"{"ttl":5,"ttl":6}"#).unwrap_err();
+        assert_eq!(problem.errors[0].code, "not_readable");
+        assert!(problem.errors[0].detail.contains("duplicate field"));
+    }
+
+    #[test]
+    fn errors_stop_at_their_bound() {
+        let mut json = String::from("{");
+        for n in 0..10_000 {
+            json.push_str(&format!("\"f{n}\":1,"));
+        }
+        json.push_str("\"z\":1}");
+        assert!(errors(&json).len() < 40);
+    }
+}

@@ -1,0 +1,201 @@
+//! One message per request: `POST /v1/messages`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::header::{HeaderValue, LOCATION};
+use hyper::{Response, StatusCode};
+
+use crate::accept::answer::{self, Body, Source};
+use crate::accept::check::{self, Origin};
+use crate::accept::ingress::{self, RateHeaders, Taken};
+use crate::accept::problem::{Code, FieldError, Problem};
+use crate::accept::request::{Request, merge, parse};
+use crate::accept::router::Asked;
+use crate::accept::{BODY_MAX, Door, Gateway, body, idempotency, view};
+use crate::message::{Message, TenantIx};
+use crate::store::{Accepted, Draft};
+
+/// Answers `POST /v1/messages`.
+pub(crate) async fn send<B>(
+    gateway: &Arc<Gateway>,
+    asked: &Asked,
+    body: B,
+) -> Result<Response<Body>, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let answered = accept(gateway, asked, body).await;
+    if let Err(problem) = &answered {
+        gateway.metrics.refused(Source::Single, problem.code);
+    }
+    answered
+}
+
+async fn accept<B>(
+    gateway: &Arc<Gateway>,
+    asked: &Asked,
+    body: B,
+) -> Result<Response<Body>, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let headers = &asked.parts.headers;
+    let tenant = asked.principal.sending_tenant()?;
+    if body::kind(headers)? != body::Kind::Json {
+        let detail = "Content-Type must be application/json; NDJSON goes to /v1/batches";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    let key = idempotency::header_key(headers)?;
+    let held = body::whole(headers, body, BODY_MAX, Code::BodyTooLarge, &gateway.bodies).await?;
+    let draft = draft(&gateway.door, asked, tenant, &held.bytes, key)?;
+    let rate = take(&gateway.door, tenant, 1)?;
+    drop(held);
+    let class = draft.message.class;
+    let accepted = gateway.store.accept(vec![draft]).await?;
+    let accepted = accepted.into_iter().next();
+    let (message, replayed) = match accepted {
+        Some(Accepted::Stored(message)) => {
+            gateway.metrics.accepted(Source::Single, class);
+            (message, false)
+        }
+        Some(Accepted::Replayed(id)) => {
+            gateway.metrics.replayed(Source::Single);
+            let record = gateway.store.get(id).await;
+            let record = record.ok_or_else(|| {
+                Problem::new(
+                    Code::Internal,
+                    "the message of this key is not kept any more",
+                )
+            })?;
+            (record.message, true)
+        }
+        Some(Accepted::KeyReused(_)) => return Err(key_reused()),
+        None => return Err(Problem::new(Code::Internal, "the store gave no answer")),
+    };
+    respond(gateway, &message, replayed, rate.as_ref())
+}
+
+fn respond(
+    gateway: &Gateway,
+    message: &Message,
+    replayed: bool,
+    rate: Option<&RateHeaders>,
+) -> Result<Response<Body>, Problem> {
+    let names = &gateway.door.names;
+    let mut response = view::accepted(message, gateway.store.ids(), names)?;
+    let headers = response.headers_mut();
+    let location = format!("/v1/messages/{}", gateway.store.ids().message(message.id));
+    if let Ok(location) = HeaderValue::try_from(location) {
+        headers.insert(LOCATION, location);
+    }
+    if replayed {
+        headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+    if let Some(rate) = rate {
+        answer::set_rate(&mut response, rate);
+    }
+    debug_assert_eq!(response.status(), StatusCode::ACCEPTED);
+    Ok(response)
+}
+
+fn draft(
+    door: &Door,
+    asked: &Asked,
+    tenant: TenantIx,
+    json: &[u8],
+    key: Option<Cow<'_, str>>,
+) -> Result<Draft, Problem> {
+    let (mut request, mut errors) = parse(json)?;
+    if request.idempotency_key.is_some() {
+        let detail = "single sends use the Idempotency-Key header";
+        errors.push(FieldError::at(
+            "/idempotency_key",
+            "not_allowed_here",
+            detail,
+        ));
+    }
+    let sugar = merge::expand(&mut request, &mut errors);
+    let traceparent = asked.parts.headers.get("traceparent");
+    let origin = Origin {
+        tenant,
+        batch: None,
+        traceparent: traceparent
+            .and_then(|value| check::traceparent(value.as_bytes()))
+            .unwrap_or_default(),
+        now: door.clock.now(),
+    };
+    let key = key_of(door, tenant, key.as_deref(), &request)?;
+    let message = check::message(door, &request, sugar, errors, origin)?;
+    routed_or_not_strict(&message, asked.strict())?;
+    Ok(Draft { message, key })
+}
+
+/// The store's key for a request, which must have one when the tenant says so.
+///
+/// # Errors
+/// `idempotency_key_missing`.
+pub(crate) fn key_of(
+    door: &Door,
+    tenant: TenantIx,
+    key: Option<&str>,
+    request: &Request<'_>,
+) -> Result<Option<crate::store::IdempotencyKey>, Problem> {
+    let Some(key) = key else {
+        let required = door
+            .tenants
+            .get(&tenant)
+            .is_some_and(|t| t.require_idempotency);
+        return if required {
+            let detail = "the tenant requires an idempotency key for every message";
+            Err(Problem::new(Code::IdempotencyKeyMissing, detail))
+        } else {
+            Ok(None)
+        };
+    };
+    Ok(Some(idempotency::of_message(tenant, key, request)))
+}
+
+/// With `Prefer: handling=strict` a policy refusal is an error instead of an outcome.
+///
+/// # Errors
+/// `no_route`.
+pub(crate) fn routed_or_not_strict(message: &Message, strict: bool) -> Result<(), Problem> {
+    if strict && message.routes.is_empty() {
+        return Err(Problem::new(
+            Code::NoRoute,
+            "no routing rule matches this message",
+        ));
+    }
+    Ok(())
+}
+
+/// The problem of a key that was used with another request.
+pub(crate) fn key_reused() -> Problem {
+    let detail = "the idempotency key was used with another request";
+    Problem::new(Code::IdempotencyKeyReused, detail)
+}
+
+/// Takes `count` messages from the tenant's ingress rate.
+///
+/// # Errors
+/// `quota_exceeded`, or `batch_too_large` when it is more than the burst.
+pub(crate) fn take(
+    door: &Door,
+    tenant: TenantIx,
+    count: u32,
+) -> Result<Option<RateHeaders>, Problem> {
+    match door.ingress.take(tenant, count, door.clock.instant()) {
+        Taken::Yes(headers) => Ok(headers),
+        Taken::Wait { after, headers } => {
+            let mut problem = ingress::over_rate(after);
+            problem.rate = Some(Box::new(headers));
+            Err(problem)
+        }
+        Taken::Never { burst } => Err(Problem::new(
+            Code::BatchTooLarge,
+            format!("the tenant's ingress_rate allows at most {burst} messages at once"),
+        )),
+    }
+}

@@ -1,0 +1,281 @@
+//! The timeline: everything that happened to a message, from its log.
+
+use std::sync::Arc;
+
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::accept::Gateway;
+use crate::accept::answer::{self, Body};
+use crate::accept::problem::Problem;
+use crate::accept::router::Asked;
+use crate::accept::view::{self, At};
+use crate::event::EventKind;
+use crate::message::id::PublicId;
+use crate::message::life::{Change, Status, Then, What};
+use crate::message::{Ids, Parts};
+use crate::names::Names;
+use crate::outcome::{OutcomeResult, Reason};
+use crate::store::Record;
+
+/// A message's timeline.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Timeline)]
+pub(crate) struct TimelineView<'a> {
+    #[schema(value_type = String)]
+    message_id: PublicId,
+    status: &'a str,
+    r#final: bool,
+    version: u16,
+    /// In the order in which it happened.
+    data: Vec<EntryView<'a>>,
+}
+
+/// One thing that happened.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TimelineEntry)]
+pub(crate) struct EntryView<'a> {
+    #[schema(value_type = String, format = DateTime)]
+    at: At,
+    /// `accepted`, `rejected`, `intent`, `attempt`, `moved_on`, `receipt`, `expired_in_queue`,
+    /// `no_receipt`.
+    r#type: &'static str,
+    /// The message's status after it.
+    status: &'static str,
+    /// The message's version after it.
+    version: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<EventRef>,
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    what: Details<'a>,
+}
+
+/// The event that it made.
+#[derive(Serialize, ToSchema)]
+struct EventRef {
+    #[schema(value_type = String)]
+    id: PublicId,
+    r#type: &'static str,
+}
+
+/// What belongs to one kind of entry.
+#[derive(Default, Serialize)]
+struct Details<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Vec<u8>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// The provider's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<ProviderView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handed_at: Option<At>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator_at: Option<At>,
+    /// Whether a receipt decides anything: one of a route that was left does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    then: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<At>,
+}
+
+#[derive(Default, Serialize)]
+struct ProviderView<'a> {
+    protocol: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_error: Option<NetworkErrorView>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct NetworkErrorView {
+    r#type: u8,
+    code: u16,
+}
+
+/// Answers `GET /v1/messages/{id}/timeline`.
+pub(crate) async fn of_message(
+    gateway: &Arc<Gateway>,
+    asked: &Asked,
+) -> Result<Response<Body>, Problem> {
+    let record = view::own_record(gateway, asked).await?;
+    let timeline = timeline(&record, gateway.store.ids(), &gateway.door.names);
+    answer::json(StatusCode::OK, &timeline)
+}
+
+fn timeline<'a>(record: &'a Record, ids: Ids, names: &'a Names) -> TimelineView<'a> {
+    let (message, life) = (&record.message, &record.life);
+    let mut data = Vec::with_capacity(life.log.len() + 1);
+    let accepted = (life.accepted_seq != 0).then(|| EventRef {
+        id: ids.event(message.accepted_at, life.accepted_seq),
+        r#type: EventKind::MessageAccepted.name(),
+    });
+    data.push(EntryView {
+        at: At(message.accepted_at),
+        r#type: "accepted",
+        status: Status::Queued.name(),
+        version: 1,
+        event: accepted,
+        what: Details {
+            route: message.routes.first().map(|route| names.route(*route)),
+            ..Details::default()
+        },
+    });
+    data.extend(life.log.iter().map(|change| entry(change, ids, names)));
+    TimelineView {
+        message_id: ids.message(message.id),
+        status: life.status.name(),
+        r#final: life.is_final,
+        version: life.version,
+        data,
+    }
+}
+
+fn entry<'a>(change: &'a Change, ids: Ids, names: &'a Names) -> EntryView<'a> {
+    let (kind, what) = details(&change.what, names);
+    let made = change.event.filter(|_| change.seq != 0);
+    EntryView {
+        at: At(change.at),
+        r#type: kind,
+        status: change.status.name(),
+        version: change.version,
+        event: made.map(|kind| EventRef {
+            id: ids.event(change.at, change.seq),
+            r#type: kind.name(),
+        }),
+        what,
+    }
+}
+
+fn details<'a>(what: &'a What, names: &'a Names) -> (&'static str, Details<'a>) {
+    let none = Details::default();
+    match what {
+        What::Rejected { reason } => ("rejected", because(Some(*reason))),
+        What::Intent { route, parts } => (
+            "intent",
+            Details {
+                route: Some(names.route(*route)),
+                parts: Some(listed(*parts)),
+                ..none
+            },
+        ),
+        What::Answered { .. } => ("attempt", attempt(what, names)),
+        What::MovedOn { reason, then } => ("moved_on", decided(because(Some(*reason)), *then)),
+        What::Receipt { .. } => ("receipt", receipt(what)),
+        What::ExpiredInQueue => ("expired_in_queue", because(Some(Reason::ExpiredInQueue))),
+        What::NoReceipt => ("no_receipt", because(Some(Reason::NoReceipt))),
+    }
+}
+
+fn listed(parts: Parts) -> Vec<u8> {
+    parts.iter().collect()
+}
+
+fn because(reason: Option<Reason>) -> Details<'static> {
+    Details {
+        reason: reason.map(Reason::code),
+        ..Details::default()
+    }
+}
+
+fn decided(details: Details<'_>, then: Then) -> Details<'_> {
+    let (word, due) = match then {
+        Then::Wait => ("wait_for_other_parts", None),
+        Then::Rest => ("rest", None),
+        Then::Again { due } => ("again", Some(At(due))),
+        Then::NextRoute { .. } => ("next_route", None),
+    };
+    Details {
+        then: Some(word),
+        due,
+        ..details
+    }
+}
+
+fn attempt<'a>(what: &'a What, names: &'a Names) -> Details<'a> {
+    let What::Answered {
+        route,
+        part,
+        result,
+        code,
+        reason,
+        provider_id,
+        handed_at,
+        then,
+        ..
+    } = what
+    else {
+        return Details::default();
+    };
+    let details = Details {
+        route: Some(names.route(*route)),
+        part: Some(*part),
+        result: Some(match result {
+            OutcomeResult::Accepted => "accepted",
+            OutcomeResult::Refused => "refused",
+            OutcomeResult::Unknown => "unknown",
+            OutcomeResult::NotSent => "not_sent",
+        }),
+        provider: Some(ProviderView {
+            protocol: "smpp",
+            message_id: (!provider_id.is_empty())
+                .then(|| String::from_utf8_lossy(provider_id).into_owned()),
+            status: (*result != OutcomeResult::NotSent && *result != OutcomeResult::Unknown)
+                .then(|| format!("0x{code:08X}")),
+            ..ProviderView::default()
+        }),
+        handed_at: handed_at.known().map(At),
+        ..because(*reason)
+    };
+    decided(details, *then)
+}
+
+fn receipt(what: &What) -> Details<'_> {
+    let What::Receipt {
+        part,
+        counts,
+        state,
+        reason,
+        err,
+        network_error,
+        operator_at,
+        raw,
+    } = what
+    else {
+        return Details::default();
+    };
+    Details {
+        part: Some(*part),
+        counts: Some(*counts),
+        provider: Some(ProviderView {
+            protocol: "smpp",
+            status: Some(state.name().to_owned()),
+            code: err,
+            network_error: network_error.map(|(network, code)| NetworkErrorView {
+                r#type: network,
+                code,
+            }),
+            text: raw,
+            ..ProviderView::default()
+        }),
+        operator_at: operator_at.map(At),
+        ..because(*reason)
+    }
+}
