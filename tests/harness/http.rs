@@ -161,6 +161,41 @@ impl Client {
             .await
     }
 
+    /// As [`Self::ndjson`], but takes what arrives until the connection breaks: the lines that are
+    /// whole, and whether the answer is.
+    pub async fn ndjson_until_it_breaks(&self, messages: &[Value]) -> (Vec<Value>, bool) {
+        let mut text = Vec::new();
+        for message in messages {
+            text.extend_from_slice(message.to_string().as_bytes());
+            text.push(b'\n');
+        }
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{}/v1/batches", self.addr))
+            .header("authorization", format!("Bearer {}", self.key))
+            .header("content-type", "application/x-ndjson")
+            .header("accept", "application/x-ndjson")
+            .body(Full::from(text));
+        let Ok(request) = request else {
+            return (Vec::new(), false);
+        };
+        let Ok(response) = self.pool.request(request).await else {
+            return (Vec::new(), false);
+        };
+        let mut body = response.into_body();
+        let (mut bytes, mut whole) = (Vec::new(), true);
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => bytes.extend(frame.into_data().unwrap_or_default()),
+                Err(_) => whole = false,
+            }
+        }
+        let lines = bytes.split_inclusive(|octet| *octet == b'\n');
+        let lines = lines.filter(|line| line.ends_with(b"\n"));
+        let lines = lines.filter_map(|line| serde_json::from_slice(line).ok());
+        (lines.collect(), whole)
+    }
+
     /// Gets a path.
     ///
     /// # Errors

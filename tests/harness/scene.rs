@@ -171,3 +171,9 @@ pub fn received(receiver: &Receiver) -> Vec<Value> {
     }
     events
 }
+
+/// The nth of many phone numbers, none of which the simulated carrier treats in a special way.
+#[must_use]
+pub fn number(n: usize) -> String {
+    format!("+467{n:06}55")
+}

@@ -1,2 +1,16 @@
-//! Scenarios, one per file.
+//! Scenarios against the real binary, one per file.
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests: what does not hold fails them"
+)]
+
+mod crash;
+mod duplicate_key;
+mod failover_on_reject;
+mod failover_route_down;
+mod interop;
+mod receipt_early_hex_dec_other_bind;
+mod submit_then_receipt;
+mod throttled_route;
