@@ -49,6 +49,9 @@ mod single;
 mod timeline;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use ingress::IngressRate;
 pub use openapi::document as openapi;
 pub use scope::{Scope, Scopes};

@@ -99,7 +99,7 @@ impl Gateway {
 
         // webhook: before anything is accepted, so that a new endpoint begins with the first event.
         let webhook_config = map::webhook(config, &names)?;
-        let (hooks, webhooks) = webhook::open(&webhook_config, &store, &clock)?;
+        let (hooks, _) = webhook::open(&webhook_config, &store, &clock)?;
         running.spawn(hooks.run(webhooks_stop.clone()));
 
         // receipt, connect, dispatch: from the far end, so that nothing is handed to nobody.
@@ -145,7 +145,7 @@ impl Gateway {
         let admin_stop = webhooks_stop.clone();
         running
             .spawn(async move { ended("admin", admin::serve(admin, admin_at, admin_stop).await) });
-        running.spawn(watch::run(store.clone(), webhooks, stop));
+        running.spawn(watch::run(store.clone(), stop));
         Ok(Self {
             listening,
             store,

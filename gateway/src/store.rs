@@ -19,10 +19,12 @@ use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, Tena
 use crate::outcome::Reason;
 
 mod archive;
+mod check;
 mod handle;
 mod inbox;
 mod journal;
 mod keys;
+mod listing;
 mod open;
 mod record;
 mod shared;
@@ -30,6 +32,7 @@ mod state;
 mod writer;
 mod young;
 
+pub use check::{CheckReport, Damage, ExportReport, check, export};
 pub use handle::Store;
 pub use inbox::Matched;
 pub use journal::JournalError;
@@ -244,5 +247,7 @@ pub struct DeliveryRetry {
     pub since: UnixMs,
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

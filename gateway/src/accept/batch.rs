@@ -18,7 +18,7 @@ use crate::accept::answer::{self, Body, Source};
 use crate::accept::check::{self, Origin};
 use crate::accept::list::Parameters;
 use crate::accept::problem::{Code, FieldError, ItemError, Problem};
-use crate::accept::request::{Request, malformed, merge, parse};
+use crate::accept::request::{Request, is_object, malformed, merge, parse};
 use crate::accept::router::Asked;
 use crate::accept::shape::not_available;
 use crate::accept::{BATCH_MAX, Door, Gateway, ITEM_MAX, body, idempotency, ndjson, single};
@@ -377,7 +377,11 @@ fn read_items(json: &[u8], reading: Reading<'_>, items_max: usize) -> Result<Vec
 
 fn envelope(json: &[u8]) -> Result<Envelope<'_>, Problem> {
     let error = match serde_json::from_slice(json) {
-        Ok(envelope) => return Ok(envelope),
+        Ok(envelope) if is_object(json) => return Ok(envelope),
+        Ok(_) => {
+            let error = FieldError::at("", "wrong_type", "must be an object");
+            return Err(Problem::of(vec![error]));
+        }
         Err(error) if error.is_data() => error,
         Err(error) => return Err(malformed(&error)),
     };

@@ -265,7 +265,9 @@ impl<'a> Check<'a> {
 
     fn sender_allowed(&self, from: &str) -> bool {
         let tenant = self.door.tenants.get(&self.origin.tenant);
-        tenant.is_some_and(|t| t.senders.any || t.senders.listed.contains(from))
+        // The list names pools as well, which are no senders.
+        let pool = from.starts_with("pool:");
+        !pool && tenant.is_some_and(|t| t.senders.any || t.senders.listed.contains(from))
     }
 
     fn class(&mut self, request: &Request<'_>) -> Class {

@@ -18,8 +18,10 @@ use crate::store::{EventPage, EventQuery};
 
 /// Longest wait, in seconds (contract.md §2).
 const WAIT_MAX: u64 = 30;
-/// Longest `after` that a client can have been given: the log's numbers start at 1.
+/// From the log's beginning: its numbers start at 1.
 const AFTER_DEFAULT: u64 = 0;
+/// No log gets as long; larger numbers are refused before anything is added to them.
+const AFTER_MAX: u64 = 1 << 62;
 
 const KNOWN: [&str; 5] = ["types", "message_id", "after", "wait", "limit"];
 
@@ -32,7 +34,9 @@ pub(crate) async fn list(gateway: &Arc<Gateway>, asked: &Asked) -> Result<Respon
             .ok()
             .filter(|seconds| (0..=WAIT_MAX).contains(seconds))
     });
-    let after = parameters.parsed("after", "must be a next_cursor", |text| text.parse().ok());
+    let after = parameters.parsed("after", "must be a next_cursor", |text| {
+        text.parse().ok().filter(|after| *after <= AFTER_MAX)
+    });
     let kinds = parameters.parsed("types", "must be event types", kinds);
     let message = parameters.parsed("message_id", "must be a message's id", |id| {
         ids.parse_message(id)
@@ -49,7 +53,7 @@ pub(crate) async fn list(gateway: &Arc<Gateway>, asked: &Asked) -> Result<Respon
     }
     let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0));
     let page = wait_for(gateway, query, deadline).await;
-    respond(asked, query.limit, &page, *gateway.store.head().borrow())
+    respond(asked, query, &page, *gateway.store.head().borrow())
 }
 
 /// Reads a page; waits until `deadline` while there is nothing to tell. Cancel safe.
@@ -84,17 +88,17 @@ async fn wait_for(gateway: &Gateway, mut query: EventQuery, deadline: Instant) -
 
 fn respond(
     asked: &Asked,
-    limit: usize,
+    query: EventQuery,
     page: &EventPage,
     head: u64,
 ) -> Result<Response<Body>, Problem> {
     let length: usize = page.events.iter().map(|event| event.json.len() + 1).sum();
     let last = page.events.last().map_or(0, |event| event.event.seq);
     // A full page ends with its last event; otherwise everything up to read_to was looked at.
-    let next = if page.events.len() >= limit {
+    let next = if page.events.len() >= query.limit {
         last
     } else {
-        last.max(page.read_to)
+        last.max(page.read_to).max(query.after)
     };
     let more = next < head;
     let mut body = Vec::with_capacity(length + 64);

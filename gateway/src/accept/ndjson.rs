@@ -30,7 +30,7 @@ use crate::accept::batch::{self, Fate, ItemResult, Reading};
 use crate::accept::check::{self, Origin};
 use crate::accept::ingress::Taken;
 use crate::accept::problem::{Code, FieldError, Problem};
-use crate::accept::request::Request;
+use crate::accept::request::{Request, is_object};
 use crate::accept::router::Asked;
 use crate::accept::{Gateway, NDJSON_BYTES_MAX, NDJSON_LINES_MAX, body};
 use crate::message::{MessageId, TenantIx};
@@ -94,6 +94,7 @@ where
         defaults: None,
         line: 0,
         index: 0,
+        over: false,
     };
     let run = async move {
         gauge!(names::NDJSON_STREAMS).increment(1.0);
@@ -136,6 +137,8 @@ struct Reader {
     line: u32,
     /// The next message's index.
     index: u32,
+    /// Whether there were more lines than allowed.
+    over: bool,
 }
 
 /// What is known of a line whose draft is at the store.
@@ -256,6 +259,10 @@ impl Reader {
         lines: &mut Lines,
         defaults: Option<&Request<'_>>,
     ) -> Result<(Vec<Waiting>, Vec<Draft>, bool), Problem> {
+        if self.over {
+            let detail = format!("a stream has at most {NDJSON_LINES_MAX} lines");
+            return Err(Problem::new(Code::BatchTooLarge, detail));
+        }
         let gateway = self.gateway.clone();
         let traceparent = self.traceparent.clone();
         let reading = Reading {
@@ -281,12 +288,12 @@ impl Reader {
             let Some(line) = lines.next() else {
                 return Ok((waiting, drafts, false));
             };
-            self.line += 1;
-            if self.line > NDJSON_LINES_MAX {
-                self.line -= 1;
-                let detail = format!("a stream has at most {NDJSON_LINES_MAX} lines");
-                return Err(Problem::new(Code::BatchTooLarge, detail));
+            if self.line >= NDJSON_LINES_MAX {
+                // What this group holds so far is stored first.
+                self.over = true;
+                return Ok((waiting, drafts, true));
             }
+            self.line += 1;
             let item = match &line {
                 Line::Blank => continue,
                 Line::Whole(json) if self.line == 1 && self.take_defaults(json)? => {
@@ -319,7 +326,8 @@ impl Reader {
 
     /// Whether the first line holds defaults, which are then kept.
     fn take_defaults(&mut self, json: &[u8]) -> Result<bool, Problem> {
-        let Ok(first) = serde_json::from_slice::<FirstLine<'_>>(json) else {
+        let first = serde_json::from_slice::<FirstLine<'_>>(json).ok();
+        let Some(first) = first.filter(|_| is_object(json)) else {
             return Ok(false);
         };
         let json = first.defaults.get();

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
 use serde::de::{self, MapAccess, Visitor};
@@ -24,7 +25,11 @@ pub(crate) mod merge;
 #[schema(as = SendMessage)]
 pub(crate) struct Request<'a> {
     /// Where its events go, instead of the tenant's endpoints.
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        deserialize_with = "object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(crate) callback: Option<CallbackIn<'a>>,
     /// Sugar for a one-step plan; excludes `plan`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +44,11 @@ pub(crate) struct Request<'a> {
     #[schema(value_type = Option<String>, max_length = 255)]
     pub(crate) client_ref: Option<Str<'a>>,
     /// What to say; excludes `text`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        deserialize_with = "object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(crate) content: Option<ContentIn<'a>>,
     /// RFC 3339 in UTC; excludes `ttl`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,10 +67,18 @@ pub(crate) struct Request<'a> {
     #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     pub(crate) metadata: Option<Metadata<'a>>,
     /// Exactly one sms step in this version.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        deserialize_with = "object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(crate) plan: Option<PlanIn<'a>>,
     /// What to do when things are uncertain.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        deserialize_with = "object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(crate) policy: Option<PolicyIn<'a>>,
     /// `high`, `normal` or `low`; by class when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +97,11 @@ pub(crate) struct Request<'a> {
     #[schema(value_type = String, example = "+46701234567", required)]
     pub(crate) to: Option<To<'a>>,
     /// Ids of the platform above, echoed in every event.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        deserialize_with = "object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(crate) tracking: Option<TrackingIn<'a>>,
     /// Seconds from acceptance until it is not sent any more: 10 to 2,419,200.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,7 +134,11 @@ pub(crate) struct CallbackIn<'a> {
 #[schema(as = Content)]
 pub(crate) struct ContentIn<'a> {
     /// What the sms channel says in its own way.
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        deserialize_with = "object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(crate) sms: Option<SmsIn<'a>>,
     /// The body.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +171,7 @@ pub(crate) struct SmsIn<'a> {
 #[schema(as = Plan)]
 pub(crate) struct PlanIn<'a> {
     /// Exactly one in this version.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub(crate) steps: Vec<StepIn<'a>>,
 }
 
@@ -160,7 +185,11 @@ pub(crate) struct StepIn<'a> {
     #[schema(value_type = String, example = "sms", required)]
     pub(crate) channel: Option<Str<'a>>,
     /// When and how often to try another route.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        deserialize_with = "object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(crate) failover: Option<FailoverIn<'a>>,
 }
 
@@ -379,14 +408,60 @@ impl<'de> Visitor<'de> for MetadataVisitor {
     }
 }
 
+/// A struct that is read from an object only: serde's derived ones would also take a list.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let object = Option::<Object<T>>::deserialize(deserializer)?;
+    Ok(object.map(|object| object.0))
+}
+
+fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|object| object.0).collect())
+}
+
+/// Whether JSON that can be read is an object.
+pub(crate) fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{')
+}
+
 /// Reads one message. Wrong shapes are returned beside what could be read, so that the check can add
 /// the wrong values of the other fields.
 ///
 /// # Errors
 /// A `malformed_json` problem when the bytes are not JSON.
 pub(crate) fn parse(json: &[u8]) -> Result<(Request<'_>, Vec<FieldError>), Problem> {
-    match serde_json::from_slice(json) {
-        Ok(request) => Ok((request, Vec::new())),
+    match serde_json::from_slice::<Object<_>>(json) {
+        Ok(request) => Ok((request.0, Vec::new())),
         Err(error) if error.is_data() => shape::explain(json, &error),
         Err(error) => Err(malformed(&error)),
     }

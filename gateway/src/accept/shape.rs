@@ -346,6 +346,15 @@ mod tests {
                 ("/ttl".into(), "wrong_type"),
             ]
         );
+        assert_eq!(
+            errors(r#"{"content":["a"],"plan":{"steps":[["sms"]]},"tracking":[]}"#),
+            [
+                ("/content".into(), "wrong_type"),
+                ("/plan/steps/0".into(), "wrong_type"),
+                ("/tracking".into(), "wrong_type"),
+            ],
+            "a list is no object"
+        );
         assert_eq!(errors(r#"{"ttl":1.5}"#), [("/ttl".into(), "wrong_type")]);
     }
 

@@ -45,6 +45,7 @@ impl<T: std::fmt::Display> Serialize for Shown<T> {
 pub(crate) struct MessageView<'a> {
     #[schema(value_type = String, example = "msg_01JD9Z6Q8W3M5T7R2K4N6P8V0X")]
     id: PublicId,
+    tenant: &'a str,
     /// `queued`, `sending`, `sent`, `delivered`, `undelivered`, `failed`, `rejected`, `expired`,
     /// `unknown`.
     status: &'a str,
@@ -162,6 +163,7 @@ pub(crate) fn message<'a>(
     let bad_end = !matches!(life.status, Status::Sent | Status::Delivered);
     MessageView {
         id: ids.message(message.id),
+        tenant: names.tenant(message.tenant),
         status: status(life),
         r#final: life.is_final,
         version: life.version,

@@ -289,13 +289,13 @@ pub(super) fn webhook(config: &Config, names: &Names) -> anyhow::Result<webhook:
         endpoints,
         allow_http: config.webhook.allow_http,
         allow_private: config.webhook.allow_private.clone(),
-        callback_kinds: EventKinds::ALL,
+        callback_kinds: EventKinds::defaults(),
         extra_roots: Vec::new(),
     })
 }
 
 /// A rate of POSTs in whole requests per second, at least one.
-fn per_second(rate: &config::Rate) -> Option<std::num::NonZeroU32> {
+fn per_second(rate: &config::Rate) -> Option<NonZeroU32> {
     let per = rate.per.max(Duration::from_millis(1)).as_secs_f64();
     let whole = (f64::from(rate.count) / per).max(1.0);
     // Within range: the config allows no more than u32::MAX per second.
@@ -304,5 +304,5 @@ fn per_second(rate: &config::Rate) -> Option<std::num::NonZeroU32> {
         clippy::cast_sign_loss,
         reason = "checked above"
     )]
-    std::num::NonZeroU32::new(whole.min(f64::from(u32::MAX)) as u32)
+    NonZeroU32::new(whole.min(f64::from(u32::MAX)) as u32)
 }

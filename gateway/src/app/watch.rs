@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::stop::Stop;
 use crate::store::Store;
-use crate::webhook::Webhooks;
 
 /// Gauges are set so often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -12,7 +11,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const EXPIRE_TURNS: u32 = 5;
 
 /// Runs until the stop.
-pub(super) async fn run(store: Store, webhooks: Webhooks, mut stop: Stop) {
+pub(super) async fn run(store: Store, mut stop: Stop) {
     let _guard = stop.guard("watch");
     let mut turns = tokio::time::interval(EVERY);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -21,7 +20,7 @@ pub(super) async fn run(store: Store, webhooks: Webhooks, mut stop: Stop) {
             _ = turns.tick() => {}
             () = stop.stopped() => return,
         }
-        gauges(&store, &webhooks);
+        gauges(&store);
         if turn % EXPIRE_TURNS == 0 {
             let ended = store.expire().await;
             if ended > 0 {
@@ -36,7 +35,7 @@ pub(super) async fn run(store: Store, webhooks: Webhooks, mut stop: Stop) {
     clippy::cast_precision_loss,
     reason = "gauges are floats; 2^53 is enough"
 )]
-fn gauges(store: &Store, webhooks: &Webhooks) {
+fn gauges(store: &Store) {
     let figures = store.figures();
     metrics::gauge!("trunkline_queue_messages").set(figures.queued as f64);
     metrics::gauge!("trunkline_store_young_bytes").set(figures.young_bytes as f64);
@@ -44,9 +43,4 @@ fn gauges(store: &Store, webhooks: &Webhooks) {
     metrics::gauge!("trunkline_store_generations").set(figures.generations as f64);
     metrics::gauge!("trunkline_receipts_parked").set(figures.parked as f64);
     metrics::gauge!("trunkline_accept_drafts_waiting").set(figures.drafts_waiting as f64);
-    for (_, view) in webhooks.view() {
-        let endpoint = view.name.clone();
-        metrics::gauge!("trunkline_webhook_lag_events", "endpoint" => endpoint)
-            .set(view.lag as f64);
-    }
 }

@@ -11,7 +11,7 @@ use super::{Demo, Exit, Failure, SimReceiver, SimSmsc};
 use crate::app::Gateway;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::OpenError;
+use crate::store::{self, OpenError};
 
 fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
@@ -199,18 +199,36 @@ fn show<T: serde::Serialize>(out: &mut dyn Write, json: bool, report: &T) -> Res
 }
 
 /// `store check`.
-pub(super) fn store_check(_dir: &Path, _json: bool, _out: &mut dyn Write) -> Result<(), Failure> {
-    Err(Failure::failed("`trunkline store check` is not built yet"))
+pub(super) fn store_check(dir: &Path, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let report = store::check(dir).map_err(|error| offline(&error))?;
+    show(out, json, &report)?;
+    if report.is_sound() {
+        Ok(())
+    } else {
+        Err(Failure::failed(format!("{}: damaged", dir.display())))
+    }
 }
 
 /// `store export`.
 pub(super) fn store_export(
-    _dir: &Path,
-    _file: &Path,
-    _json: bool,
-    _out: &mut dyn Write,
+    dir: &Path,
+    file: &Path,
+    json: bool,
+    out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    Err(Failure::failed("`trunkline store export` is not built yet"))
+    let report = store::export(dir, file).map_err(|error| offline(&error))?;
+    show(out, json, &report)
+}
+
+fn offline(error: &OpenError) -> Failure {
+    let exit = match error {
+        OpenError::Locked { .. } => Exit::Refused,
+        _ => Exit::Failed,
+    };
+    Failure {
+        exit,
+        message: error.to_string(),
+    }
 }
 
 /// `openapi`.

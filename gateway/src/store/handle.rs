@@ -6,30 +6,36 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
+use rustc_hash::FxHashSet;
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::{Clock, UnixMs};
-use crate::event::render::{self, Lookup};
-use crate::event::{Event, EventKind, EventKinds};
+use crate::event::EventKind;
 use crate::message::life::{Life, Status};
-use crate::message::{Class, EndpointIx, Ids, Message, MessageId, Parts, RouteIx, TenantIx, Text};
+use crate::message::{Class, EndpointIx, Ids, Message, MessageId, Parts, RouteIx, TenantIx};
 use crate::names::Names;
 use crate::outcome::{Next, Receipt, Settle};
 use crate::store::archive::Archive;
-use crate::store::inbox::{Matched, Request, Undone};
+use crate::store::inbox::{Adopted, Matched, Request, Undone};
+use crate::store::listing;
 use crate::store::open::{self, Found, OpenError, carrier_forms};
 use crate::store::shared::{Entry, FeedEntries, Shared};
 use crate::store::writer::{self, Writer};
 use crate::store::young::Row;
 use crate::store::{
-    Accepted, Callback, Config, Draft, EndpointState, EventPage, EventQuery, Page, Query, Record,
-    Refused, Rendered,
+    Accepted, Config, Draft, EndpointState, EventPage, EventQuery, Page, Query, Record, Refused,
 };
 
-/// Rows that one list request looks at, at most (design.md: a row budget).
-const FIND_ROWS_MAX: usize = 50_000;
+/// From this share of the memory budget on, accepts are slowed down: live messages take a quarter of
+/// it and the generation being archived a sixteenth, so beyond that the archiver has fallen behind.
+const SOFT_PERCENT: u64 = 35;
+/// The time of one draft when the budget is used up: 2,500 a second, far below what is archived.
+const PACE_MAX: Duration = Duration::from_micros(400);
+/// Less than a millisecond is not worth a timer (tokio's timers have that step).
+const PACE_MIN: Duration = Duration::from_millis(1);
+/// No accept waits longer: an HTTP client should rather be refused.
+const PACE_DELAY_MAX: Duration = Duration::from_millis(200);
 /// How long after its deadline the store itself expires a queued message; before that its dispatcher
 /// does, which knows whether an attempt is out (longer than the longest response_timeout).
 const EXPIRY_GRACE: Duration = Duration::from_secs(60);
@@ -102,12 +108,15 @@ impl Store {
     pub async fn accept(&self, drafts: Vec<Draft>) -> Result<Vec<Accepted>, Refused> {
         let shared = &self.shared;
         self.check_room(&drafts)?;
+        let urgent = drafts.iter().any(|draft| draft.message.class == Class::Otp);
+        if !urgent {
+            self.pace(drafts.len()).await;
+        }
         let _room = shared
             .inbox
             .room(drafts.len())
             .await
             .ok_or(Refused::Closed)?;
-        let urgent = drafts.iter().any(|draft| draft.message.class == Class::Otp);
         let mut drafts = drafts;
         loop {
             let seen = shared.archived_count.load(Ordering::Acquire);
@@ -138,7 +147,10 @@ impl Store {
         if let Some(refused) = self.shared.refusing() {
             return Err(refused);
         }
-        let queued = self.shared.young.read().queued;
+        let (queued, bytes) = {
+            let young = self.shared.young.read();
+            (young.queued, young.bytes())
+        };
         let lowest = drafts.iter().map(|draft| draft.message.class).max();
         let share = match lowest.unwrap_or(Class::Otp) {
             Class::Otp => 100,
@@ -147,10 +159,39 @@ impl Store {
             Class::Promotional => 80,
         };
         let limit = self.shared.config.queued / 100 * share;
-        if queued >= limit {
+        let memory = self.shared.config.memory / 100 * share;
+        if queued >= limit || u64::try_from(bytes).unwrap_or(u64::MAX) >= memory {
             Err(Refused::Overloaded)
         } else {
             Ok(())
+        }
+    }
+
+    /// Slows bulk accepts down when the archiver falls behind: from the soft limit on each draft takes
+    /// its time, all callers together, so that accepts go on at about the archiver's rate.
+    async fn pace(&self, drafts: usize) {
+        let bytes = u64::try_from(self.shared.young.read().bytes()).unwrap_or(u64::MAX);
+        let memory = self.shared.config.memory;
+        let soft = memory / 100 * SOFT_PERCENT;
+        let over = bytes.saturating_sub(soft);
+        if over == 0 {
+            return;
+        }
+        // Squared: hardly noticed at first, firm towards the hard limit.
+        let percent = over.saturating_mul(100) / (memory - soft).max(1);
+        let percent = u32::try_from(percent.min(100)).unwrap_or(100);
+        let drafts = u32::try_from(drafts).unwrap_or(u32::MAX);
+        let cost = PACE_MAX.saturating_mul(drafts) * percent * percent / 10_000;
+        let delay = {
+            let now = self.shared.clock.instant();
+            let mut next = self.shared.paced_until.lock();
+            let start = next.map_or(now, |next| next.max(now));
+            *next = Some(start + cost);
+            start - now
+        };
+        if delay >= PACE_MIN {
+            metrics::counter!("trunkline_store_accepts_slowed_total").increment(1);
+            tokio::time::sleep(delay.min(PACE_DELAY_MAX)).await;
         }
     }
 
@@ -182,7 +223,7 @@ impl Store {
     /// [`Refused::Closed`] when the store has stopped.
     pub async fn settle(&self, settles: Vec<Settle>) -> Result<Vec<Next>, Refused> {
         let mut settles = settles;
-        let mut adopt = Vec::new();
+        let mut adopt = Adopted::default();
         loop {
             let (reply, answer) = oneshot::channel();
             self.shared.inbox.push(
@@ -199,7 +240,7 @@ impl Store {
                     (settles, adopt) = self.fetch(back, missing, |settle| settle.id).await;
                 }
                 Ok(Err(Undone::Stale(back) | Undone::Refused(back))) => {
-                    (settles, adopt) = (back, Vec::new());
+                    (settles, adopt) = (back, Adopted::default());
                 }
                 Err(_) => return Err(Refused::Closed),
             }
@@ -217,7 +258,7 @@ impl Store {
         ids: Vec<MessageId>,
     ) -> Result<Vec<(MessageId, bool)>, Refused> {
         let mut ids = ids;
-        let mut adopt = Vec::new();
+        let mut adopt = Adopted::default();
         loop {
             let asked = ids.clone();
             let (reply, answer) = oneshot::channel();
@@ -236,7 +277,7 @@ impl Store {
                     (ids, adopt) = self.fetch(back, missing, |id| *id).await;
                 }
                 Ok(Err(Undone::Stale(back) | Undone::Refused(back))) => {
-                    (ids, adopt) = (back, Vec::new());
+                    (ids, adopt) = (back, Adopted::default());
                 }
                 Err(_) => return Err(Refused::Closed),
             }
@@ -253,7 +294,7 @@ impl Store {
         parts: Vec<(MessageId, Parts)>,
     ) -> Result<(), Refused> {
         let mut parts = parts;
-        let mut adopt = Vec::new();
+        let mut adopt = Adopted::default();
         loop {
             let (reply, answer) = oneshot::channel();
             self.shared.inbox.push(
@@ -271,7 +312,7 @@ impl Store {
                     (parts, adopt) = self.fetch(back, missing, |(id, _)| *id).await;
                 }
                 Ok(Err(Undone::Stale(back) | Undone::Refused(back))) => {
-                    (parts, adopt) = (back, Vec::new());
+                    (parts, adopt) = (back, Adopted::default());
                 }
                 Err(_) => return Err(Refused::Closed),
             }
@@ -284,7 +325,7 @@ impl Store {
     /// [`Refused::Closed`] when the store has stopped: the carrier has to send them again.
     pub async fn apply_receipts(&self, receipts: Vec<Receipt>) -> Result<Matched, Refused> {
         let mut receipts = receipts;
-        let mut adopt = Vec::new();
+        let mut adopt = Adopted::default();
         loop {
             let seen = self.shared.archived_count.load(Ordering::Acquire);
             let known = self.archived_parts(&receipts).await;
@@ -304,7 +345,7 @@ impl Store {
                     adopt = self.archived(missing).await;
                 }
                 Ok(Err(Undone::Stale(back) | Undone::Refused(back))) => {
-                    (receipts, adopt) = (back, Vec::new());
+                    (receipts, adopt) = (back, Adopted::default());
                 }
                 Err(_) => return Err(Refused::Closed),
             }
@@ -341,10 +382,14 @@ impl Store {
         mut items: Vec<T>,
         missing: Vec<MessageId>,
         id: impl Fn(&T) -> MessageId,
-    ) -> (Vec<T>, Vec<Record>) {
+    ) -> (Vec<T>, Adopted) {
         let adopt = self.archived(missing.clone()).await;
-        let found = |id: MessageId| adopt.iter().any(|record| record.message.id == id);
-        let gone: Vec<MessageId> = missing.into_iter().filter(|id| !found(*id)).collect();
+        let known: FxHashSet<MessageId> = adopt.records.iter().map(|r| r.message.id).collect();
+        // Since the read, it may have been taken back into memory by another request.
+        let young = self.shared.young.read();
+        let found = |id: MessageId| known.contains(&id) || young.row(id).is_some();
+        let gone: FxHashSet<MessageId> = missing.into_iter().filter(|id| !found(*id)).collect();
+        drop(young);
         if !gone.is_empty() {
             tracing::error!(
                 count = gone.len(),
@@ -355,10 +400,13 @@ impl Store {
         (items, adopt)
     }
 
-    async fn archived(&self, ids: Vec<MessageId>) -> Vec<Record> {
-        self.blocking(move |shared| shared.archive.get(&ids))
-            .await
-            .unwrap_or_default()
+    async fn archived(&self, ids: Vec<MessageId>) -> Adopted {
+        let seen = self.shared.archived_count.load(Ordering::Acquire);
+        let read = self.blocking(move |shared| shared.archive.get(&ids));
+        Adopted {
+            records: read.await.unwrap_or_default(),
+            seen,
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -382,12 +430,15 @@ impl Store {
                 .take(EXPIRE_AT_ONCE)
                 .collect()
         };
+        let seen = self.shared.archived_count.load(Ordering::Acquire);
         let archived = self.blocking(move |shared| {
-            let ids = shared.archive.overdue(now, EXPIRE_AT_ONCE);
+            let shadowed = |id| shared.young.read().row(id).is_some();
+            let ids = shared.archive.overdue(now, EXPIRE_AT_ONCE, shadowed);
             shared.archive.get(&ids)
         });
-        let adopt = archived.await.unwrap_or_default();
-        ids.extend(adopt.iter().map(|record| record.message.id));
+        let records = archived.await.unwrap_or_default();
+        ids.extend(records.iter().map(|record| record.message.id));
+        let adopt = Adopted { records, seen };
         if ids.is_empty() {
             return 0;
         }
@@ -409,7 +460,7 @@ impl Store {
                     .collect()
             };
             if missing.is_empty() {
-                Vec::new()
+                Adopted::default()
             } else {
                 self.archived(missing).await
             }
@@ -452,45 +503,19 @@ impl Store {
         limit: usize,
     ) -> Vec<Entry> {
         let lane = class.lane();
+        let seen = self.shared.archived_count.load(Ordering::Acquire);
         let found = self
-            .blocking(move |shared| {
-                let archived = shared.archive.queued_after(route, lane, after, limit);
-                let young = shared.young.read();
-                // The younger copy wins, whatever it says.
-                let old = archived
-                    .into_iter()
-                    .filter(|r| young.row(r.message.id).is_none());
-                let adopt: Vec<Record> = old.collect();
-                let mut entries: Vec<Entry> = adopt
-                    .iter()
-                    .map(|r| Entry::of(&r.message, &r.life))
-                    .collect();
-                let visible = shared.visible.load(Ordering::Acquire);
-                let rows = young.queued_after(route, lane, (after, visible), limit);
-                entries.extend(
-                    rows.into_iter()
-                        .map(|row| Entry::of(&row.message, &row.life)),
-                );
-                (entries, adopt)
-            })
+            .blocking(move |shared| listing::ready(shared, (route, lane), after, limit))
             .await;
-        let Some((mut entries, mut adopt)) = found else {
+        let Some((entries, records)) = found else {
             return Vec::new();
         };
-        entries.sort_unstable_by_key(|entry| entry.order);
-        entries.truncate(limit);
-        if let Some(last) = entries.last().map(|entry| entry.order) {
-            adopt.retain(|record| record.life.order <= last);
-        }
-        if !adopt.is_empty() {
+        if !records.is_empty() {
             let (reply, done) = oneshot::channel();
-            self.shared.inbox.push(
-                Request::Adopt {
-                    records: adopt,
-                    reply,
-                },
-                true,
-            );
+            let adopt = Adopted { records, seen };
+            self.shared
+                .inbox
+                .push(Request::Adopt { adopt, reply }, true);
             if done.await.is_err() {
                 return Vec::new();
             }
@@ -523,59 +548,53 @@ impl Store {
 
     /// Lists messages, newest first.
     pub async fn find(&self, query: Query) -> Page {
-        self.blocking(move |shared| find(shared, &query))
+        self.blocking(move |shared| listing::find(shared, query))
             .await
             .unwrap_or_default()
     }
 
     /// Reads the event log.
     pub async fn events_after(&self, query: EventQuery) -> EventPage {
-        let head = *self.shared.head.borrow();
-        let first = self
-            .shared
-            .young
-            .read()
-            .events
-            .front()
-            .map_or(head + 1, |event| event.seq);
-        if query.after + 1 < first && !self.shared.archive.is_empty() {
-            let page = self
-                .blocking(move |shared| archived_events(shared, query, first))
-                .await;
-            if let Some(page) = page
-                && (page.read_to > query.after || !page.events.is_empty())
-            {
-                return page;
-            }
+        if let Some(id) = query.message {
+            return self.events_of(query, id).await;
         }
-        self.young_events(query, head)
+        let mut query = query;
+        loop {
+            let head = *self.shared.head.borrow();
+            let (events, read_to) = match listing::young_events(&self.shared, &query, head) {
+                Ok(found) => found,
+                Err(first) => {
+                    let read = move |shared: &Shared| shared.archive.events(&query, first);
+                    let (events, read_to) = self.blocking(read).await.unwrap_or_default();
+                    if read_to <= query.after {
+                        // Their retention is over.
+                        query.after = first - 1;
+                        continue;
+                    }
+                    (events, read_to)
+                }
+            };
+            let (events, missing) = listing::render_young(&self.shared, events);
+            if missing.is_empty() {
+                let events = events.into_iter().flatten().collect();
+                return EventPage { events, read_to };
+            }
+            let render = move |shared: &Shared| listing::render_archived(shared, events, missing);
+            let events = self.blocking(render).await.unwrap_or_default();
+            return EventPage { events, read_to };
+        }
     }
 
-    fn young_events(&self, query: EventQuery, head: u64) -> EventPage {
-        let young = self.shared.young.read();
-        let mut page = EventPage {
-            events: Vec::new(),
-            read_to: query.after,
+    /// A message's events follow from its life, wherever that is.
+    async fn events_of(&self, query: EventQuery, id: MessageId) -> EventPage {
+        let head = *self.shared.head.borrow();
+        let Some(record) = self.get(id).await else {
+            return EventPage {
+                events: Vec::new(),
+                read_to: head.max(query.after),
+            };
         };
-        let first = young.events.front().map_or(head + 1, |event| event.seq);
-        let mut seq = (query.after + 1).max(first);
-        page.read_to = page.read_to.max(seq - 1);
-        while seq <= head && page.events.len() < query.limit {
-            let Some(event) = young.event(seq) else { break };
-            page.read_to = seq;
-            seq += 1;
-            if !wanted(&query, event) {
-                continue;
-            }
-            if ENDPOINT_EVENTS.contains(&event.kind) {
-                page.events.extend(render_event(&self.shared, event, None));
-            } else if let Some(row) = young.row(event.subject) {
-                let record = (row.message.as_ref(), &row.life);
-                page.events
-                    .extend(render_event(&self.shared, event, Some(record)));
-            }
-        }
-        page
+        listing::events_of(&self.shared, &query, &record, head)
     }
 
     /// The sequence number of the newest durable event; changes wake the receiver.
@@ -656,11 +675,49 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// Closes and freezes what is in memory and waits until the archiver is done with it, or was
+    /// stopped on the way.
+    pub(crate) async fn archive_now(&self) {
+        let shared = &self.shared;
+        let before = shared.archived_count.load(Ordering::Acquire);
+        {
+            let mut young = shared.young.write();
+            if young
+                .live
+                .iter()
+                .all(|generation| generation.rows.is_empty())
+            {
+                return;
+            }
+            young.forced = true;
+        }
+        while shared.archived_count.load(Ordering::Acquire) == before {
+            if shared.archive.stop_at.load(Ordering::Acquire) == u32::MAX {
+                return;
+            }
+            let (reply, done) = oneshot::channel();
+            let adopt = Adopted::default();
+            let turn = Request::Adopt { adopt, reply };
+            shared.inbox.push(turn, true);
+            done.await.unwrap();
+        }
+    }
+
+    /// What the threads share, to be looked at.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Stops the archiver before one of its steps.
+    pub(crate) fn stop_archiver_at(&self, step: u32) {
+        self.shared.archive.stop_at.store(step, Ordering::Release);
+    }
+}
+
 /// Overdue messages ended in one commit.
 const EXPIRE_AT_ONCE: usize = 1_000;
-
-/// The events that belong to no message.
-const ENDPOINT_EVENTS: [EventKind; 2] = writer::ENDPOINT_EVENTS;
 
 /// What the store holds in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -696,55 +753,6 @@ pub(crate) fn deadline(shared: &Shared, message: &Message, life: &Life) -> Optio
     }
 }
 
-fn wanted(query: &EventQuery, event: &Event) -> bool {
-    query.kinds.has(event.kind)
-        && query.tenant.is_none_or(|tenant| tenant == event.tenant)
-        && query.message.is_none_or(|message| message == event.subject)
-}
-
-pub(crate) fn render_event(
-    shared: &Shared,
-    event: &Event,
-    record: Option<(&Message, &Life)>,
-) -> Option<Rendered> {
-    let lookup = Lookup {
-        ids: shared.ids,
-        names: &shared.names,
-    };
-    let mut json = Vec::with_capacity(1024);
-    let mut callback = None;
-    match record {
-        Some((message, life)) => {
-            let then = life.as_of(message, usize::from(event.changes));
-            render::message_event(&mut json, event, message, &then, lookup).ok()?;
-            callback = callback_of(message);
-        }
-        None => render::endpoint_event(&mut json, event, lookup).ok()?,
-    }
-    Some(Rendered {
-        event: *event,
-        callback,
-        json: Bytes::from(json),
-    })
-}
-
-fn callback_of(message: &Message) -> Option<Arc<Callback>> {
-    let endpoint = message.callback?;
-    let url = message.text(Text::CallbackUrl);
-    let types = message.text(Text::CallbackTypes);
-    let kinds = types
-        .split(' ')
-        .filter(|pattern| !pattern.is_empty())
-        .map(EventKinds::matching)
-        .reduce(EventKinds::with);
-    let url = (!url.is_empty()).then(|| url.to_owned());
-    Some(Arc::new(Callback {
-        endpoint,
-        url,
-        kinds,
-    }))
-}
-
 fn archived_part(shared: &Shared, receipt: &Receipt) -> Option<(MessageId, u8)> {
     let forms = carrier_forms(receipt.route, &receipt.provider_id);
     forms.iter().enumerate().find_map(|(index, key)| {
@@ -761,86 +769,6 @@ fn archived_part(shared: &Shared, receipt: &Receipt) -> Option<(MessageId, u8)> 
         candidates
             .first()
             .copied()
-            .or((index == 0).then_some(newest))
+            .or_else(|| (index == 0).then_some(newest))
     })
-}
-
-fn archived_events(shared: &Shared, query: EventQuery, before: u64) -> EventPage {
-    let (events, read_to) = shared.archive.events(&query, before);
-    let ids: Vec<MessageId> = events.iter().map(|event| event.subject).collect();
-    let mut page = EventPage {
-        events: Vec::new(),
-        read_to,
-    };
-    let archived = shared.archive.get(&ids);
-    let young = shared.young.read();
-    for event in &events {
-        if ENDPOINT_EVENTS.contains(&event.kind) {
-            page.events.extend(render_event(shared, event, None));
-            continue;
-        }
-        let record = young
-            .row(event.subject)
-            .map(|row| (row.message.as_ref(), &row.life))
-            .or_else(|| {
-                let record = archived.iter().find(|r| r.message.id == event.subject)?;
-                Some((record.message.as_ref(), &record.life))
-            });
-        page.events
-            .extend(record.and_then(|record| render_event(shared, event, Some(record))));
-    }
-    page
-}
-
-/// Whether a message is what a list asks for.
-pub(crate) fn matches(query: &Query, message: &Message, life: &Life) -> bool {
-    let tags = || message.text(Text::Tags);
-    query.tenant.is_none_or(|tenant| tenant == message.tenant)
-        && query.before.is_none_or(|before| message.id < before)
-        && query.since.is_none_or(|since| message.accepted_at >= since)
-        && query.until.is_none_or(|until| message.accepted_at < until)
-        && query.status.is_none_or(|status| status == life.status)
-        && query.class.is_none_or(|class| class == message.class)
-        && query.to.is_none_or(|to| to == message.to)
-        && query.batch.is_none_or(|batch| message.batch == Some(batch))
-        && query
-            .route
-            .is_none_or(|route| life.route(message) == Some(route))
-        && query
-            .reason
-            .is_none_or(|reason| life.reason == Some(reason))
-        && query
-            .client_ref
-            .as_ref()
-            .is_none_or(|wanted| message.text(Text::ClientRef) == wanted)
-        && query
-            .tag
-            .as_ref()
-            .is_none_or(|tag| tags().split(' ').any(|one| one == tag))
-}
-
-fn find(shared: &Shared, query: &Query) -> Page {
-    let mut page = shared.archive.find(query, FIND_ROWS_MAX);
-    let young = shared.young.read();
-    page.records
-        .retain(|record| young.row(record.message.id).is_none());
-    let found = young
-        .rows()
-        .filter(|row| matches(query, &row.message, &row.life));
-    let visible = shared.visible.load(Ordering::Acquire);
-    let found = found.filter(|row| row.message.id.0 <= visible);
-    let floor = page.next;
-    // What the archive has not looked at yet must not be overtaken by younger pages.
-    let rows = found.filter(|row| floor.is_none_or(|floor| row.message.id >= floor));
-    page.records.extend(rows.map(|row| Record {
-        message: row.message.clone(),
-        life: row.life.clone(),
-    }));
-    page.records
-        .sort_unstable_by_key(|record| std::cmp::Reverse(record.message.id));
-    if page.records.len() > query.limit {
-        page.records.truncate(query.limit);
-        page.next = page.records.last().map(|record| record.message.id);
-    }
-    page
 }

@@ -18,6 +18,15 @@ pub(crate) const DRAFTS_WAITING_MAX: usize = 10_000;
 /// Messages that one commit takes (storage.md §3: about 1,000; larger only adds latency).
 pub(crate) const COMMIT_MESSAGES: usize = 1_000;
 
+/// Messages read from the archive, to be taken back into memory.
+#[derive(Default)]
+pub(crate) struct Adopted {
+    pub(crate) records: Vec<Record>,
+    /// How many generations had been archived when they were read. When there are more by now, the
+    /// archive may hold younger copies: they have to be read again.
+    pub(crate) seen: u64,
+}
+
 /// What the writer is asked. Each reply comes after the commit is durable; a dropped reply means
 /// that nothing was written.
 pub(crate) enum Request {
@@ -31,39 +40,39 @@ pub(crate) enum Request {
     },
     Settle {
         settles: Vec<Settle>,
-        adopt: Vec<Record>,
+        adopt: Adopted,
         reply: oneshot::Sender<Result<Vec<Next>, Undone<Vec<Settle>>>>,
     },
     /// The route is down: move those on that have another one. The reply tells which did.
     MoveOn {
         route: RouteIx,
         ids: Vec<MessageId>,
-        adopt: Vec<Record>,
+        adopt: Adopted,
         reply: oneshot::Sender<Result<Vec<bool>, Undone<Vec<MessageId>>>>,
     },
     Intent {
         route: RouteIx,
         parts: Vec<(MessageId, Parts)>,
-        adopt: Vec<Record>,
+        adopt: Adopted,
         reply: oneshot::Sender<Result<(), Undone<Vec<(MessageId, Parts)>>>>,
     },
     Receipts {
         receipts: Vec<Receipt>,
         /// Where the archive knows the receipt's id, by receipt.
         known: Vec<Option<(MessageId, u8)>>,
-        adopt: Vec<Record>,
+        adopt: Adopted,
         seen: u64,
         reply: oneshot::Sender<Result<Matched, Undone<Vec<Receipt>>>>,
     },
     /// Messages whose time is over: queued ones expire, sent ones have had no receipt.
     Overdue {
         ids: Vec<MessageId>,
-        adopt: Vec<Record>,
+        adopt: Adopted,
         reply: oneshot::Sender<usize>,
     },
     /// Takes messages back into memory.
     Adopt {
-        records: Vec<Record>,
+        adopt: Adopted,
         reply: oneshot::Sender<()>,
     },
     NoteEndpoint {

@@ -128,8 +128,10 @@ impl Journal {
         each: impl FnMut(Reading<'_>) -> Result<(), E>,
     ) -> Result<(Self, Replayed), E> {
         let files = files(directory)?;
-        let (closed, replayed) = replay(directory, &files, done, acknowledged, each)?;
+        let (mut closed, replayed) = replay(directory, &files, done, acknowledged, each)?;
         let (open, open_path) = create(directory, replayed.last_batch + 1)?;
+        // An empty file of the same name was replaced: it is the open one now, not to be unlinked.
+        closed.retain(|(path, _)| *path != open_path);
         let journal = Self {
             directory: directory.to_owned(),
             open,

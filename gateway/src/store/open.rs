@@ -14,6 +14,7 @@ use crate::message::life::Status;
 use crate::message::{Ids, MessageId};
 use crate::names::Names;
 use crate::store::archive::Archive;
+use crate::store::archive::file::ArchiveError;
 use crate::store::handle::Store;
 use crate::store::journal::{FILE_BYTES, Journal, JournalError};
 use crate::store::record::{BlobError, Op, Reading};
@@ -50,6 +51,12 @@ pub enum OpenError {
     /// The state database cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A file of the archive that sending needs cannot be read.
+    #[error("{what}")]
+    Archive {
+        /// The file and what SQLite says.
+        what: String,
+    },
     /// A journal record passes its checksum and does not parse.
     #[error("batch {batch}: {source}")]
     Record {
@@ -104,7 +111,7 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         endpoints: config.endpoints.clone(),
     };
     let names = Arc::new(state.names(&wanted)?);
-    let archive = Archive::new();
+    let archive = Archive::open(&config.path, &snapshot).map_err(archive_error)?;
     let now = clock.now();
     let mut recovery = Recovery::new(&config, &snapshot, &archive, now);
     let (journal, replayed) = Journal::open(
@@ -114,7 +121,15 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         FILE_BYTES,
         |reading| recovery.batch(reading),
     )?;
-    let Recovery { young, last_id, .. } = recovery;
+    let Recovery {
+        mut young, last_id, ..
+    } = recovery;
+    if recovery_was_ahead(&archive, &snapshot) {
+        young.recount(archive.count_queued(&young));
+    }
+    for record in archive.intents() {
+        young.adopt(record);
+    }
     let epoch = state.raise_epoch()?;
     let last_batch = replayed.last_batch;
     let found = Found {
@@ -147,6 +162,18 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
     Ok((store, found))
 }
 
+/// Whether a crash came between the archive's commit and the snapshot's: then what replay takes back
+/// into memory may be in pending as well.
+fn recovery_was_ahead(archive: &Archive, snapshot: &Snapshot) -> bool {
+    archive.queued().1 != snapshot.as_of
+}
+
+fn archive_error(error: ArchiveError) -> OpenError {
+    OpenError::Archive {
+        what: error.to_string(),
+    }
+}
+
 fn count(young: &Young, which: impl Fn(&crate::store::young::Row) -> bool) -> u64 {
     u64::try_from(young.rows().filter(|row| which(row)).count()).unwrap_or(0)
 }
@@ -156,7 +183,7 @@ fn events_pending(young: &Young) -> u64 {
     cursor.map_or(0, |cursor| (young.next_seq - 1).saturating_sub(cursor))
 }
 
-fn lock(directory: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join("lock");
     let wrong = |source| OpenError::Directory {
         path: path.clone(),
@@ -191,9 +218,9 @@ impl<'a> Recovery<'a> {
             config.memory,
             snapshot.events_upto + 1,
             snapshot.generation + 1,
-            snapshot.batch,
             now,
         );
+        young.queued = archive.queued().0;
         young.endpoints = snapshot.endpoints.iter().cloned().collect();
         for receipt in &snapshot.parked {
             young.park(receipt.clone());
@@ -280,6 +307,11 @@ pub(crate) fn watch(shared: &Shared) {
                 return;
             }
         }
+        if let Some(why) = shared.archive.trouble() {
+            shared.failed.send_replace(Some(why));
+            return;
+        }
+        shared.tell_memory();
         std::thread::park_timeout(WATCH);
     }
 }

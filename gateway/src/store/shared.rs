@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
@@ -139,6 +140,8 @@ pub(crate) struct Shared {
     pub(crate) failed: watch::Sender<Option<String>>,
     lazy: Mutex<FxHashMap<EndpointIx, EndpointState>>,
     given_up: AtomicU64,
+    /// Until when accepts that came before are spread, while they are slowed down.
+    pub(crate) paced_until: Mutex<Option<Instant>>,
 }
 
 impl Shared {
@@ -182,6 +185,7 @@ impl Shared {
             failed: watch::Sender::new(None),
             lazy: Mutex::default(),
             given_up: AtomicU64::new(0),
+            paced_until: Mutex::default(),
         }
     }
 
@@ -270,6 +274,8 @@ impl Shared {
                 .map(|(ix, state)| (*ix, state.clone()))
                 .collect(),
             parked: young.parked.values().flatten().cloned().collect(),
+            // The archiver knows them.
+            spans: Vec::new(),
         };
         ArchiveJob {
             generation,
@@ -277,6 +283,21 @@ impl Shared {
             snapshot,
             as_of,
         }
+    }
+
+    /// Tells the memory's figures, and how far the archiver has fallen behind.
+    pub(crate) fn tell_memory(&self) {
+        let (bytes, waiting, oldest) = {
+            let young = self.young.read();
+            let waiting = young.live.len() + young.frozen.len();
+            let frozen = young.frozen.front().map(|generation| generation.opened_at);
+            (young.bytes(), waiting, frozen)
+        };
+        let lag = oldest.map_or(0.0, |at| self.clock.now().since(at).as_secs_f64());
+        let float = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        metrics::gauge!("trunkline_store_memory_bytes").set(float(bytes));
+        metrics::gauge!("trunkline_store_generations").set(float(waiting));
+        metrics::gauge!("trunkline_store_archive_lag_seconds").set(lag);
     }
 
     /// The last commit is on disk: writes its number down, so that the next start can be sure.

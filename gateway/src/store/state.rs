@@ -41,6 +41,9 @@ pub(crate) struct Snapshot {
     pub(crate) endpoints: Vec<(EndpointIx, EndpointState)>,
     /// Receipts that wait for their message.
     pub(crate) parked: Vec<Receipt>,
+    /// By generation: the largest id accepted, and the batch as of which it is archived. The first
+    /// one is a floor: of messages up to it nothing is known here.
+    pub(crate) spans: Vec<(u64, u64)>,
 }
 
 /// The open state database.

@@ -266,9 +266,9 @@ async fn three_parts_accepted_throttled_and_unknown_come_out_right_over_a_restar
     assert_eq!(ready[0].message.concat_ref, reference);
     let one = Settle {
         last: false,
-        ..super::tests::accepted(id, 1, "p1")
+        ..tests::accepted(id, 1, "p1")
     };
-    let two = super::tests::accepted(id, 2, "p2");
+    let two = tests::accepted(id, 2, "p2");
     assert_eq!(
         store.settle(vec![one, two]).await,
         Ok(vec![Next::Wait, Next::Done])

@@ -16,12 +16,12 @@ use crate::message::id::IdMaker;
 use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Next, Receipt, Settle};
-use crate::store::inbox::{Matched, Request, Undone};
+use crate::store::inbox::{Adopted, Matched, Request, Undone};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
 use crate::store::shared::{Entry, Shared};
 use crate::store::young::{self, Young};
-use crate::store::{Accepted, Draft, Record, Refused, keys};
+use crate::store::{Accepted, Draft, Refused, keys};
 
 /// Small things (cursors) wait at most so long for a commit to ride in.
 const LAZY_MAX: Duration = Duration::from_secs(1);
@@ -249,7 +249,7 @@ impl Writer {
                 adopt,
                 reply,
             } => {
-                adopt_all(young, adopt);
+                adopt_all(&self.shared, young, adopt);
                 let missing = missing(young, settles.iter().map(|settle| settle.id));
                 if !missing.is_empty() {
                     drop(reply.send(Err(Undone::Missing(settles, missing))));
@@ -267,7 +267,7 @@ impl Writer {
                 adopt,
                 reply,
             } => {
-                adopt_all(young, adopt);
+                adopt_all(&self.shared, young, adopt);
                 let missing = missing(young, ids.iter().copied());
                 if !missing.is_empty() {
                     drop(reply.send(Err(Undone::Missing(ids, missing))));
@@ -285,7 +285,7 @@ impl Writer {
                 adopt,
                 reply,
             } => {
-                adopt_all(young, adopt);
+                adopt_all(&self.shared, young, adopt);
                 let missing = missing(young, parts.iter().map(|(id, _)| *id));
                 if !missing.is_empty() {
                     drop(reply.send(Err(Undone::Missing(parts, missing))));
@@ -306,11 +306,11 @@ impl Writer {
                 seen,
                 reply,
             } => {
-                adopt_all(young, adopt);
+                adopt_all(&self.shared, young, adopt);
                 self.receipts(young, (receipts, known, seen), reply, now, batch);
             }
             Request::Overdue { ids, adopt, reply } => {
-                adopt_all(young, adopt);
+                adopt_all(&self.shared, young, adopt);
                 let over = |life: &Life, context| {
                     decide::expire(life, context).or_else(|| decide::no_receipt(life, context))
                 };
@@ -320,8 +320,8 @@ impl Writer {
                     .count();
                 batch.done.push(Done::Overdue(reply, count));
             }
-            Request::Adopt { records, reply } => {
-                adopt_all(young, records);
+            Request::Adopt { adopt, reply } => {
+                adopt_all(&self.shared, young, adopt);
                 batch.done.push(Done::Plain(reply));
             }
             Request::NoteEndpoint {
@@ -341,6 +341,8 @@ impl Writer {
             } => {
                 young.archived(number, events_upto);
                 self.journal.delete_upto(upto)?;
+                let files = u32::try_from(self.journal.file_count()).unwrap_or(u32::MAX);
+                metrics::gauge!("trunkline_store_journal_files").set(f64::from(files));
                 self.shared.archived_count.fetch_add(1, Ordering::Release);
                 batch.done.push(Done::Plain(reply));
             }
@@ -636,8 +638,13 @@ pub(crate) fn find_part(young: &Young, receipt: &Receipt) -> Option<(MessageId, 
     })
 }
 
-fn adopt_all(young: &mut Young, records: Vec<Record>) {
-    for record in records {
+/// Takes back what was read from the archive, unless the archive has changed since: then what is
+/// still missing is asked for again.
+fn adopt_all(shared: &Shared, young: &mut Young, adopt: Adopted) {
+    if adopt.seen != shared.archived_count.load(Ordering::Acquire) {
+        return;
+    }
+    for record in adopt.records {
         young.adopt(record);
     }
 }

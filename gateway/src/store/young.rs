@@ -7,7 +7,7 @@
 //! younger copy wins wherever both are seen. A generation is frozen as a whole, archived as a whole
 //! and dropped as a whole.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -23,8 +23,16 @@ use crate::store::{EndpointState, IdempotencyKey, Record, keys};
 pub(crate) const GENERATION_MESSAGES: usize = 200_000;
 /// … or at this age (design.md: 10 minutes) …
 pub(crate) const GENERATION_AGE_MS: u64 = 600_000;
-/// … or at this share of the memory budget: four of them fit beside lists and bodies.
-const GENERATION_SHARE: u64 = 8;
+/// … or at this share of the memory budget: small enough that a backlog goes to disk in pieces, and
+/// large enough that one transaction per file pays (some 20,000 messages of a 256 MB budget).
+const GENERATION_SHARE: u64 = 16;
+/// Live messages may take this share of the budget while they wait for receipts …
+const LIVE_SHARE: u64 = 4;
+/// … and this one while they wait for a route: a backlog gains nothing from being in memory.
+const BACKLOG_SHARE: u64 = 8;
+/// What a message takes beside its row: two pointers and a control octet in a hash table that is at
+/// most 7/8 full, and the allocator's rounding.
+const ROW_EXTRA: usize = 48;
 /// Receipts that wait for their message: beyond it the oldest is given up.
 pub(crate) const PARKED_MAX: usize = 100_000;
 /// How long a receipt waits for its message (smpp.md §4.4: 10 minutes).
@@ -41,7 +49,7 @@ pub(crate) struct Row {
 
 impl Row {
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.message.memory_bytes() + self.life.heap_bytes()
+        size_of::<Self>() + self.message.memory_bytes() + self.life.heap_bytes() + ROW_EXTRA
     }
 }
 
@@ -50,24 +58,51 @@ impl Row {
 pub(crate) struct Generation {
     /// Counts up over the store's whole life.
     pub(crate) number: u64,
-    /// The last batch before it was opened.
-    pub(crate) after_batch: u64,
     /// The last batch whose accepts are in it; set when it is closed.
     pub(crate) last_batch: u64,
     pub(crate) opened_at: UnixMs,
     pub(crate) rows: FxHashMap<MessageId, Box<Row>>,
     pub(crate) keys: FxHashMap<[u8; 16], ([u8; 16], MessageId)>,
     pub(crate) carriers: FxHashMap<u64, (MessageId, u8)>,
+    /// Messages in the order of acceptance, which is the order of their ids and of their places in
+    /// the queue as long as they stay on their first route.
+    accepted: Vec<MessageId>,
+    /// The others that were queued here, by order key: moved on, or taken back from the archive.
+    moved: BTreeMap<u64, MessageId>,
     pub(crate) bytes: usize,
     /// Messages of it that are not final.
     pub(crate) unfinished: usize,
+    /// Messages of it that are queued.
+    pub(crate) queued: usize,
 }
 
 impl Generation {
     fn insert(&mut self, id: MessageId, row: Row) {
         self.bytes += row.bytes();
         self.unfinished += usize::from(!row.life.is_final);
+        self.queued += usize::from(row.life.status == Status::Queued);
+        if self.accepted.last().is_none_or(|last| *last < id) && row.life.order == id.0 {
+            self.accepted.push(id);
+        } else if row.life.status == Status::Queued {
+            self.moved.insert(row.life.order, id);
+        }
         self.rows.insert(id, Box::new(row));
+    }
+
+    /// Up to `limit` messages after an order key for which `wanted` holds, in two runs by order key.
+    fn queued_after(
+        &self,
+        after: u64,
+        limit: usize,
+        wanted: impl Fn(MessageId) -> bool,
+    ) -> Vec<MessageId> {
+        let first = self.accepted.partition_point(|id| id.0 <= after);
+        let accepted = self.accepted[first..].iter().copied();
+        let mut found: Vec<MessageId> = accepted.filter(|id| wanted(*id)).take(limit).collect();
+        let moved = self.moved.range(after.saturating_add(1)..);
+        let moved = moved.map(|(_, id)| *id).filter(|id| wanted(*id));
+        found.extend(moved.take(limit));
+        found
     }
 }
 
@@ -88,20 +123,15 @@ pub(crate) struct Young {
     /// Messages that wait for a route or a receipt, in memory and in the archive, by status.
     pub(crate) queued: u64,
     pub(crate) budget: u64,
+    /// Close and freeze at the next occasion, whatever the limits say.
+    pub(crate) forced: bool,
 }
 
 impl Young {
     /// An empty memory whose next event gets `next_seq`.
-    pub(crate) fn new(
-        budget: u64,
-        next_seq: u64,
-        generation: u64,
-        batch: u64,
-        now: UnixMs,
-    ) -> Self {
+    pub(crate) fn new(budget: u64, next_seq: u64, generation: u64, now: UnixMs) -> Self {
         let open = Generation {
             number: generation,
-            after_batch: batch,
             opened_at: now,
             ..Generation::default()
         };
@@ -254,6 +284,11 @@ impl Young {
                 generation.carriers.insert(key, (id, *part));
                 generation.bytes += 32;
             }
+            // A life has two or three changes: doubling would hold room for eight.
+            row.life.log.reserve_exact(1);
+            if let Some(order) = new_order(&change) {
+                generation.moved.insert(order, id);
+            }
             row.life.apply(change);
             generation.bytes += row.life.heap_bytes() - bytes.min(row.life.heap_bytes());
             match (was.1, row.life.is_final) {
@@ -263,6 +298,11 @@ impl Young {
             }
             let changes = u16::try_from(row.life.log.len()).unwrap_or(u16::MAX);
             let now_queued = row.life.status == Status::Queued;
+            match (was.0, now_queued) {
+                (true, false) => generation.queued -= 1,
+                (false, true) => generation.queued += 1,
+                _ => {}
+            }
             (
                 row.message.tenant,
                 row.life.version,
@@ -334,6 +374,8 @@ impl Young {
             open.bytes = open.bytes.saturating_sub(row.bytes());
             open.unfinished -= usize::from(!row.life.is_final);
             let queued = row.life.status == Status::Queued;
+            open.queued -= usize::from(queued);
+            open.accepted.pop_if(|last| *last == id);
             if let Some(key) = key {
                 open.keys.remove(&key.key);
             }
@@ -385,13 +427,14 @@ impl Young {
     /// Closes the open generation when it is full or old. Called between batches.
     pub(crate) fn close_if_full(&mut self, batch: u64, now: UnixMs) {
         let budget = usize::try_from(self.budget / GENERATION_SHARE).unwrap_or(usize::MAX);
+        let forced = self.forced;
         let open = self.open();
         let old = now.0.saturating_sub(open.opened_at.0) >= GENERATION_AGE_MS;
         let full = open.rows.len() >= GENERATION_MESSAGES || open.bytes >= budget;
         if open.rows.is_empty() && open.keys.is_empty() {
             return;
         }
-        if full || old {
+        if full || old || forced {
             self.close(batch, now);
         }
     }
@@ -403,7 +446,6 @@ impl Young {
         let number = open.number + 1;
         self.live.push_back(Generation {
             number,
-            after_batch: batch,
             opened_at: now,
             ..Generation::default()
         });
@@ -418,11 +460,14 @@ impl Young {
         let oldest = &self.live[0];
         let done = oldest.unfinished * 100 <= oldest.rows.len();
         let old = now.0.saturating_sub(oldest.opened_at.0) >= GENERATION_AGE_MS;
-        // Two closed generations and the open one: more would be memory that grows with the backlog.
-        let crowded = self.live.len() > 2;
-        if !(done || old || crowded) {
+        let live: usize = self.live.iter().map(|generation| generation.bytes).sum();
+        let share = |share| usize::try_from(self.budget / share).unwrap_or(usize::MAX);
+        let backlog = oldest.queued * 2 > oldest.rows.len();
+        let crowded = live > share(if backlog { BACKLOG_SHARE } else { LIVE_SHARE });
+        if !(done || old || crowded || self.forced) {
             return None;
         }
+        self.forced = false;
         let generation = Arc::new(self.live.pop_front()?);
         self.frozen.push_back(generation.clone());
         Some(generation)
@@ -431,16 +476,19 @@ impl Young {
     /// Drops an archived generation and the events that went with it.
     pub(crate) fn archived(&mut self, number: u64, events_upto: u64) {
         self.frozen.retain(|generation| generation.number != number);
-        while self
+        let over = self
             .events
-            .front()
-            .is_some_and(|event| event.seq <= events_upto)
-        {
-            self.events.pop_front();
-        }
+            .partition_point(|event| event.seq <= events_upto);
+        self.events.drain(..over);
         if self.events.capacity() > 4 * self.events.len().max(4096) {
             self.events.shrink_to(self.events.len());
         }
+    }
+
+    /// Counts the queued messages anew: those in memory and `archived` others.
+    pub(crate) fn recount(&mut self, archived: u64) {
+        let queued = self.rows().filter(|row| row.life.status == Status::Queued);
+        self.queued = u64::try_from(queued.count()).unwrap_or(0) + archived;
     }
 
     /// Every message in memory, the youngest copy of each.
@@ -453,13 +501,14 @@ impl Young {
             .frozen
             .iter()
             .flat_map(|generation| generation.rows.values());
-        let thawed = move |row: &&Box<Row>| {
+        let thawed = move |row: &&Row| {
             !self
                 .live
                 .iter()
                 .any(|generation| generation.rows.contains_key(&row.message.id))
         };
-        live.chain(frozen.filter(thawed)).map(Box::as_ref)
+        live.map(Box::as_ref)
+            .chain(frozen.map(Box::as_ref).filter(thawed))
     }
 
     /// Queued messages of a route and lane whose order key is after `after` and not beyond `upto`,
@@ -471,21 +520,24 @@ impl Young {
         (after, upto): (u64, u64),
         limit: usize,
     ) -> Vec<&Row> {
-        let mut found: Vec<&Row> = self
-            .rows()
-            .filter(|row| {
+        let wanted = |id: MessageId| {
+            self.row(id).is_some_and(|row| {
                 row.life.order > after
                     && row.life.order <= upto
                     && row.life.status == Status::Queued
                     && row.message.class.lane() == lane
                     && row.life.route(&row.message) == Some(route)
             })
+        };
+        let frozen = self.frozen.iter().map(Arc::as_ref);
+        let mut found: Vec<&Row> = frozen
+            .chain(&self.live)
+            .flat_map(|generation| generation.queued_after(after, limit, wanted))
+            .filter_map(|id| self.row(id))
             .collect();
-        if found.len() > limit {
-            found.select_nth_unstable_by_key(limit, |row| row.life.order);
-            found.truncate(limit);
-        }
         found.sort_unstable_by_key(|row| row.life.order);
+        found.dedup_by_key(|row| row.life.order);
+        found.truncate(limit);
         found
     }
 }

@@ -55,10 +55,12 @@ impl Bench {
             "receiver",
             "--listen",
             "127.0.0.1:0",
-            "--secret",
-            WEBHOOK_SECRET,
+            "--secret-env",
+            "LOAD_WEBHOOK_SECRET",
+            "--json",
         ];
-        let receiver = Process::start("receiver", trunkline, &owned(&args), &[]).await?;
+        let env = [("LOAD_WEBHOOK_SECRET", WEBHOOK_SECRET)];
+        let receiver = Process::start("receiver", trunkline, &owned(&args), &env).await?;
         let receiver_addr = receiver.addr("receiver")?;
         let (smsc, smsc_addr) = if wants.smsc {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -126,10 +128,11 @@ fn owned(args: &[&str]) -> Vec<String> {
 }
 
 async fn smsc(trunkline: &Path, at: SocketAddr, delay_ms: u64) -> anyhow::Result<Process> {
-    let mut args = owned(&["sim", "smsc", "--listen", &at.to_string()]);
-    if delay_ms > 0 {
-        args.extend(owned(&["--delay-ms", &delay_ms.to_string()]));
-    }
+    let faults = format!(r#"{{"faults":{{"delay_ms":{delay_ms}}}}}"#);
+    let at = at.to_string();
+    let args = owned(&[
+        "sim", "smsc", "--listen", &at, "--config", &faults, "--json",
+    ]);
     Process::start("smsc", trunkline, &args, &[]).await
 }
 

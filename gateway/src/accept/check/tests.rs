@@ -31,7 +31,7 @@ pub(crate) fn config() -> Config {
     let acme = Tenant {
         senders: Senders {
             any: false,
-            listed: ["ACME", "71234"].map(Box::from).into(),
+            listed: ["ACME", "71234", "pool:se-alerts"].map(Box::from).into(),
         },
         ..Tenant::default()
     };
@@ -265,6 +265,8 @@ fn senders_are_on_the_list_or_403() {
         (problem.code, problem.status().as_u16()),
         (Code::SenderNotAllowed, 403)
     );
+    let pool = check(r#"{"to":"+46701234567","from":"pool:se-alerts","text":"x"}"#);
+    assert_eq!(pool.unwrap_err().code, Code::SenderNotAllowed);
     let both = check(r#"{"to":"+46701234567","from":"EVIL","text":"x","ttl":1}"#).unwrap_err();
     assert_eq!(
         both.code,

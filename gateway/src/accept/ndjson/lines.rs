@@ -1,5 +1,7 @@
 //! Lines: splits a body into lines, holding at most one incomplete line.
 
+use std::io::BufRead;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::accept::ITEM_MAX;
@@ -47,7 +49,7 @@ impl Lines {
 
     /// The next line that is complete.
     pub(super) fn next(&mut self) -> Option<Line> {
-        if let Some(end) = memchr(&self.input) {
+        if let Some(end) = line_end(&self.input) {
             let rest = self.input.split_to(end);
             self.input.advance(1);
             return Some(self.line(rest));
@@ -85,8 +87,11 @@ impl Lines {
     }
 }
 
-fn memchr(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == b'\n')
+/// The place of the next line's end. `skip_until` looks for it with the C library's memchr.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    let skipped = rest.skip_until(b'\n').ok()?;
+    (bytes.get(skipped.checked_sub(1)?) == Some(&b'\n')).then(|| skipped - 1)
 }
 
 #[cfg(test)]

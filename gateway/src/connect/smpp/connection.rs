@@ -452,7 +452,8 @@ impl<'a> Connection<'a> {
         let times = [
             self.session.poll_timeout().filter(|_| runs),
             self.wire.stalled().map(|at| at + WRITE_STALL),
-            self.fatal.map(|(_, by)| by),
+            // What is past has been acted on: the session closes as soon as its last octets leave.
+            self.fatal.map(|(_, by)| by).filter(|by| *by > now),
             self.leave_by.filter(|_| !self.unbinding),
         ];
         times.into_iter().flatten().min().unwrap_or(now + IDLE)

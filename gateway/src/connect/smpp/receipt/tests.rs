@@ -1,1 +1,196 @@
-//! x
+//! Receipts as carriers write them.
+
+use bytes::BytesMut;
+use codecs::smpp::{DataSm, DeliverSm, Limits, Tag, TlvBuf};
+
+use super::*;
+use crate::message::RouteIx;
+
+fn config() -> Config {
+    Config::new(RouteIx(2), "carrier-a", vec![], "acme", "secret")
+}
+
+fn frame(sm: &DeliverSm<'_>) -> Frame {
+    let mut out = BytesMut::new();
+    sm.encode(1, &Limits::SPEC, &mut out).unwrap();
+    Frame::new(out.freeze()).unwrap()
+}
+
+fn from(ton: u8, addr: &[u8]) -> Address<'_> {
+    Address { ton, npi: 1, addr }
+}
+
+fn receipt_of(sm: &DeliverSm<'_>, config: &Config) -> Receipt {
+    match read(&frame(sm), config, UnixMs(9)) {
+        Read::Receipt(receipt) => *receipt,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn text(text: &[u8]) -> DeliverSm<'_> {
+    DeliverSm {
+        esm_class: 4,
+        short_message: text,
+        ..DeliverSm::default()
+    }
+}
+
+#[test]
+fn text_alone_is_enough() {
+    let sm = text(b"id:77 done date:2611200901 stat:UNDELIV err:027 text:hej");
+    let receipt = receipt_of(&sm, &config());
+    assert_eq!(&*receipt.provider_id, b"77");
+    assert_eq!(
+        (receipt.state, &*receipt.err),
+        (ReceiptState::Undeliverable, "027")
+    );
+    assert_eq!(
+        receipt.reason,
+        Some(Reason::Unclassified),
+        "err means what the carrier says"
+    );
+    assert!(receipt.raw.starts_with("id:77"));
+    let gsm = Config {
+        gsm_errors: true,
+        utc_offset_min: 60,
+        ..config()
+    };
+    let by_profile = receipt_of(&sm, &gsm);
+    assert_eq!(by_profile.reason, Some(Reason::AbsentSubscriber));
+    let hour = by_profile.operator_at.unwrap().0 + 3_600_000;
+    assert_eq!(receipt.operator_at, Some(UnixMs(hour)));
+}
+
+#[test]
+fn tlvs_win_over_text_unless_the_route_says_otherwise() {
+    let mut tlvs = TlvBuf::new();
+    tlvs.push_cstring(Tag::RECEIPTED_MESSAGE_ID, b"abc")
+        .unwrap();
+    tlvs.push(Tag::MESSAGE_STATE, &[2]).unwrap();
+    tlvs.push(Tag::NETWORK_ERROR_CODE, &[3, 0, 0]).unwrap();
+    let sm = DeliverSm {
+        tlvs: tlvs.as_tlvs(),
+        ..text(b"id:99 stat:EXPIRED err:000")
+    };
+    let receipt = receipt_of(&sm, &config());
+    assert_eq!(
+        (&*receipt.provider_id, receipt.state),
+        (&b"abc"[..], ReceiptState::Delivered)
+    );
+    assert_eq!(
+        (receipt.reason, receipt.network_error),
+        (None, Some((3, 0)))
+    );
+    assert!(receipt.raw.is_empty());
+    let prefer = Config {
+        prefer_text: true,
+        ..config()
+    };
+    let receipt = receipt_of(&sm, &prefer);
+    assert_eq!(receipt.state, ReceiptState::Expired);
+    assert_eq!(receipt.reason, Some(Reason::ExpiredAtCarrier));
+}
+
+#[test]
+fn data_sm_payload_and_ucs2_texts_are_read() {
+    let mut tlvs = TlvBuf::new();
+    tlvs.push(Tag::MESSAGE_PAYLOAD, b"id:5 stat:REJECTD err:010")
+        .unwrap();
+    let data = DataSm {
+        esm_class: 4,
+        tlvs: tlvs.as_tlvs(),
+        ..DataSm::default()
+    };
+    let mut out = BytesMut::new();
+    data.encode(1, &Limits::SPEC, &mut out).unwrap();
+    let Read::Receipt(receipt) = read(&Frame::new(out.freeze()).unwrap(), &config(), UnixMs(1))
+    else {
+        panic!("a receipt")
+    };
+    assert_eq!(
+        (&*receipt.provider_id, receipt.state),
+        (&b"5"[..], ReceiptState::Rejected)
+    );
+    let wide: Vec<u8> = "id:6 stat:DELIVRD"
+        .encode_utf16()
+        .flat_map(u16::to_be_bytes)
+        .collect();
+    let narrow = b"id:6 stat:DELIVRD".to_vec();
+    for octets in [wide, narrow] {
+        let sm = DeliverSm {
+            data_coding: 8,
+            ..text(&octets)
+        };
+        assert_eq!(&*receipt_of(&sm, &config()).provider_id, b"6");
+    }
+}
+
+#[test]
+fn the_recipient_is_the_sender_in_e164() {
+    let of = |source| {
+        let sm = DeliverSm {
+            source,
+            ..text(b"id:1 stat:DELIVRD")
+        };
+        receipt_of(&sm, &config())
+            .recipient
+            .map(|phone| phone.number())
+    };
+    assert_eq!(of(from(1, b"46701234567")), Some(46_701_234_567));
+    assert_eq!(of(from(0, b"+46701234567")), Some(46_701_234_567));
+    assert_eq!(of(from(2, b"701234567")), None);
+    assert_eq!(of(from(0, b"0701234567")), None);
+    assert_eq!(of(from(5, b"ACME")), None);
+}
+
+#[test]
+fn intermediate_states_never_end_a_message() {
+    let sm = DeliverSm {
+        esm_class: 0x20,
+        ..text(b"id:1 stat:UNDELIV")
+    };
+    assert_eq!(receipt_of(&sm, &config()).state, ReceiptState::Enroute);
+}
+
+#[test]
+fn messages_and_nonsense_are_told_apart() {
+    let inbound = DeliverSm {
+        short_message: b"id:1 stat:DELIVRD",
+        ..DeliverSm::default()
+    };
+    assert_eq!(read(&frame(&inbound), &config(), UnixMs(1)), Read::Inbound);
+    let by_text = Config {
+        receipts_by_text: true,
+        ..config()
+    };
+    assert!(matches!(
+        read(&frame(&inbound), &by_text, UnixMs(1)),
+        Read::Receipt(_)
+    ));
+    let sme_ack = DeliverSm {
+        esm_class: 0x08,
+        ..inbound
+    };
+    assert_eq!(read(&frame(&sme_ack), &by_text, UnixMs(1)), Read::Inbound);
+    let odd = text(b"id:1 stat:\x1b[31mWHAT\r\n\xff");
+    let Read::Unreadable(shown) = read(&frame(&odd), &config(), UnixMs(1)) else {
+        panic!("unreadable")
+    };
+    assert_eq!(&*shown, "id:1 stat:\\x1b[31mWHAT\\r\\n\\xff");
+}
+
+#[test]
+fn what_is_kept_is_bounded() {
+    let long = [
+        &b"id:"[..],
+        &[b'7'; 100],
+        b" stat:UNDELIV err:",
+        &[b'e'; 60],
+        b" text:",
+        &[0xE5; 60],
+    ]
+    .concat();
+    let receipt = receipt_of(&text(&long), &config());
+    assert_eq!(receipt.err.len(), ERR_OCTETS_MAX);
+    assert!(receipt.raw.len() <= RAW_OCTETS_MAX && receipt.raw.is_ascii());
+}

@@ -1,0 +1,512 @@
+//! Links against octets written by hand, so that a mistake that our codec makes on both sides shows.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+
+/// One PDU as it came: command, status, sequence, body.
+#[derive(Debug, PartialEq, Eq)]
+struct Pdu(u32, u32, u32, Vec<u8>);
+
+const SUBMIT: u32 = 0x04;
+const SUBMIT_RESP: u32 = 0x8000_0004;
+const DELIVER: u32 = 0x05;
+const DELIVER_RESP: u32 = 0x8000_0005;
+const UNBIND: u32 = 0x06;
+const UNBIND_RESP: u32 = 0x8000_0006;
+const BIND: u32 = 0x09;
+const BIND_RESP: u32 = 0x8000_0009;
+const ENQUIRE: u32 = 0x15;
+const ENQUIRE_RESP: u32 = 0x8000_0015;
+
+struct Carrier {
+    listener: TcpListener,
+    stream: Option<TcpStream>,
+}
+
+impl Carrier {
+    async fn new() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Self {
+            listener,
+            stream: None,
+        }
+    }
+
+    fn config(&self) -> Config {
+        config(self.listener.local_addr().unwrap())
+    }
+
+    fn stream(&mut self) -> &mut TcpStream {
+        self.stream.as_mut().unwrap()
+    }
+
+    async fn accept(&mut self) {
+        let accepted = timeout(PATIENCE, self.listener.accept()).await.unwrap();
+        self.stream = Some(accepted.unwrap().0);
+    }
+
+    /// Accepts a connection and its bind.
+    async fn bind(&mut self) -> Vec<u8> {
+        self.accept().await;
+        let Pdu(command, status, sequence, body) = self.read().await;
+        assert_eq!((command, status), (BIND, 0));
+        self.write(&[(BIND_RESP, 0, sequence, b"SMSC\0\x02\x10\0\x01\x34")])
+            .await;
+        body
+    }
+
+    async fn read(&mut self) -> Pdu {
+        let stream = self.stream();
+        let mut word = [0; 4];
+        let mut header = [0; 4];
+        timeout(PATIENCE, stream.read_exact(&mut word))
+            .await
+            .unwrap()
+            .unwrap();
+        let length = u32::from_be_bytes(word);
+        for field in &mut header[..3] {
+            stream.read_exact(&mut word).await.unwrap();
+            *field = u32::from_be_bytes(word);
+        }
+        let mut body = vec![0; length as usize - 16];
+        stream.read_exact(&mut body).await.unwrap();
+        Pdu(header[0], header[1], header[2], body)
+    }
+
+    /// Writes PDUs in one write.
+    async fn write(&mut self, pdus: &[(u32, u32, u32, &[u8])]) {
+        let mut octets = Vec::new();
+        for (command, status, sequence, body) in pdus {
+            let length = u32::try_from(body.len() + 16).unwrap();
+            for word in [length, *command, *status, *sequence] {
+                octets.extend_from_slice(&word.to_be_bytes());
+            }
+            octets.extend_from_slice(body);
+        }
+        self.stream().write_all(&octets).await.unwrap();
+    }
+
+    async fn read_submits(&mut self, count: usize) -> Vec<u32> {
+        let mut sequences = Vec::new();
+        for _ in 0..count {
+            let Pdu(command, _, sequence, _) = self.read().await;
+            assert_eq!(command, SUBMIT);
+            sequences.push(sequence);
+        }
+        sequences
+    }
+
+    /// Agrees to an unbind and sees the end of the connection.
+    async fn unbound(&mut self) {
+        let Pdu(command, _, sequence, body) = self.read().await;
+        assert_eq!((command, body.len()), (UNBIND, 0));
+        self.write(&[(UNBIND_RESP, 0, sequence, b"")]).await;
+        assert_eq!(self.stream().read(&mut [0; 16]).await.unwrap(), 0);
+    }
+}
+
+/// deliver_sm's body: a text from 46701234567 to ACME.
+fn deliver(esm_class: u8, text: &[u8]) -> Vec<u8> {
+    let mut body = b"\0\x01\x0146701234567\0\x05\0ACME\0".to_vec();
+    body.extend_from_slice(&[esm_class, 0, 0, 0, 0, 0, 0, 0, 0]);
+    body.push(u8::try_from(text.len()).unwrap());
+    body.extend_from_slice(text);
+    body
+}
+
+const RECEIPT: &[u8] =
+    b"id:0A1F sub:001 dlvrd:001 submit date:2611200900 done date:2611200901 stat:DELIVRD err:000 text:hi";
+
+async fn batch(rig: &mut Rig) -> ReceiptBatch {
+    timeout(PATIENCE, rig.receipts.recv())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_bind_a_submit_and_an_unbind_octet_for_octet() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    assert_eq!(carrier.bind().await, b"acme\0secret\0\0\x34\0\0\0");
+    rig.up().await;
+    rig.send(vec![attempt(
+        1,
+        &Arc::new(message("+46701234567", "hi")),
+        0,
+    )])
+    .await;
+    let Pdu(command, status, sequence, body) = carrier.read().await;
+    assert_eq!((command, status), (SUBMIT, 0));
+    let mut expected = b"\0\x05\0ACME\0\x01\x0146701234567\0\0\0\0\0".to_vec();
+    let validity = expected.len()..expected.len() + 17;
+    assert!(body[validity.clone()].starts_with(b"0000000200") && body[validity.end - 1] == 0);
+    expected.extend_from_slice(&body[validity]);
+    expected.extend_from_slice(b"\x01\0\0\0\x02hi");
+    assert_eq!(body, expected);
+    carrier
+        .write(&[(SUBMIT_RESP, 0, sequence, b"0a1f\0")])
+        .await;
+    let answers = rig.answers(1).await;
+    assert_eq!(&*answers[&1].provider_id, b"0a1f");
+    let stopped = tokio::spawn(rig.stop());
+    carrier.unbound().await;
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_whole_window_is_out_before_the_first_answer() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    rig.send(attempts(10)).await;
+    let sequences = carrier.read_submits(10).await;
+    let answers: Vec<_> = sequences
+        .iter()
+        .rev()
+        .map(|s| (SUBMIT_RESP, 0, *s, &b"x\0"[..]))
+        .collect();
+    carrier.write(&answers).await;
+    let LinkEvent::Answers { answers, .. } = rig.event().await else {
+        panic!("answers")
+    };
+    let tokens: Vec<_> = answers.iter().map(|answer| answer.token).collect();
+    assert_eq!(
+        tokens,
+        [9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
+        "one event, in the order they came"
+    );
+    let stopped = tokio::spawn(rig.stop());
+    carrier.unbound().await;
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn receipts_are_acknowledged_when_stored_and_enquire_link_at_once() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    let body = deliver(4, RECEIPT);
+    carrier
+        .write(&[
+            (DELIVER, 0, 5, &body),
+            (DELIVER, 0, 6, &body),
+            (ENQUIRE, 0, 7, b""),
+        ])
+        .await;
+    let first = batch(&mut rig).await;
+    assert_eq!(first.receipts.len(), 2, "one read, one batch");
+    assert_eq!(&*first.receipts[0].provider_id, b"0A1F");
+    assert_eq!(
+        first.receipts[0].operator_at,
+        Some(UnixMs(1_795_165_260_000))
+    );
+    // The receipts have not been answered: this is what comes first.
+    assert_eq!(carrier.read().await, Pdu(ENQUIRE_RESP, 0, 7, vec![]));
+    first.stored.send(()).unwrap();
+    assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0, 5, vec![0]));
+    assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0, 6, vec![0]));
+    carrier.write(&[(DELIVER, 0, 8, &body)]).await;
+    drop(batch(&mut rig).await.stored);
+    assert_eq!(
+        carrier.read().await,
+        Pdu(DELIVER_RESP, 0x64, 8, vec![0]),
+        "the carrier sends it again"
+    );
+    let stopped = tokio::spawn(rig.stop());
+    carrier.unbound().await;
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_takes_nothing_does_not_keep_enquire_link_waiting() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    let body = deliver(4, RECEIPT);
+    // One batch fits the channel and nobody takes it; the others wait in the link.
+    for sequence in 1..=5 {
+        carrier
+            .write(&[
+                (DELIVER, 0, sequence, &body),
+                (ENQUIRE, 0, 100 + sequence, b""),
+            ])
+            .await;
+        assert_eq!(
+            carrier.read().await,
+            Pdu(ENQUIRE_RESP, 0, 100 + sequence, vec![])
+        );
+    }
+    let mut count = 0;
+    while count < 5 {
+        let batch = batch(&mut rig).await;
+        count += batch.receipts.len();
+        batch.stored.send(()).unwrap();
+    }
+    for sequence in 1..=5 {
+        assert_eq!(
+            carrier.read().await,
+            Pdu(DELIVER_RESP, 0, sequence, vec![0])
+        );
+    }
+    let stopped = tokio::spawn(rig.stop());
+    carrier.unbound().await;
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_receipt_is_answered_honestly() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    let (stop_word, nonsense) = (deliver(0, b"STOP"), deliver(4, b"\x1b[31m what?"));
+    carrier
+        .write(&[(DELIVER, 0, 1, &stop_word), (DELIVER, 0, 2, &nonsense)])
+        .await;
+    assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0x66, 1, vec![0]));
+    assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0, 2, vec![0]));
+    let stopped = tokio::spawn(rig.stop());
+    carrier.unbound().await;
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_unknown_and_a_late_one_is_told() {
+    let mut carrier = Carrier::new().await;
+    let mut config = carrier.config();
+    config.response_timeout = Duration::from_millis(50);
+    let mut rig = start(config);
+    carrier.bind().await;
+    rig.up().await;
+    rig.send(attempts(1)).await;
+    let sequences = carrier.read_submits(1).await;
+    let answers = rig.answers(1).await;
+    assert_eq!(answers[&0].result, OutcomeResult::Unknown);
+    assert_eq!(answers[&0].reason, Some(Reason::ProviderTimeout));
+    carrier
+        .write(&[(SUBMIT_RESP, 0, sequences[0], b"77\0")])
+        .await;
+    let LinkEvent::Late { answers, .. } = rig.event().await else {
+        panic!("late")
+    };
+    assert_eq!(
+        (answers[0].token, &*answers[0].outcome.provider_id),
+        (0, &b"77"[..])
+    );
+    assert_eq!(answers[0].outcome.result, OutcomeResult::Accepted);
+    let stopped = tokio::spawn(rig.stop());
+    carrier.unbound().await;
+    let rest = stopped.await.unwrap();
+    assert!(
+        matches!(&rest[..], [LinkEvent::Down { .. }]),
+        "no second answer: {rest:?}"
+    );
+}
+
+#[tokio::test]
+async fn stopping_waits_for_answers_then_unbinds() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    rig.send(attempts(3)).await;
+    let sequences = carrier.read_submits(3).await;
+    let stopped = tokio::spawn(rig.stop());
+    for sequence in sequences {
+        carrier.write(&[(SUBMIT_RESP, 0, sequence, b"1\0")]).await;
+    }
+    carrier.unbound().await;
+    let mut accepted = 0;
+    for event in stopped.await.unwrap() {
+        if let LinkEvent::Answers { answers, .. } = event {
+            assert!(
+                answers
+                    .iter()
+                    .all(|a| a.outcome.result == OutcomeResult::Accepted)
+            );
+            accepted += answers.len();
+        }
+    }
+    assert_eq!(accepted, 3);
+}
+
+#[tokio::test]
+async fn stopping_gives_up_after_the_drain_time() {
+    let mut carrier = Carrier::new().await;
+    let mut config = carrier.config();
+    config.drain = Duration::from_millis(50);
+    let mut rig = start(config);
+    carrier.bind().await;
+    rig.up().await;
+    rig.send(attempts(2)).await;
+    carrier.read_submits(2).await;
+    let stopped = tokio::spawn(rig.stop());
+    carrier.unbound().await;
+    let rest = stopped.await.unwrap();
+    let LinkEvent::Answers { answers, .. } = &rest[0] else {
+        panic!("{rest:?}")
+    };
+    assert!(
+        answers
+            .iter()
+            .all(|a| a.outcome.result == OutcomeResult::Unknown)
+    );
+    assert_eq!(answers.len(), 2);
+}
+
+#[tokio::test]
+async fn a_closed_channel_ends_the_link_after_its_last_answer() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    rig.send(attempts(2)).await;
+    let (closed, _) = mpsc::channel(1);
+    drop(std::mem::replace(&mut rig.attempts, closed));
+    let sequences = carrier.read_submits(2).await;
+    let answers: Vec<_> = sequences
+        .iter()
+        .map(|s| (SUBMIT_RESP, 0, *s, &b"1\0"[..]))
+        .collect();
+    carrier.write(&answers).await;
+    assert_eq!(rig.answers(2).await.len(), 2);
+    carrier.unbound().await;
+    timeout(PATIENCE, &mut rig.task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_status_that_condemns_the_bind_makes_a_new_one() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    rig.send(attempts(2)).await;
+    let sequences = carrier.read_submits(2).await;
+    // An error without a body is normal; the second submit is still answered.
+    carrier
+        .write(&[(SUBMIT_RESP, 0x04, sequences[0], b"")])
+        .await;
+    let answers = rig.answers(1).await;
+    assert_eq!(answers[&0].retry, Retry::Here { tries: 3 });
+    carrier
+        .write(&[(SUBMIT_RESP, 0, sequences[1], b"2\0")])
+        .await;
+    assert_eq!(rig.answers(1).await[&1].result, OutcomeResult::Accepted);
+    let why = rig.down().await;
+    assert!(why.contains("ESME_RINVBNDSTS"), "{why}");
+    carrier.bind().await;
+    rig.up().await;
+    let stopped = tokio::spawn(rig.stop());
+    carrier.unbound().await;
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn another_protocol_is_named_and_not_tried_again() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.accept().await;
+    carrier
+        .stream()
+        .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        .await
+        .unwrap();
+    let why = rig.down().await;
+    assert!(
+        why.contains("HTTP") && why.contains("not tried again"),
+        "{why}"
+    );
+    rig.send(attempts(1)).await;
+    assert_eq!(rig.answers(1).await[&0].result, OutcomeResult::NotSent);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_link_tells_what_was_and_was_not_sent() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    rig.send(attempts(4)).await;
+    let sequences = carrier.read_submits(4).await;
+    carrier
+        .write(&[(SUBMIT_RESP, 0, sequences[2], b"3\0")])
+        .await;
+    assert_eq!(rig.answers(1).await[&2].result, OutcomeResult::Accepted);
+    carrier.stream = None;
+    let answers = rig.answers(3).await;
+    assert!(
+        answers
+            .values()
+            .all(|outcome| outcome.result == OutcomeResult::Unknown)
+    );
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_carrier_that_unbinds_may_still_answer() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    rig.send(attempts(2)).await;
+    let sequences = carrier.read_submits(2).await;
+    carrier.write(&[(UNBIND, 0, 40, b"")]).await;
+    assert_eq!(carrier.read().await, Pdu(UNBIND_RESP, 0, 40, vec![]));
+    // No bind, no submit: what comes now goes back when the session ends.
+    let late = attempt(7, &Arc::new(message("+46701234567", "hi")), 0);
+    rig.send(vec![late]).await;
+    let answers: Vec<_> = sequences
+        .iter()
+        .map(|s| (SUBMIT_RESP, 0, *s, &b"1\0"[..]))
+        .collect();
+    carrier.write(&answers).await;
+    let answers = rig.answers(3).await;
+    assert_eq!(answers[&7].result, OutcomeResult::NotSent);
+    for token in [0, 1] {
+        assert_eq!(answers[&token].result, OutcomeResult::Accepted);
+    }
+    assert!(rig.down().await.contains("the peer unbound"));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_receiver_takes_no_submits_and_brings_receipts() {
+    let mut carrier = Carrier::new().await;
+    let mut config = carrier.config();
+    config.bind = codecs::smpp::BindKind::Receiver;
+    let mut rig = start(config);
+    carrier.accept().await;
+    let Pdu(command, _, sequence, _) = carrier.read().await;
+    assert_eq!(command, 0x01);
+    carrier
+        .write(&[(0x8000_0001, 0, sequence, b"SMSC\0")])
+        .await;
+    assert_eq!(rig.up().await, 0);
+    carrier
+        .write(&[(DELIVER, 0, 3, &deliver(4, RECEIPT))])
+        .await;
+    batch(&mut rig).await.stored.send(()).unwrap();
+    assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0, 3, vec![0]));
+    let stopped = tokio::spawn(rig.stop());
+    carrier.unbound().await;
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn too_many_binds_is_told() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.accept().await;
+    let Pdu(_, _, sequence, _) = carrier.read().await;
+    carrier.write(&[(BIND_RESP, 0x05, sequence, b"")]).await;
+    let why = rig.down().await;
+    assert!(why.contains("ESME_RALYBND"), "{why}");
+    rig.stop().await;
+}

@@ -1,0 +1,270 @@
+//! Pending: unfinished messages that have left memory. No retention ever touches them.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::clock::UnixMs;
+use crate::message::life::{Life, Status};
+use crate::message::{Message, MessageId, RouteIx};
+use crate::store::Record;
+use crate::store::archive::file::{int, uint};
+use crate::store::archive::history::{LOOKUP, write_lookup};
+use crate::store::young::Row;
+
+/// The schema: rows, the queue in its order, deadlines, intents (`out`), and the lookup table. A
+/// message that has left leaves its lookup entries behind; a segment goes as a whole.
+pub(crate) fn schema() -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS messages (
+           id INTEGER PRIMARY KEY, as_of INTEGER NOT NULL, status TEXT NOT NULL, route INTEGER,
+           lane INTEGER NOT NULL, ord INTEGER NOT NULL, queued INTEGER NOT NULL,
+           deadline INTEGER, out INTEGER NOT NULL, record BLOB NOT NULL) STRICT;
+         CREATE INDEX IF NOT EXISTS deadlines ON messages (deadline) WHERE deadline IS NOT NULL;
+         CREATE INDEX IF NOT EXISTS intents ON messages (id) WHERE out = 1;
+         CREATE TABLE IF NOT EXISTS queue (
+           route INTEGER NOT NULL, lane INTEGER NOT NULL, ord INTEGER NOT NULL,
+           id INTEGER NOT NULL, PRIMARY KEY (route, lane, ord, id)) STRICT, WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS segments (
+           seg INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL) STRICT;
+         CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+         {LOOKUP}"
+    )
+}
+
+/// What one generation does to pending.
+pub(crate) struct Work<'a> {
+    /// Unfinished rows, by id, each with its deadline.
+    pub(crate) unfinished: &'a [(&'a Row, Option<UnixMs>)],
+    /// Finished rows that may have a copy here, by id.
+    pub(crate) finished: &'a [i64],
+    pub(crate) as_of: u64,
+    pub(crate) seg: u64,
+}
+
+/// Writes it, within the caller's transaction.
+pub(crate) fn write(connection: &Connection, work: &Work<'_>) -> rusqlite::Result<()> {
+    let mut queued: i64 = 0;
+    for id in work.finished {
+        if let Some(was_queued) = unqueue(connection, *id)? {
+            queued -= i64::from(was_queued);
+            connection
+                .prepare_cached("DELETE FROM messages WHERE id = ?1")?
+                .execute([id])?;
+        }
+    }
+    let mut fresh = Vec::new();
+    let mut blob = Vec::with_capacity(1024);
+    for (row, deadline) in work.unfinished {
+        let id = int(row.message.id.0);
+        let was = if row.stored {
+            unqueue(connection, id)?
+        } else {
+            None
+        };
+        if was.is_none() {
+            fresh.push(*row);
+        }
+        queued -= i64::from(was == Some(true));
+        blob.clear();
+        queued += i64::from(insert(connection, row, *deadline, work.as_of, &mut blob)?);
+    }
+    if let (Some(first), Some(last)) = (fresh.first(), fresh.last()) {
+        let (first, last) = (int(first.message.id.0), int(last.message.id.0));
+        connection.execute(
+            "INSERT INTO segments VALUES (?1, ?2, ?3) ON CONFLICT (seg) DO UPDATE SET
+             first_id = min(first_id, excluded.first_id), last_id = max(last_id, excluded.last_id)",
+            params![int(work.seg), first, last],
+        )?;
+    }
+    write_lookup(connection, &fresh, work.seg)?;
+    let count = number(connection, "queued")?.unwrap_or(0) + queued;
+    set(connection, "queued", count)?;
+    set(connection, "as_of", int(work.as_of))
+}
+
+fn insert(
+    connection: &Connection,
+    row: &Row,
+    deadline: Option<UnixMs>,
+    as_of: u64,
+    blob: &mut Vec<u8>,
+) -> rusqlite::Result<bool> {
+    let (message, life) = (&row.message, &row.life);
+    let record = (message.as_ref(), life);
+    *blob = postcard::to_extend(&record, std::mem::take(blob))
+        .expect("invariant: a record is plain data");
+    let id = int(message.id.0);
+    let route = life.route(message);
+    let queue = route.filter(|_| life.status == Status::Queued);
+    let lane = u8::try_from(message.class.lane()).unwrap_or(u8::MAX);
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            id,
+            int(as_of),
+            life.status.name(),
+            route.map(|route| route.0),
+            lane,
+            int(life.order),
+            queue.is_some(),
+            deadline.map(|at| int(at.0)),
+            !life.parts_out().is_empty(),
+            &*blob,
+        ])?;
+    if let Some(route) = queue {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO queue VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![route.0, lane, int(life.order), id])?;
+    }
+    Ok(queue.is_some())
+}
+
+/// Takes a message out of the queue. Tells whether it was in it; `None` when it is not here at all.
+fn unqueue(connection: &Connection, id: i64) -> rusqlite::Result<Option<bool>> {
+    let found: Option<(Option<i64>, i64, i64, bool)> = connection
+        .prepare_cached("SELECT route, lane, ord, queued FROM messages WHERE id = ?1")?
+        .query_row([id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .optional()?;
+    let Some((route, lane, order, queued)) = found else {
+        return Ok(None);
+    };
+    if queued {
+        connection
+            .prepare_cached(
+                "DELETE FROM queue WHERE route = ?1 AND lane = ?2 AND ord = ?3 AND id = ?4",
+            )?
+            .execute(params![route, lane, order, id])?;
+    }
+    Ok(Some(queued))
+}
+
+/// A small number kept with the rows: `queued` (how many are), `as_of` (the last batch archived).
+pub(crate) fn number(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()
+}
+
+fn set(connection: &Connection, key: &str, value: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+        .execute(params![key, value])?;
+    Ok(())
+}
+
+/// Reads one message, and the batch as of which it stands here.
+pub(crate) fn read(
+    connection: &Connection,
+    id: MessageId,
+) -> rusqlite::Result<Option<(Record, u64)>> {
+    connection
+        .prepare_cached("SELECT record, as_of FROM messages WHERE id = ?1")?
+        .query_row([int(id.0)], |row| {
+            let record = decode(row.get_ref(0)?.as_blob()?)?;
+            Ok((record, uint(row.get(1)?)))
+        })
+        .optional()
+}
+
+fn decode(blob: &[u8]) -> rusqlite::Result<Record> {
+    let (message, life): (Message, Life) = postcard::from_bytes(blob).map_err(|error| {
+        let kind = rusqlite::types::Type::Blob;
+        rusqlite::Error::FromSqlConversionFailure(0, kind, Box::new(error))
+    })?;
+    Ok(Record {
+        message: message.into(),
+        life,
+    })
+}
+
+/// A stretch of a route's lane: order keys and ids after (`order`, `id`).
+pub(crate) fn queue(
+    connection: &Connection,
+    (route, lane): (RouteIx, usize),
+    (order, id): (u64, u64),
+    limit: usize,
+) -> rusqlite::Result<Vec<(u64, MessageId)>> {
+    let lane = u8::try_from(lane).unwrap_or(u8::MAX);
+    connection
+        .prepare_cached(
+            "SELECT ord, id FROM queue WHERE route = ?1 AND lane = ?2 AND (ord, id) > (?3, ?4)
+             ORDER BY ord, id LIMIT ?5",
+        )?
+        .query_map(
+            params![
+                route.0,
+                lane,
+                int(order),
+                int(id),
+                int(u64::try_from(limit).unwrap_or(0))
+            ],
+            |row| Ok((uint(row.get(0)?), MessageId(uint(row.get(1)?)))),
+        )?
+        .collect()
+}
+
+/// Messages whose deadline is at or before `now` and after the given place, by deadline.
+pub(crate) fn overdue(
+    connection: &Connection,
+    now: UnixMs,
+    (deadline, id): (i64, i64),
+    limit: usize,
+) -> rusqlite::Result<Vec<(i64, i64)>> {
+    connection
+        .prepare_cached(
+            "SELECT deadline, id FROM messages
+             WHERE deadline <= ?1 AND (deadline, id) > (?2, ?3)
+             ORDER BY deadline, id LIMIT ?4",
+        )?
+        .query_map(
+            params![
+                int(now.0),
+                deadline,
+                id,
+                int(u64::try_from(limit).unwrap_or(0))
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?
+        .collect()
+}
+
+/// Messages with parts that were out under `hold`.
+pub(crate) fn intents(connection: &Connection) -> rusqlite::Result<Vec<MessageId>> {
+    connection
+        .prepare_cached("SELECT id FROM messages WHERE out = 1")?
+        .query_map([], |row| Ok(MessageId(uint(row.get(0)?))))?
+        .collect()
+}
+
+/// Calls `each` for every queued message.
+pub(crate) fn each_queued(
+    connection: &Connection,
+    mut each: impl FnMut(MessageId),
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare_cached("SELECT id FROM queue")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        each(MessageId(uint(row.get(0)?)));
+    }
+    Ok(())
+}
+
+/// Drops the lookup entries of segments below `seg` whose messages have all left.
+pub(crate) fn drop_segments(connection: &Connection, seg: u64) -> rusqlite::Result<()> {
+    let empty: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT seg FROM segments WHERE seg < ?1 AND NOT EXISTS
+             (SELECT 1 FROM messages WHERE id BETWEEN first_id AND last_id)",
+        )?
+        .query_map([int(seg)], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for seg in empty {
+        connection.execute("DELETE FROM lookup WHERE seg = ?1", [seg])?;
+        connection.execute("DELETE FROM segments WHERE seg = ?1", [seg])?;
+    }
+    Ok(())
+}

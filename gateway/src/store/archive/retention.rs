@@ -1,0 +1,67 @@
+//! Retention: whole files go when their time is over. Pending has none.
+
+use std::time::Duration;
+
+use crate::store::archive::Archive;
+use crate::store::archive::file::{self, Kind, PENDING};
+use crate::store::archive::history::GENERATIONS_PER_SEGMENT;
+use crate::store::archive::pending;
+use crate::store::archive::write::Writers;
+use crate::store::shared::Shared;
+
+/// How long a carrier id is known beyond the longest receipt timeout, whatever became of the message
+/// (design.md: 72 h).
+const CARRIERS_EXTRA: Duration = Duration::from_hours(72);
+
+/// Removes what is over.
+pub(crate) fn sweep(archive: &Archive, shared: &Shared, writers: &mut Writers) {
+    let now = shared.clock.now();
+    let config = &shared.config;
+    let timeouts = config.routes.iter().map(|route| route.receipt_timeout);
+    let carriers = timeouts.max().unwrap_or_default() + CARRIERS_EXTRA;
+    for kind in Kind::ALL {
+        let (kept, spans): (_, Vec<u64>) = match kind {
+            Kind::History => (
+                config.retention_messages,
+                archive.history.read().iter().copied().collect(),
+            ),
+            Kind::Content => (
+                config.retention_content,
+                archive.content.read().iter().copied().collect(),
+            ),
+            Kind::Events => (config.retention_events, archive.events.from(0)),
+            Kind::Idempotency => (config.retention_idempotency, archive.idempotency.spans()),
+            Kind::Carriers => (carriers, archive.carriers.spans()),
+        };
+        for span in spans {
+            if kind.end(span).plus(kept) > now {
+                continue;
+            }
+            // Out of sight first, so that nobody opens it again.
+            match kind {
+                Kind::History => drop(archive.history.write().remove(&span)),
+                Kind::Content => drop(archive.content.write().remove(&span)),
+                Kind::Events => archive.events.remove(span),
+                Kind::Idempotency => archive.idempotency.remove(span),
+                Kind::Carriers => archive.carriers.remove(span),
+            }
+            let name = kind.name(span);
+            writers.forget(&name);
+            archive.pool.forget(&name);
+            file::remove(&archive.directory, &name);
+            tracing::info!(file = name, "its retention is over: removed");
+        }
+    }
+    let number = shared
+        .young
+        .read()
+        .live
+        .front()
+        .map_or(0, |open| open.number);
+    let swept = writers.fill(PENDING, &pending::schema(), |connection| {
+        pending::drop_segments(connection, number / GENERATIONS_PER_SEGMENT)
+    });
+    if let Err(error) = swept {
+        tracing::warn!(%error, "old lookup entries are still there");
+    }
+}

@@ -1,0 +1,518 @@
+//! Verifying and exporting a directory offline: `trunkline store check` and `store export`.
+//!
+//! Both read everything and repair nothing. SQLite may create its `-shm` files beside what it reads.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::Serialize;
+
+use crate::clock::UnixMs;
+use crate::message::life::Life;
+use crate::message::{Ids, MessageId, Text};
+use crate::store::Record;
+use crate::store::archive::file::{self, Kind, PENDING};
+use crate::store::archive::{Archive, history, pending};
+use crate::store::journal;
+use crate::store::open::{self, OpenError};
+use crate::store::record::{Op, Reading};
+use crate::store::state::Snapshot;
+
+/// Lines that `PRAGMA quick_check` gives of one file, at most: the first ones tell enough.
+const QUICK_CHECK_LINES: u32 = 10;
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CheckReport {
+    /// The files looked at.
+    pub files: u64,
+    /// Journal batches read, with a good checksum.
+    pub batches: u64,
+    /// The first and the last of them.
+    pub first_batch: Option<u64>,
+    /// The last one.
+    pub last_batch: Option<u64>,
+    /// The last batch known, from a second place, to have been acknowledged.
+    pub acknowledged: Option<u64>,
+    /// The last batch whose accepts are archived.
+    pub archived: Option<u64>,
+    /// What is damaged or missing. Empty: the directory is sound.
+    pub damaged: Vec<Damage>,
+}
+
+impl CheckReport {
+    /// Whether nothing is damaged.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.damaged.is_empty()
+    }
+
+    fn damage(&mut self, path: &Path, batch: Option<u64>, what: impl ToString) {
+        self.damaged.push(Damage {
+            path: path.to_owned(),
+            batch,
+            what: what.to_string(),
+        });
+    }
+}
+
+/// One damaged place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// The journal's batch, if it is one.
+    pub batch: Option<u64>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What an export wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExportReport {
+    /// Messages written.
+    pub messages: u64,
+    /// What could not be read.
+    pub damaged: Vec<Damage>,
+}
+
+/// Verifies a directory: the journal's checksums and its contiguity, and every archive file.
+///
+/// # Errors
+/// [`OpenError::Locked`] while a gateway has it open; [`OpenError::Directory`] when it cannot be
+/// listed. Damage is no error: the report has it.
+pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
+    let _lock = open::lock(directory)?;
+    let mut report = CheckReport::default();
+    let names = names(directory)?;
+    check_state(directory, &mut report);
+    let done = report.archived.unwrap_or(0);
+    let (mut expected, mut epoch) = (None, 0);
+    for path in journal::files(directory)? {
+        report.files += 1;
+        let read = each_blob(&path, |batch, blob| {
+            let want = expected.unwrap_or_else(|| batch.min(done + 1));
+            if batch != want {
+                let what = format!("batches {want} to {} are missing", batch - 1);
+                report.damage(&path, Some(want), what);
+            }
+            expected = Some(batch + 1);
+            match read_ops(batch, blob, |_| ()) {
+                Ok(by) => {
+                    if by < epoch {
+                        let what = format!("written by epoch {by} after epoch {epoch}");
+                        report.damage(&path, Some(batch), what);
+                    }
+                    epoch = by;
+                    report.batches += 1;
+                    report.first_batch = report.first_batch.or(Some(batch));
+                    report.last_batch = Some(batch);
+                }
+                Err(what) => report.damage(&path, Some(batch), what),
+            }
+        });
+        if let Err(what) = read {
+            report.damage(&path, None, what);
+        }
+    }
+    let acknowledged = report.acknowledged.unwrap_or(0);
+    let last = report.last_batch.unwrap_or(0).max(done);
+    if last < acknowledged {
+        let what = format!("ends with batch {last}, but batch {acknowledged} was acknowledged");
+        report.damage(directory, Some(acknowledged), what);
+    }
+    for name in names {
+        if name == PENDING || Kind::ALL.iter().any(|kind| kind.span_of(&name).is_some()) {
+            report.files += 1;
+            quick_check(directory, &name, &mut report);
+        }
+    }
+    Ok(report)
+}
+
+fn names(directory: &Path) -> Result<Vec<String>, OpenError> {
+    file::names(directory).map_err(|source| OpenError::Directory {
+        path: directory.to_owned(),
+        source,
+    })
+}
+
+fn check_state(directory: &Path, report: &mut CheckReport) {
+    let path = directory.join("state.db");
+    report.files += 1;
+    quick_check(directory, "state.db", report);
+    match state_facts(&path) {
+        Ok(facts) => {
+            report.acknowledged = facts.acknowledged;
+            report.archived = facts.snapshot.map(|snapshot| snapshot.batch);
+        }
+        Err(error) => report.damage(&path, None, error),
+    }
+}
+
+/// What the state database says.
+#[derive(Default)]
+struct StateFacts {
+    acknowledged: Option<u64>,
+    snapshot: Option<Snapshot>,
+    node: Option<u64>,
+}
+
+fn state_facts(path: &Path) -> rusqlite::Result<StateFacts> {
+    let connection = file::open_for_reading(path)?;
+    let number = |key: &str| -> rusqlite::Result<Option<u64>> {
+        let found: Option<i64> = connection
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        Ok(found.map(file::uint))
+    };
+    let snapshot: Option<Vec<u8>> = connection
+        .query_row("SELECT value FROM meta WHERE key = 'snapshot'", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(StateFacts {
+        acknowledged: number("acknowledged")?,
+        snapshot: snapshot.and_then(|blob| postcard::from_bytes(&blob).ok()),
+        node: number("node")?,
+    })
+}
+
+fn quick_check(directory: &Path, name: &str, report: &mut CheckReport) {
+    let path = directory.join(name);
+    let lines = || -> rusqlite::Result<Vec<String>> {
+        let connection = file::open_for_reading(&path)?;
+        let mut check = connection.prepare(&format!("PRAGMA quick_check({QUICK_CHECK_LINES})"))?;
+        check.query_map([], |row| row.get(0))?.collect()
+    };
+    match lines() {
+        Ok(lines) => {
+            for line in lines.into_iter().filter(|line| line != "ok") {
+                report.damage(&path, None, line);
+            }
+        }
+        Err(error) => report.damage(&path, None, error),
+    }
+}
+
+/// Calls `each` for every blob of a journal file that SQLite can read.
+fn each_blob(path: &Path, mut each: impl FnMut(u64, &[u8])) -> Result<(), String> {
+    let connection = journal::open_for_reading(path).map_err(|error| error.to_string())?;
+    let mut read = || -> rusqlite::Result<()> {
+        if !connection.table_exists(None, "journal")? {
+            return Ok(());
+        }
+        let mut select = connection.prepare("SELECT batch, blob FROM journal ORDER BY batch")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let batch = file::uint(row.get(0)?);
+            each(batch, row.get_ref(1)?.as_blob().unwrap_or_default());
+        }
+        Ok(())
+    };
+    read().map_err(|error| error.to_string())
+}
+
+/// Reads a blob's operations. Gives the epoch of the process that wrote it.
+fn read_ops(batch: u64, blob: &[u8], mut each: impl FnMut(Op)) -> Result<u64, String> {
+    let mut reading = Reading::new(blob).map_err(|error| error.to_string())?;
+    if reading.batch != batch {
+        return Err(format!("the record says it is batch {}", reading.batch));
+    }
+    while let Some(op) = reading.next().map_err(|error| error.to_string())? {
+        each(op);
+    }
+    Ok(reading.epoch)
+}
+
+/// One exported message.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: String,
+    to: String,
+    from: &'a str,
+    text: &'a str,
+    status: &'a str,
+    class: &'a str,
+    client_ref: &'a str,
+    tags: &'a str,
+    metadata: &'a str,
+    accepted_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    source: &'a str,
+}
+
+/// Writes every readable message as one JSON line: from history, then pending, then the journal, each
+/// message as it stands in the youngest of them. What is damaged is left out and named.
+///
+/// # Errors
+/// [`OpenError`]: the directory is in use or cannot be listed, or `out` cannot be written.
+pub fn export(directory: &Path, out: &Path) -> Result<ExportReport, OpenError> {
+    let _lock = open::lock(directory)?;
+    let mut report = CheckReport::default();
+    let state = directory.join("state.db");
+    let facts = state_facts(&state).unwrap_or_else(|error| {
+        report.damage(&state, None, error);
+        StateFacts::default()
+    });
+    let ids = Ids::new(facts.node.unwrap_or(0));
+    let names = names(directory)?;
+    // Journaled messages are held in memory: as many as the gateway itself would hold.
+    let journaled = from_journal(directory, &facts.snapshot.unwrap_or_default(), &mut report)?;
+    let wrong = |source| OpenError::Directory {
+        path: out.to_owned(),
+        source,
+    };
+    let mut writer = BufWriter::new(File::create(out).map_err(wrong)?);
+    let mut messages = 0;
+    let mut put = |record: &Record, source: &str| -> io::Result<()> {
+        messages += 1;
+        write_line(&mut writer, ids, record, source)
+    };
+    for name in names.iter().filter(|name| is_messages(name)) {
+        let mut failed = Ok(());
+        let read = each_archived(directory, name, |record| {
+            if failed.is_ok() && !journaled.contains_key(&record.message.id) {
+                failed = put(&record, name);
+            }
+        });
+        failed.map_err(wrong)?;
+        for what in read {
+            report.damage(&directory.join(name), None, what);
+        }
+    }
+    for record in journaled.values() {
+        put(record, "journal").map_err(wrong)?;
+    }
+    writer.flush().map_err(wrong)?;
+    writer.get_ref().sync_all().map_err(wrong)?;
+    Ok(ExportReport {
+        messages,
+        damaged: report.damaged,
+    })
+}
+
+fn is_messages(name: &str) -> bool {
+    name == PENDING || Kind::History.span_of(name).is_some()
+}
+
+/// Calls `each` for every readable message of an archive file. Tells what could not be read: the
+/// rows around a damaged page are reached from the other end.
+fn each_archived(directory: &Path, name: &str, mut each: impl FnMut(Record)) -> Vec<String> {
+    let connection = match file::open_for_reading(&directory.join(name)) {
+        Ok(connection) => connection,
+        Err(error) => return vec![error.to_string()],
+    };
+    let content = Kind::History.span_of(name).and_then(|day| {
+        let path = directory.join(Kind::Content.name(day));
+        path.exists().then(|| file::open_for_reading(&path).ok())?
+    });
+    let mut wrong = Vec::new();
+    let mut one = |id: MessageId, wrong: &mut Vec<String>| {
+        let found = if name == PENDING {
+            pending::read(&connection, id)
+        } else {
+            history::read(&connection, id)
+        };
+        match found {
+            Ok(Some((record, _))) => each(with_text(record, content.as_ref())),
+            Ok(None) => {}
+            Err(error) => wrong.push(format!("message {}: {error}", id.0)),
+        }
+    };
+    let mut last = 0;
+    let forward = each_id(&connection, "id > ?1 ORDER BY id", 0, |id| {
+        last = id.0;
+        one(id, &mut wrong);
+    });
+    if let Err(error) = forward {
+        wrong.push(format!("after message {last}: {error}"));
+        let back = "id > ?1 ORDER BY id DESC";
+        // Ends at the damage with an error that is known already.
+        drop(each_id(&connection, back, last, |id| one(id, &mut wrong)));
+    }
+    wrong
+}
+
+fn each_id(
+    connection: &Connection,
+    which: &str,
+    after: u64,
+    mut each: impl FnMut(MessageId),
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare(&format!("SELECT id FROM messages WHERE {which}"))?;
+    let mut rows = select.query([file::int(after)])?;
+    while let Some(row) = rows.next()? {
+        each(MessageId(file::uint(row.get(0)?)));
+    }
+    Ok(())
+}
+
+fn with_text(record: Record, content: Option<&Connection>) -> Record {
+    let Some(content) = content else {
+        return record;
+    };
+    let texts = history::read_content(content, &[record.message.id]);
+    match texts.ok().and_then(|mut texts| texts.pop().flatten()) {
+        Some(text) => history::with_body(record, &text),
+        None => record,
+    }
+}
+
+/// The messages of the journal, with all readable changes; archived ones that have changed since.
+fn from_journal(
+    directory: &Path,
+    snapshot: &Snapshot,
+    report: &mut CheckReport,
+) -> Result<BTreeMap<MessageId, Record>, OpenError> {
+    let mut records: BTreeMap<MessageId, Record> = BTreeMap::new();
+    // A damaged archive file is named when its turn comes.
+    let archive = Archive::open(directory, snapshot).ok();
+    let older = |id, batch| {
+        archive
+            .as_ref()
+            .and_then(|archive| archive.older(id, batch))
+    };
+    for path in journal::files(directory)? {
+        let mut wrong = Vec::new();
+        let read = each_blob(&path, |batch, blob| {
+            let read = read_ops(batch, blob, |op| match op {
+                Op::Accept { message, .. } if batch > snapshot.batch => {
+                    let life = Life::begin(&message);
+                    let (id, message) = (message.id, message.into());
+                    records.insert(id, Record { message, life });
+                }
+                Op::Change { id, change } => {
+                    let known = records.get_mut(&id).map(|record| &mut record.life);
+                    if let Some(life) = known {
+                        life.apply(change);
+                    } else if let Some(mut record) = older(id, batch) {
+                        record.life.apply(change);
+                        records.insert(id, record);
+                    }
+                }
+                _ => {}
+            });
+            if let Err(what) = read {
+                wrong.push((batch, what));
+            }
+        });
+        for (batch, what) in wrong {
+            report.damage(&path, Some(batch), what);
+        }
+        if let Err(what) = read {
+            report.damage(&path, None, what);
+        }
+    }
+    Ok(records)
+}
+
+fn write_line(out: &mut impl Write, ids: Ids, record: &Record, source: &str) -> io::Result<()> {
+    let (message, life) = (&record.message, &record.life);
+    let time = |at: UnixMs| at.known().map(|at| at.to_string());
+    let line = Line {
+        id: ids.message(message.id).to_string(),
+        to: message.to.to_string(),
+        from: message.text(Text::From),
+        text: message.text(Text::Body),
+        status: life.status.name(),
+        class: message.class.name(),
+        client_ref: message.text(Text::ClientRef),
+        tags: message.text(Text::Tags),
+        metadata: message.text(Text::Metadata),
+        accepted_at: message.accepted_at.to_string(),
+        sent_at: time(life.sent_at),
+        done_at: time(life.done_at),
+        reason: life.reason.map(|reason| reason.code()),
+        source,
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::Store;
+    use crate::store::tests::{TempDir, accepted, config, delivered, draft};
+
+    async fn filled(dir: &TempDir) {
+        let (store, _) = Store::open(config(dir), Clock::system()).unwrap();
+        let drafts = (0..3).map(|number| draft(number, 1)).collect();
+        let ids: Vec<MessageId> = (store.accept(drafts).await.unwrap().into_iter())
+            .map(|accepted| match accepted {
+                crate::store::Accepted::Stored(message) => message.id,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        store
+            .settle(vec![accepted(ids[0], 0, "p0"), accepted(ids[1], 0, "p1")])
+            .await
+            .unwrap();
+        store.apply_receipts(vec![delivered("p0")]).await.unwrap();
+        store.archive_now().await;
+        // One finished, one sent, one queued are archived; the sent one is delivered afterwards.
+        store.apply_receipts(vec![delivered("p1")]).await.unwrap();
+        store.accept(vec![draft(4, 1)]).await.unwrap();
+        store.close();
+    }
+
+    #[tokio::test]
+    async fn a_sound_directory_is_sound_and_exports_each_message_once() {
+        let dir = TempDir::new();
+        filled(&dir).await;
+        let report = check(&dir.0).unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        assert!(report.batches > 0 && report.archived > Some(0));
+        let out = dir.0.join("out.ndjson");
+        let exported = export(&dir.0, &out).unwrap();
+        assert_eq!((exported.messages, exported.damaged), (4, vec![]));
+        let text = std::fs::read_to_string(&out).unwrap();
+        let mut status: Vec<String> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .inspect(|line| assert_eq!(line["text"], "hello"))
+            .map(|line| line["status"].as_str().unwrap().to_owned())
+            .collect();
+        status.sort();
+        assert_eq!(status, ["delivered", "delivered", "queued", "queued"]);
+    }
+
+    #[tokio::test]
+    async fn damage_is_named_and_the_rest_exported() {
+        let dir = TempDir::new();
+        filled(&dir).await;
+        let history = file::names(&dir.0).unwrap();
+        let history = history
+            .iter()
+            .find(|name| name.starts_with("history-"))
+            .unwrap();
+        let path = dir.0.join(history);
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The last page's head: whatever tree it belongs to is damaged.
+        let page = bytes.len() - 4096;
+        bytes[page..page + 64].fill(0xFF);
+        bytes[4096..4160].fill(0xFF);
+        std::fs::write(&path, bytes).unwrap();
+        let report = check(&dir.0).unwrap();
+        assert!(!report.is_sound());
+        assert!(
+            report.damaged.iter().all(|damage| damage.path == path),
+            "{report:?}"
+        );
+        let exported = export(&dir.0, &dir.0.join("out.ndjson")).unwrap();
+        assert!(exported.damaged.iter().any(|damage| damage.path == path));
+        assert!(exported.messages >= 3, "all but history: {exported:?}");
+    }
+}

@@ -1,0 +1,307 @@
+//! Lists over memory and archive: messages, a route's queue, the event log.
+//!
+//! What moves from memory to the archive is in both for a while, and the younger copy wins. So memory
+//! is looked at first: what is not there any more by then is in the archive.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::clock::UnixMs;
+use crate::event::render::{self, Lookup};
+use crate::event::{Event, EventKind, EventKinds};
+use crate::message::life::Life;
+use crate::message::{Message, MessageId, RouteIx, Text};
+use crate::store::archive::is_indexed;
+use crate::store::shared::{Entry, Shared};
+use crate::store::young::Row;
+use crate::store::{Callback, EventPage, EventQuery, Page, Query, Record, Rendered, writer};
+
+/// Rows that one list request looks at, at most (design.md: a row budget).
+const FIND_ROWS_MAX: usize = 50_000;
+/// How far back a list goes when neither an indexed field nor `since` bounds it (contract.md §2).
+const SINCE_MS: u64 = 86_400_000;
+/// Events rendered under one hold of the memory's lock: about 0.1 ms.
+const RENDER_LOCKED: usize = 64;
+
+/// The events that belong to no message.
+const ENDPOINT_EVENTS: [EventKind; 2] = writer::ENDPOINT_EVENTS;
+
+fn wanted(query: &EventQuery, event: &Event) -> bool {
+    query.kinds.has(event.kind)
+        && query.tenant.is_none_or(|tenant| tenant == event.tenant)
+        && query.message.is_none_or(|message| message == event.subject)
+}
+
+pub(crate) fn render_event(
+    shared: &Shared,
+    event: &Event,
+    record: Option<(&Message, &Life)>,
+) -> Option<Rendered> {
+    let lookup = Lookup {
+        ids: shared.ids,
+        names: &shared.names,
+    };
+    let mut json = Vec::with_capacity(1024);
+    let mut callback = None;
+    match record {
+        Some((message, life)) => {
+            let then = life.as_of(message, usize::from(event.changes));
+            render::message_event(&mut json, event, message, &then, lookup).ok()?;
+            callback = callback_of(message);
+        }
+        None => render::endpoint_event(&mut json, event, lookup).ok()?,
+    }
+    Some(Rendered {
+        event: *event,
+        callback,
+        json: Bytes::from(json),
+    })
+}
+
+fn callback_of(message: &Message) -> Option<Arc<Callback>> {
+    let endpoint = message.callback?;
+    let url = message.text(Text::CallbackUrl);
+    let types = message.text(Text::CallbackTypes);
+    let kinds = types
+        .split(' ')
+        .filter(|pattern| !pattern.is_empty())
+        .map(EventKinds::matching)
+        .reduce(EventKinds::with);
+    let url = (!url.is_empty()).then(|| url.to_owned());
+    Some(Arc::new(Callback {
+        endpoint,
+        url,
+        kinds,
+    }))
+}
+
+/// Events of memory after `query.after`, up to `head`, and how far was read. When the archive has
+/// some of them, the first one that memory has.
+pub(crate) fn young_events(
+    shared: &Shared,
+    query: &EventQuery,
+    head: u64,
+) -> Result<(Vec<Event>, u64), u64> {
+    let young = shared.young.read();
+    let first = young
+        .events
+        .front()
+        .map_or(young.next_seq, |event| event.seq);
+    if query.after + 1 < first && !shared.archive.is_empty() {
+        return Err(first);
+    }
+    let mut read_to = query.after.max(first - 1);
+    let mut events = Vec::new();
+    while read_to < head && events.len() < query.limit {
+        let Some(event) = young.event(read_to + 1) else {
+            break;
+        };
+        read_to += 1;
+        if wanted(query, event) {
+            events.push(*event);
+        }
+    }
+    Ok((events, read_to))
+}
+
+/// Renders what memory can tell; the rest is left open, with its place.
+pub(crate) fn render_young(
+    shared: &Shared,
+    events: Vec<Event>,
+) -> (Vec<Option<Rendered>>, Vec<(usize, Event)>) {
+    let mut missing = Vec::new();
+    let mut rendered = Vec::with_capacity(events.len());
+    let mut events = events.into_iter().enumerate();
+    loop {
+        // The writer waits for this lock: it is given back every now and then.
+        let young = shared.young.read();
+        let mut stretch = 0;
+        for (place, event) in events.by_ref().take(RENDER_LOCKED) {
+            stretch += 1;
+            rendered.push(if ENDPOINT_EVENTS.contains(&event.kind) {
+                render_event(shared, &event, None)
+            } else if let Some(row) = young.row(event.subject) {
+                render_event(shared, &event, Some((&row.message, &row.life)))
+            } else {
+                missing.push((place, event));
+                None
+            });
+        }
+        if stretch == 0 {
+            return (rendered, missing);
+        }
+    }
+}
+
+/// Renders what only the archive can tell.
+pub(crate) fn render_archived(
+    shared: &Shared,
+    mut rendered: Vec<Option<Rendered>>,
+    missing: Vec<(usize, Event)>,
+) -> Vec<Rendered> {
+    let ids: Vec<MessageId> = missing.iter().map(|(_, event)| event.subject).collect();
+    let found = shared.archive.get(&ids);
+    let records: FxHashMap<MessageId, Record> = found
+        .into_iter()
+        .map(|record| (record.message.id, record))
+        .collect();
+    for (place, event) in missing {
+        let record = records.get(&event.subject);
+        let pair = record.map(|record| (record.message.as_ref(), &record.life));
+        rendered[place] = pair.and_then(|pair| render_event(shared, &event, Some(pair)));
+    }
+    rendered.into_iter().flatten().collect()
+}
+
+/// A message's events, from its life.
+pub(crate) fn events_of(
+    shared: &Shared,
+    query: &EventQuery,
+    record: &Record,
+    head: u64,
+) -> EventPage {
+    let (message, life) = (record.message.as_ref(), &record.life);
+    let event = |seq, at, kind, version, changes: usize| Event {
+        seq,
+        at,
+        tenant: message.tenant,
+        kind,
+        version,
+        subject: message.id,
+        changes: u16::try_from(changes).unwrap_or(u16::MAX),
+    };
+    let accepted = (life.accepted_seq > 0).then(|| {
+        let kind = EventKind::MessageAccepted;
+        event(life.accepted_seq, message.accepted_at, kind, 1, 0)
+    });
+    let later = life.log.iter().enumerate().filter_map(|(index, change)| {
+        let kind = change.event?;
+        Some(event(
+            change.seq,
+            change.at,
+            kind,
+            change.version,
+            index + 1,
+        ))
+    });
+    let asked =
+        |event: &Event| event.seq > query.after && event.seq <= head && wanted(query, event);
+    let events: Vec<Event> = accepted.into_iter().chain(later).filter(asked).collect();
+    let more = events.len() > query.limit;
+    let events: Vec<Rendered> = events
+        .iter()
+        .take(query.limit)
+        .filter_map(|event| render_event(shared, event, Some((message, life))))
+        .collect();
+    let last = events.last().map_or(query.after, |last| last.event.seq);
+    EventPage {
+        events,
+        read_to: if more { last } else { head.max(query.after) },
+    }
+}
+
+/// Queued messages of a route and lane after an order key, in order, and those of them that are in
+/// the archive alone.
+pub(crate) fn ready(
+    shared: &Shared,
+    place: (RouteIx, usize),
+    after: u64,
+    limit: usize,
+) -> (Vec<Entry>, Vec<Record>) {
+    let mut entries: Vec<Entry> = {
+        let young = shared.young.read();
+        let range = (after, shared.visible.load(Ordering::Acquire));
+        let rows = young.queued_after(place.0, place.1, range, limit);
+        rows.into_iter()
+            .map(|row| Entry::of(&row.message, &row.life))
+            .collect()
+    };
+    let here: FxHashSet<MessageId> = entries.iter().map(|entry| entry.message.id).collect();
+    let shadowed = |id: MessageId| here.contains(&id) || shared.young.read().row(id).is_some();
+    let mut records = shared.archive.queued_after(place, after, limit, shadowed);
+    entries.extend(records.iter().map(|r| Entry::of(&r.message, &r.life)));
+    entries.sort_unstable_by_key(|entry| entry.order);
+    entries.truncate(limit);
+    let last = entries.last().map_or(0, |entry| entry.order);
+    records.retain(|record| record.life.order <= last);
+    (entries, records)
+}
+
+/// Whether a message is what a list asks for.
+pub(crate) fn matches(query: &Query, message: &Message, life: &Life) -> bool {
+    let tags = || message.text(Text::Tags);
+    query.tenant.is_none_or(|tenant| tenant == message.tenant)
+        && query.before.is_none_or(|before| message.id < before)
+        && query.since.is_none_or(|since| message.accepted_at >= since)
+        && query.until.is_none_or(|until| message.accepted_at < until)
+        && query.status.is_none_or(|status| status == life.status)
+        && query.class.is_none_or(|class| class == message.class)
+        && query.to.is_none_or(|to| to == message.to)
+        && query.batch.is_none_or(|batch| message.batch == Some(batch))
+        && query
+            .route
+            .is_none_or(|route| life.route(message) == Some(route))
+        && query
+            .reason
+            .is_none_or(|reason| life.reason == Some(reason))
+        && query
+            .client_ref
+            .as_ref()
+            .is_none_or(|wanted| message.text(Text::ClientRef) == wanted)
+        && query
+            .tag
+            .as_ref()
+            .is_none_or(|tag| tags().split(' ').any(|one| one == tag))
+}
+
+/// The newest messages of memory that a list asks for, one more than it wants.
+fn young_matches(shared: &Shared, query: &Query) -> Vec<Record> {
+    let young = shared.young.read();
+    let visible = shared.visible.load(Ordering::Acquire);
+    let rows = young.rows().filter(|row| row.message.id.0 <= visible);
+    let mut rows: Vec<&Row> = rows
+        .filter(|row| matches(query, &row.message, &row.life))
+        .collect();
+    let wanted = query.limit + 1;
+    if rows.len() > wanted {
+        rows.select_nth_unstable_by_key(wanted, |row| std::cmp::Reverse(row.message.id));
+        rows.truncate(wanted);
+    }
+    rows.into_iter()
+        .map(|row| Record {
+            message: row.message.clone(),
+            life: row.life.clone(),
+        })
+        .collect()
+}
+
+/// Lists messages, newest first.
+pub(crate) fn find(shared: &Shared, mut query: Query) -> Page {
+    if query.since.is_none() && !is_indexed(&query) {
+        query.since = Some(UnixMs(shared.clock.now().0.saturating_sub(SINCE_MS)));
+    }
+    let early = young_matches(shared, &query);
+    let mut page = shared.archive.find(&query, FIND_ROWS_MAX);
+    let known: FxHashSet<MessageId> = early.iter().map(|record| record.message.id).collect();
+    {
+        let young = shared.young.read();
+        page.records.retain(|record| {
+            let id = record.message.id;
+            !known.contains(&id) && young.row(id).is_none()
+        });
+    }
+    // What the archive has not looked at yet must not be overtaken by younger pages.
+    let above = |record: &Record| page.next.is_none_or(|floor| record.message.id >= floor);
+    let early: Vec<Record> = early.into_iter().filter(above).collect();
+    page.records.extend(early);
+    page.records
+        .sort_unstable_by_key(|record| std::cmp::Reverse(record.message.id));
+    if page.records.len() > query.limit {
+        page.records.truncate(query.limit);
+        page.next = page.records.last().map(|record| record.message.id);
+    }
+    page
+}
