@@ -148,8 +148,8 @@ senders = ["*"]
             limits = self.limits,
         );
         let mut write = |section: std::fmt::Arguments<'_>| {
-            // Writing into a String cannot fail.
-            drop(text.write_fmt(section));
+            text.write_fmt(section)
+                .expect("invariant: writing into a String cannot fail");
         };
         for route in &self.routes {
             let Route {

@@ -127,7 +127,7 @@ fn config(seed: u64) -> SmscConfig {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_under_load_it_loses_nothing() {
     let seed = seed();
-    println!("TRUNKLINE_SEED={seed}");
+    eprintln!("TRUNKLINE_SEED={seed}");
     let mut dice = Dice(seed);
     let mut scene = Scene::start("crash", config(seed), |setup| {
         setup.routes[0] = setup.routes[0].clone().binds(BINDS, WINDOW);
@@ -161,7 +161,7 @@ async fn killed_under_load_it_loses_nothing() {
 
     let all: Vec<usize> = (0..ROUNDS * PER_ROUND).collect();
     let before = acknowledged.0.len();
-    println!(
+    eprintln!(
         "{before} of {} acknowledged before the last start",
         all.len()
     );
@@ -277,7 +277,7 @@ fn check_carrier(seen: &[Seen], acknowledged: &Acknowledged, unknown: &HashSet<u
         extra += doubled;
     }
     let allowed = 2 * usize::from(WINDOW) * usize::from(BINDS) * ROUNDS;
-    println!(
+    eprintln!(
         "{extra} parts were sent twice, {allowed} may; {} unknown",
         unknown.len()
     );
