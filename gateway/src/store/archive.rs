@@ -21,6 +21,7 @@ use crate::event::{Event, EventKind};
 use crate::message::life::Change;
 use crate::message::{MessageId, RouteIx};
 use crate::store::inbox::Request;
+use crate::store::journal::unlink;
 use crate::store::shared::{ArchiveJob, Shared};
 use crate::store::state::Snapshot;
 use crate::store::young::Young;
@@ -216,7 +217,16 @@ impl Archive {
         };
         shared.inbox.push(told, true);
         // A closed inbox drops the reply: the next start finds the snapshot.
-        Ok(done.blocking_recv().is_ok())
+        let Ok(files) = done.blocking_recv() else {
+            return Ok(false);
+        };
+        for path in files {
+            unlink(&path).map_err(|error| ArchiveError::Failed {
+                path,
+                what: error.to_string(),
+            })?;
+        }
+        Ok(true)
     }
 
     #[cfg(test)]

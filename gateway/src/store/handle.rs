@@ -689,9 +689,12 @@ impl Store {
                 .iter()
                 .all(|generation| generation.rows.is_empty())
             {
-                return;
+                if young.frozen.is_empty() {
+                    return;
+                }
+            } else {
+                young.forced = true;
             }
-            young.forced = true;
         }
         while shared.archived_count.load(Ordering::Acquire) == before {
             if shared.archive.stop_at.load(Ordering::Acquire) == u32::MAX {

@@ -1,6 +1,7 @@
 //! The inbox: requests on their way to the writer, in two lines. Bulk accepts wait behind the rest.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -18,6 +19,13 @@ pub(crate) const DRAFTS_WAITING_MAX: usize = 10_000;
 /// Messages that one commit takes (storage.md §3: about 1,000; larger only adds latency).
 pub(crate) const COMMIT_MESSAGES: usize = 1_000;
 
+/// The answer to a request: what it asked for, or the request's items back.
+pub(crate) type Reply<T, U> = oneshot::Sender<Result<T, Undone<U>>>;
+/// The message and part that a receipt's id belongs to, by receipt, as far as it is known.
+pub(crate) type KnownParts = Vec<Option<(MessageId, u8)>>;
+/// The fingerprint and message of an idempotency key, by draft, as far as it is known.
+pub(crate) type KnownKeys = Vec<Option<([u8; 16], MessageId)>>;
+
 /// Messages read from the archive, to be taken back into memory.
 #[derive(Default)]
 pub(crate) struct Adopted {
@@ -33,36 +41,36 @@ pub(crate) enum Request {
     Accept {
         drafts: Vec<Draft>,
         /// Keys that the archive knows, by draft.
-        known: Vec<Option<([u8; 16], MessageId)>>,
+        known: KnownKeys,
         /// How many generations had been archived when the keys were looked up.
         seen: u64,
-        reply: oneshot::Sender<Result<Vec<Accepted>, Undone<(Vec<Draft>, Refused)>>>,
+        reply: Reply<Vec<Accepted>, (Vec<Draft>, Refused)>,
     },
     Settle {
         settles: Vec<Settle>,
         adopt: Adopted,
-        reply: oneshot::Sender<Result<Vec<Next>, Undone<Vec<Settle>>>>,
+        reply: Reply<Vec<Next>, Vec<Settle>>,
     },
     /// The route is down: move those on that have another one. The reply tells which did.
     MoveOn {
         route: RouteIx,
         ids: Vec<MessageId>,
         adopt: Adopted,
-        reply: oneshot::Sender<Result<Vec<bool>, Undone<Vec<MessageId>>>>,
+        reply: Reply<Vec<bool>, Vec<MessageId>>,
     },
     Intent {
         route: RouteIx,
         parts: Vec<(MessageId, Parts)>,
         adopt: Adopted,
-        reply: oneshot::Sender<Result<(), Undone<Vec<(MessageId, Parts)>>>>,
+        reply: Reply<(), Vec<(MessageId, Parts)>>,
     },
     Receipts {
         receipts: Vec<Receipt>,
         /// Where the archive knows the receipt's id, by receipt.
-        known: Vec<Option<(MessageId, u8)>>,
+        known: KnownParts,
         adopt: Adopted,
         seen: u64,
-        reply: oneshot::Sender<Result<Matched, Undone<Vec<Receipt>>>>,
+        reply: Reply<Matched, Vec<Receipt>>,
     },
     /// Messages whose time is over: queued ones expire, sent ones have had no receipt.
     Overdue {
@@ -80,12 +88,12 @@ pub(crate) enum Request {
         endpoint: EndpointIx,
         kind: EventKind,
     },
-    /// The archiver is done with a generation.
+    /// The archiver is done with a generation. The reply names the journal files it may unlink.
     Archived {
         number: u64,
         events_upto: u64,
         batch: u64,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Vec<PathBuf>>,
     },
 }
 

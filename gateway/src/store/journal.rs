@@ -194,22 +194,19 @@ impl Journal {
         Ok(())
     }
 
-    /// Unlinks every closed file whose batches are all at or before `batch`.
-    ///
-    /// # Errors
-    /// [`JournalError::Directory`].
-    pub(crate) fn delete_upto(&mut self, batch: u64) -> Result<(), JournalError> {
-        while let Some((path, last)) = self.closed.first() {
-            if *last > batch {
-                break;
-            }
-            unlink(path)?;
-            self.closed.remove(0);
-        }
-        Ok(())
+    /// Lets go of every closed file whose batches are all at or before `batch`. The caller unlinks
+    /// them, oldest first, with [`unlink`]: that takes long for a large file, and the writer must not
+    /// wait for it. What a crash leaves of them, the next start knows to be archived.
+    pub(crate) fn take_upto(&mut self, batch: u64) -> Vec<PathBuf> {
+        let count = self
+            .closed
+            .iter()
+            .take_while(|(_, last)| *last <= batch)
+            .count();
+        self.closed.drain(..count).map(|(path, _)| path).collect()
     }
 
-    /// Octets in files that wait for the archive.
+    /// How many files there are: those that wait for the archive, and the open one.
     pub(crate) fn file_count(&self) -> usize {
         self.closed.len() + 1
     }
@@ -277,7 +274,11 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), JournalError> {
         })
 }
 
-fn unlink(path: &Path) -> Result<(), JournalError> {
+/// Removes a journal file.
+///
+/// # Errors
+/// [`JournalError::Directory`].
+pub(crate) fn unlink(path: &Path) -> Result<(), JournalError> {
     // The database goes last: while it exists, its log must not be taken for another's.
     for suffix in ["-wal", "-shm", ""] {
         let mut name = path.as_os_str().to_owned();
@@ -355,7 +356,7 @@ pub(crate) fn replay<E: From<JournalError>>(
             let batch = u64::try_from(batch).unwrap_or(0);
             let blob = row.get_ref(1).map_err(wrong)?.as_blob().unwrap_or_default();
             // Before the first record there is nothing to be contiguous with but the archive.
-            let want = expected.unwrap_or(batch.min(done + 1));
+            let want = expected.unwrap_or_else(|| batch.min(done + 1));
             if batch != want {
                 let behind = count_after(&connection, batch - 1) + count_in(&files[index + 1..]);
                 return Err(missing(directory, path, want, want - 1, behind).into());

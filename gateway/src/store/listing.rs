@@ -211,10 +211,11 @@ pub(crate) fn ready(
     after: u64,
     limit: usize,
 ) -> (Vec<Entry>, Vec<Record>) {
+    let visible;
     let mut entries: Vec<Entry> = {
         let young = shared.young.read();
-        let range = (after, shared.visible.load(Ordering::Acquire));
-        let rows = young.queued_after(place.0, place.1, range, limit);
+        visible = shared.visible.load(Ordering::Acquire);
+        let rows = young.queued_after(place.0, place.1, (after, visible), limit);
         rows.into_iter()
             .map(|row| Entry::of(&row.message, &row.life))
             .collect()
@@ -222,6 +223,8 @@ pub(crate) fn ready(
     let here: FxHashSet<MessageId> = entries.iter().map(|entry| entry.message.id).collect();
     let shadowed = |id: MessageId| here.contains(&id) || shared.young.read().row(id).is_some();
     let mut records = shared.archive.queued_after(place, after, limit, shadowed);
+    // What memory was not asked for must not be overtaken.
+    records.retain(|record| record.life.order <= visible);
     entries.extend(records.iter().map(|r| Entry::of(&r.message, &r.life)));
     entries.sort_unstable_by_key(|entry| entry.order);
     entries.truncate(limit);

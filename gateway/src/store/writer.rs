@@ -4,6 +4,7 @@
 //! operations into a blob, makes the blob durable, and only then publishes: events, queue entries,
 //! replies. Accepts stand last in a batch, so that a full disk takes back exactly them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::message::id::IdMaker;
 use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Next, Receipt, Settle};
-use crate::store::inbox::{Adopted, Matched, Request, Undone};
+use crate::store::inbox::{Adopted, KnownKeys, KnownParts, Matched, Reply, Request, Undone};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
 use crate::store::shared::{Entry, Shared};
@@ -42,24 +43,16 @@ pub(crate) struct Writer {
     salt: u64,
 }
 
-type AcceptReply = oneshot::Sender<Result<Vec<Accepted>, Undone<(Vec<Draft>, Refused)>>>;
+type AcceptReply = Reply<Vec<Accepted>, (Vec<Draft>, Refused)>;
 
 /// What is told when the batch is durable.
 enum Done {
     Accept(AcceptReply, Vec<Accepted>),
-    Settle(
-        oneshot::Sender<Result<Vec<Next>, Undone<Vec<Settle>>>>,
-        Vec<Next>,
-    ),
-    MoveOn(
-        oneshot::Sender<Result<Vec<bool>, Undone<Vec<MessageId>>>>,
-        Vec<bool>,
-    ),
-    Intent(oneshot::Sender<Result<(), Undone<Vec<(MessageId, Parts)>>>>),
-    Receipts(
-        oneshot::Sender<Result<Matched, Undone<Vec<Receipt>>>>,
-        Matched,
-    ),
+    Settle(Reply<Vec<Next>, Vec<Settle>>, Vec<Next>),
+    MoveOn(Reply<Vec<bool>, Vec<MessageId>>, Vec<bool>),
+    Intent(Reply<(), Vec<(MessageId, Parts)>>),
+    Receipts(Reply<Matched, Vec<Receipt>>, Matched),
+    Archived(oneshot::Sender<Vec<PathBuf>>, Vec<PathBuf>),
     Overdue(oneshot::Sender<usize>, usize),
     Plain(oneshot::Sender<()>),
 }
@@ -141,7 +134,7 @@ impl Writer {
                 } => {
                     accepts.push((drafts, known, seen, reply));
                 }
-                other => self.apply(&mut young, other, now, &mut batch)?,
+                other => self.apply(&mut young, other, now, &mut batch),
             }
         }
         self.apply_lazy(&mut young);
@@ -230,20 +223,14 @@ impl Writer {
                 Done::Intent(reply) => drop(reply.send(Ok(()))),
                 Done::Receipts(reply, matched) => drop(reply.send(Ok(matched))),
                 Done::Overdue(reply, count) => drop(reply.send(count)),
+                Done::Archived(reply, files) => drop(reply.send(files)),
                 Done::Plain(reply) => drop(reply.send(())),
             }
         }
     }
 
-    fn apply(
-        &mut self,
-        young: &mut Young,
-        request: Request,
-        now: UnixMs,
-        batch: &mut Batch,
-    ) -> Result<(), JournalError> {
+    fn apply(&mut self, young: &mut Young, request: Request, now: UnixMs, batch: &mut Batch) {
         match request {
-            Request::Accept { .. } => {}
             Request::Settle {
                 settles,
                 adopt,
@@ -253,7 +240,7 @@ impl Writer {
                 let missing = missing(young, settles.iter().map(|settle| settle.id));
                 if !missing.is_empty() {
                     drop(reply.send(Err(Undone::Missing(settles, missing))));
-                    return Ok(());
+                    return;
                 }
                 let next = settles
                     .iter()
@@ -271,7 +258,7 @@ impl Writer {
                 let missing = missing(young, ids.iter().copied());
                 if !missing.is_empty() {
                     drop(reply.send(Err(Undone::Missing(ids, missing))));
-                    return Ok(());
+                    return;
                 }
                 let moved = ids
                     .iter()
@@ -289,7 +276,7 @@ impl Writer {
                 let missing = missing(young, parts.iter().map(|(id, _)| *id));
                 if !missing.is_empty() {
                     drop(reply.send(Err(Undone::Missing(parts, missing))));
-                    return Ok(());
+                    return;
                 }
                 for (id, parts) in parts {
                     let what = What::Intent { route, parts };
@@ -299,6 +286,12 @@ impl Writer {
                 }
                 batch.done.push(Done::Intent(reply));
             }
+            other => self.apply_rest(young, other, now, batch),
+        }
+    }
+
+    fn apply_rest(&mut self, young: &mut Young, request: Request, now: UnixMs, batch: &mut Batch) {
+        match request {
             Request::Receipts {
                 receipts,
                 known,
@@ -340,14 +333,15 @@ impl Writer {
                 reply,
             } => {
                 young.archived(number, events_upto);
-                self.journal.delete_upto(upto)?;
+                let gone = self.journal.take_upto(upto);
                 let files = u32::try_from(self.journal.file_count()).unwrap_or(u32::MAX);
                 metrics::gauge!("trunkline_store_journal_files").set(f64::from(files));
                 self.shared.archived_count.fetch_add(1, Ordering::Release);
-                batch.done.push(Done::Plain(reply));
+                batch.done.push(Done::Archived(reply, gone));
             }
+            // Their turn comes last; the other requests are for `apply`.
+            _ => {}
         }
-        Ok(())
     }
 
     fn apply_lazy(&mut self, young: &mut Young) {
@@ -370,7 +364,7 @@ impl Writer {
     fn accept(
         &mut self,
         young: &mut Young,
-        (drafts, known, seen): (Vec<Draft>, Vec<Option<([u8; 16], MessageId)>>, u64),
+        (drafts, known, seen): (Vec<Draft>, KnownKeys, u64),
         reply: AcceptReply,
         now: UnixMs,
         batch: &mut Batch,
@@ -560,8 +554,8 @@ impl Writer {
     fn receipts(
         &mut self,
         young: &mut Young,
-        (receipts, known, seen): (Vec<Receipt>, Vec<Option<(MessageId, u8)>>, u64),
-        reply: oneshot::Sender<Result<Matched, Undone<Vec<Receipt>>>>,
+        (receipts, known, seen): (Vec<Receipt>, KnownParts, u64),
+        reply: Reply<Matched, Vec<Receipt>>,
         now: UnixMs,
         batch: &mut Batch,
     ) {

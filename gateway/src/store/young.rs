@@ -94,14 +94,14 @@ impl Generation {
         &self,
         after: u64,
         limit: usize,
-        wanted: impl Fn(MessageId) -> bool,
+        wanted: impl Fn(&Row) -> bool,
     ) -> Vec<MessageId> {
+        let fits = |id: &MessageId| self.rows.get(id).is_some_and(|row| wanted(row));
         let first = self.accepted.partition_point(|id| id.0 <= after);
         let accepted = self.accepted[first..].iter().copied();
-        let mut found: Vec<MessageId> = accepted.filter(|id| wanted(*id)).take(limit).collect();
+        let mut found: Vec<MessageId> = accepted.filter(fits).take(limit).collect();
         let moved = self.moved.range(after.saturating_add(1)..);
-        let moved = moved.map(|(_, id)| *id).filter(|id| wanted(*id));
-        found.extend(moved.take(limit));
+        found.extend(moved.map(|(_, id)| *id).filter(fits).take(limit));
         found
     }
 }
@@ -520,15 +520,15 @@ impl Young {
         (after, upto): (u64, u64),
         limit: usize,
     ) -> Vec<&Row> {
-        let wanted = |id: MessageId| {
-            self.row(id).is_some_and(|row| {
-                row.life.order > after
-                    && row.life.order <= upto
-                    && row.life.status == Status::Queued
-                    && row.message.class.lane() == lane
-                    && row.life.route(&row.message) == Some(route)
-            })
+        let fits = |row: &Row| {
+            row.life.order > after
+                && row.life.order <= upto
+                && row.life.status == Status::Queued
+                && row.message.class.lane() == lane
+                && row.life.route(&row.message) == Some(route)
         };
+        // A younger copy has the last word; only what fits here is worth looking for one.
+        let wanted = |row: &Row| fits(row) && self.row(row.message.id).is_some_and(fits);
         let frozen = self.frozen.iter().map(Arc::as_ref);
         let mut found: Vec<&Row> = frozen
             .chain(&self.live)

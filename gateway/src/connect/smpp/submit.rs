@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn validity_is_relative_and_within_its_bounds() {
-        let of = |ms: u64, hours: u64| {
+        let of = |ms, hours: u64| {
             let text = validity(
                 UnixMs(1_000 + ms),
                 UnixMs(1_000),
