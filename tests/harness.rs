@@ -1,1 +1,55 @@
-//! Bytes to meaning and back.
+//! The harness of the scenarios: the real binary, simulated and real peers, and how to wait for them.
+//!
+//! ```text
+//!  scenario ──► http::Client ──► gateway::Gateway (a process) ──► sim::smsc::Smsc (in this process)
+//!      ▲                                  │                        or peers::CarrierProcess (node)
+//!      └────── sim::receiver::Receiver ◄──┘ signed events
+//! ```
+//!
+//! Ports are free ones, directories are temporary, and nothing waits by sleeping: [`wait_for`] polls
+//! a state until a deadline and then fails with what it was waiting for.
+
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+#[path = "harness/config.rs"]
+pub mod config;
+#[path = "harness/gateway.rs"]
+pub mod gateway;
+#[path = "harness/http.rs"]
+pub mod http;
+#[path = "harness/peers.rs"]
+pub mod peers;
+#[path = "harness/scene.rs"]
+pub mod scene;
+
+pub use config::{Endpoint, Route, Setup};
+pub use gateway::{Directory, Gateway};
+pub use http::{Answer, Client};
+pub use scene::{Scene, message};
+
+/// How often a state is looked at.
+const POLL: Duration = Duration::from_millis(10);
+
+/// How long an ordinary step may take. Chosen: far above what it takes on two busy cores.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// Looks at a state until it is there, at most for `timeout`.
+///
+/// # Panics
+/// When it is not there in time; says what was waited for.
+pub async fn wait_for<T>(
+    what: &str,
+    timeout: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "waited {timeout:?} for {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}

@@ -3,6 +3,8 @@
 //! No sockets, no clock, no gateway types. Nothing here panics on what a peer sends, and nothing
 //! allocates more than a stated limit.
 
+#![forbid(unsafe_code)]
+
 pub(crate) mod cursor;
 pub mod smpp;
 pub mod text;

@@ -1,5 +1,7 @@
 //! Main: arguments, logging, the verb, the exit code.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 

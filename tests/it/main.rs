@@ -1,1 +1,23 @@
-//! Bytes to meaning and back.
+//! Scenarios against the real binary, one per file.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests: what does not hold fails them"
+)]
+
+mod config_errors;
+mod crash;
+mod duplicate_key;
+mod failover_on_reject;
+mod failover_route_down;
+mod hostile_http;
+mod interop;
+mod journal_damaged;
+mod overload_backlog;
+mod receipt_early_hex_dec_other_bind;
+mod second_process;
+mod sigterm_drains;
+mod submit_then_receipt;
+mod throttled_route;
+mod webhook_faults;

@@ -1,5 +1,7 @@
 //! Load for the gateway's HTTP API, and the benchmark cases of the README.
 
+#![forbid(unsafe_code)]
+
 mod bulk;
 mod http;
 mod message;

@@ -133,11 +133,34 @@ struct Shared {
     start: Instant,
     /// Binds that can take receipts.
     binds: Mutex<HashMap<u64, Bind>>,
+    /// Receipts of connections that ended, by system_id; at most `receipts_waiting_max` of each.
+    left: Mutex<HashMap<Vec<u8>, Vec<Receipt>>>,
 }
 
 impl Shared {
     fn binds(&self) -> MutexGuard<'_, HashMap<u64, Bind>> {
         self.binds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps receipts for the next bind of this name; how many there is no room for.
+    fn leave(&self, system_id: &[u8], receipts: impl Iterator<Item = Receipt>) -> u64 {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = left.entry(system_id.to_vec()).or_default();
+        let mut dropped = 0;
+        for receipt in receipts {
+            if left.len() < self.config.receipts_waiting_max {
+                left.push(receipt);
+            } else {
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
+    /// The receipts that earlier binds of this name left behind.
+    fn take_left(&self, system_id: &[u8]) -> Vec<Receipt> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.remove(system_id).unwrap_or_default()
     }
 
     /// Hands a receipt to another bind of the same name; gives it back if there is none.
@@ -185,6 +208,7 @@ impl Smsc {
             id_next: AtomicU64::new(config.id_first),
             start: Instant::now(),
             binds: Mutex::default(),
+            left: Mutex::default(),
             config,
         });
         let accept = tokio::spawn(accept(listener, Arc::clone(&shared), orders));

@@ -1,6 +1,6 @@
 //! One connection: a session, its faults, and what waits to be sent.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,6 +58,7 @@ pub(super) async fn serve(
         faults,
         due: Due::default(),
         ready: VecDeque::new(),
+        unanswered: HashMap::new(),
         system_id: Vec::new(),
         bound: false,
         passing,
@@ -87,6 +88,8 @@ struct Connection {
     due: Due,
     /// Receipts that only wait for the window.
     ready: VecDeque<Receipt>,
+    /// Sent, by token; kept only if they are to be sent again. At most `receipt_window`.
+    unanswered: HashMap<u64, Receipt>,
     system_id: Vec<u8>,
     bound: bool,
     passing: mpsc::Sender<Receipt>,
@@ -192,6 +195,7 @@ impl Connection {
                 Event::BindRequest(request) => self.on_bind(&request),
                 Event::Answered(answer) | Event::LateAnswer(answer) => {
                     self.tally.receipts_acked += u64::from(answer.status.is_ok());
+                    self.unanswered.remove(&answer.token);
                 }
                 Event::Odd(_) => self.tally.odd += 1,
                 Event::Closed(_) => self.closed = true,
@@ -231,6 +235,7 @@ impl Connection {
                 receipts: self.passing.clone(),
             };
             self.shared.binds().insert(self.number, bind);
+            self.ready.extend(self.shared.take_left(&self.system_id));
         }
     }
 
@@ -447,12 +452,17 @@ impl Connection {
             match sent {
                 Ok(Ok(())) => self.tally.receipts_sent += 1,
                 Ok(Err(SubmitRefused::WindowFull | SubmitRefused::OutputFull)) => break,
+                // The connection is ending: what is left goes to the next bind.
+                Ok(Err(SubmitRefused::NotBound)) if how.resend => break,
                 Ok(Err(SubmitRefused::NotBound | SubmitRefused::Encode(_))) | Err(_) => {
                     self.tally.receipts_dropped += 1;
                 }
             }
+            let resend = how.resend && matches!(sent, Ok(Ok(())));
+            if let Some(receipt) = self.ready.pop_front().filter(|_| resend) {
+                self.unanswered.insert(token, receipt);
+            }
             self.token += 1;
-            self.ready.pop_front();
         }
     }
 
@@ -512,7 +522,17 @@ impl Drop for Connection {
             self.shared.counts.binds_now.fetch_sub(1, Ordering::Relaxed);
             self.shared.binds().remove(&self.number);
         }
-        self.tally.receipts_dropped += u64::try_from(self.ready.len()).unwrap_or_default();
+        let ready = std::mem::take(&mut self.ready);
+        if self.faults.receipts.resend {
+            let unanswered = std::mem::take(&mut self.unanswered).into_values();
+            let left = ready
+                .into_iter()
+                .chain(self.due.take_receipts())
+                .chain(unanswered);
+            self.tally.receipts_dropped += self.shared.leave(&self.system_id, left);
+        } else {
+            self.tally.receipts_dropped += u64::try_from(ready.len()).unwrap_or_default();
+        }
         self.flush_counts();
     }
 }

@@ -74,6 +74,15 @@ impl Due {
         self.heap.peek().map(|entry| entry.at)
     }
 
+    /// Every receipt, in no order; the answers are forgotten.
+    pub(super) fn take_receipts(&mut self) -> impl Iterator<Item = Receipt> {
+        let left = std::mem::take(&mut self.heap).into_iter();
+        left.filter_map(|entry| match entry.action {
+            Action::Receipt(receipt) => Some(*receipt),
+            Action::Answer { .. } => None,
+        })
+    }
+
     pub(super) fn pop(&mut self, now: Instant) -> Option<Action> {
         if self.next()? > now {
             return None;

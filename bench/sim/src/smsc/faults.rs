@@ -70,6 +70,9 @@ pub struct Receipts {
     pub other_bind: bool,
     /// How the receipt writes the id.
     pub id: ReceiptId,
+    /// Those that were not acknowledged when a connection ended, or not yet sent, go to the next bind
+    /// of the same system_id, as carriers store and forward. Without, they are lost.
+    pub resend: bool,
     /// The text is left out: TLVs only.
     pub without_text: bool,
     /// The TLVs are left out: text only.

@@ -1,0 +1,205 @@
+//! Peers that nobody here wrote: node-smpp as the carrier, the official libraries as verifiers.
+//!
+//! `tests/run` installs them and sets `TRUNKLINE_PEERS=required`: then a missing peer fails its test.
+//! Without, the test is left out, and says so by name past the test runner's capture.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+
+/// How long a peer may take to say its next line.
+const LINE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Lines of a peer that are kept. Chosen: more than any scenario makes.
+const LINES_MAX: usize = 100_000;
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
+}
+
+/// Whether the peer that `file` belongs to is installed. If not, the test called `test` is left out
+/// and told by name.
+///
+/// # Panics
+/// When it is not installed and `TRUNKLINE_PEERS=required`.
+fn installed(test: &str, peer: &str, file: &Path) -> bool {
+    if file.exists() {
+        return true;
+    }
+    let required = std::env::var("TRUNKLINE_PEERS").is_ok_and(|value| value == "required");
+    assert!(
+        !required,
+        "{test}: {peer} is required but not installed: tests/run --set-up"
+    );
+    // Straight to stderr: the test runner captures only what print! and eprint! write.
+    let line = format!("left out: {test} (needs {peer}; tests/run installs it)\n");
+    drop(std::io::stderr().write_all(line.as_bytes()));
+    false
+}
+
+/// Whether npm's packages are there, for a test of this name.
+#[must_use]
+pub fn npm(test: &str, package: &str) -> bool {
+    let package_dir = directory().join("node_modules").join(package);
+    installed(test, &format!("npm's {package}"), &package_dir)
+}
+
+/// Whether PyPI's packages are there, for a test of this name.
+#[must_use]
+pub fn pypi(test: &str, package: &str) -> bool {
+    let python = directory().join(".venv/bin/python");
+    installed(test, &format!("PyPI's {package}"), &python)
+}
+
+/// A verifier: feeds requests to the official library and says what it thinks of each.
+///
+/// # Errors
+/// It cannot be run, or answers other than a line for each request.
+pub async fn verify(program: &str, script: &str, requests: &[Value]) -> anyhow::Result<Vec<Value>> {
+    let program = match program {
+        "python" => directory().join(".venv/bin/python"),
+        other => other.into(),
+    };
+    let mut child = Command::new(program)
+        .arg(directory().join(script))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut input = Vec::new();
+    for request in requests {
+        serde_json::to_writer(&mut input, request)?;
+        input.push(b'\n');
+    }
+    let mut stdin = child.stdin.take().context("stdin is piped")?;
+    let feed = tokio::spawn(async move {
+        stdin.write_all(&input).await?;
+        stdin.shutdown().await
+    });
+    let output = tokio::time::timeout(LINE_WITHIN, child.wait_with_output()).await??;
+    feed.await??;
+    let lines = output.stdout.split(|octet| *octet == b'\n');
+    let lines = lines.filter(|line| !line.is_empty());
+    let verdicts: Vec<Value> = lines
+        .map(serde_json::from_slice)
+        .collect::<Result<_, _>>()?;
+    if verdicts.len() != requests.len() {
+        bail!("{} verdicts of {} requests", verdicts.len(), requests.len());
+    }
+    Ok(verdicts)
+}
+
+/// node-smpp as an SMSC, in a process of its own.
+#[derive(Debug)]
+pub struct CarrierProcess {
+    child: Child,
+    stdin: ChildStdin,
+    said: watch::Receiver<Vec<Value>>,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+impl CarrierProcess {
+    /// Starts it; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// It cannot be run or does not listen.
+    pub async fn start(port: u16) -> anyhow::Result<Self> {
+        let mut child = Command::new("node")
+            .arg(directory().join("smsc.js"))
+            .arg(port.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("node")?;
+        let stdin = child.stdin.take().context("stdin is piped")?;
+        let stdout = child.stdout.take().context("stdout is piped")?;
+        let (tell, said) = watch::channel(Vec::new());
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stdout).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                tell.send_modify(|said: &mut Vec<Value>| {
+                    if said.len() < LINES_MAX {
+                        said.push(value);
+                    }
+                });
+            }
+        });
+        let mut carrier = Self {
+            child,
+            stdin,
+            said,
+            addr: SocketAddr::from(([127, 0, 0, 1], port)),
+        };
+        let listening = carrier.said("listening", |_| true).await?;
+        let port = listening["port"].as_u64().context("no port")?;
+        carrier.addr.set_port(u16::try_from(port)?);
+        Ok(carrier)
+    }
+
+    /// Waits until it has said that this happened; what it said.
+    ///
+    /// # Errors
+    /// It has not in time.
+    pub async fn said(
+        &mut self,
+        event: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let find = |said: &Vec<Value>| {
+            let mut said = said.iter().rev();
+            said.find(|line| line["event"] == event && wanted(line))
+                .cloned()
+        };
+        let mut said = self.said.clone();
+        let waited = said.wait_for(|said| find(said).is_some());
+        let found = tokio::time::timeout(LINE_WITHIN, waited).await;
+        let Ok(Ok(found)) = found else {
+            bail!(
+                "node-smpp did not say {event}; it said {:?}",
+                *self.said.borrow()
+            )
+        };
+        find(&found).context("it was there")
+    }
+
+    /// Everything of one kind that it has said.
+    #[must_use]
+    pub fn all(&self, event: &str) -> Vec<Value> {
+        let said = self.said.borrow();
+        said.iter()
+            .filter(|line| line["event"] == event)
+            .cloned()
+            .collect()
+    }
+
+    /// Has it send a delivery receipt for a message id.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub async fn send_receipt(&mut self, id: &str, stat: &str) -> anyhow::Result<()> {
+        let command = json!({"receipt": {"id": id, "stat": stat}});
+        self.stdin
+            .write_all(format!("{command}\n").as_bytes())
+            .await?;
+        Ok(())
+    }
+
+    /// Kills it at once.
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+}

@@ -1,0 +1,172 @@
+//! Webhook faults: a failed post is tried again, 410 disables, batches are kept small enough, and a
+//! slow endpoint never delays another.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sim::receiver::{Faults, Report};
+use trunkline_tests::scene::{number, receiver, smsc_config};
+use trunkline_tests::{Endpoint, SOON, Scene, message, wait_for};
+
+fn messages(count: usize) -> serde_json::Value {
+    let messages: Vec<_> = (0..count).map(|n| message(&number(n), "hook")).collect();
+    json!({"messages": messages})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_post_is_tried_again_with_the_same_id() {
+    let scene = Scene::plain("hook-retry").await.unwrap();
+    scene.receiver.set(Faults {
+        fail_first: 1,
+        ..Faults::default()
+    });
+    let id = scene.send(&message(&number(1), "again")).await;
+    scene.event(&id, "message.sent").await;
+    scene.event(&id, "message.delivered").await;
+    let kept = scene.receiver.kept();
+    let id_of = |index: usize| {
+        kept[index].headers["webhook-id"]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(kept[0].status, Some(500));
+    let again: Vec<usize> = (1..kept.len())
+        .filter(|index| id_of(*index) == id_of(0))
+        .collect();
+    assert_eq!(again.len(), 1, "tried again once");
+    assert_eq!(kept[again[0]].headers["trunkline-attempt"], "2");
+    assert_eq!(kept[again[0]].body, kept[0].body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_is_kept() {
+    let scene = Scene::plain("hook-after").await.unwrap();
+    let faults = Faults {
+        share_503: 1.0,
+        retry_after_s: Some(2),
+        ..Faults::default()
+    };
+    scene.receiver.set(faults);
+    let began = Instant::now();
+    let id = scene.send(&message(&number(1), "later")).await;
+    scene
+        .receiver
+        .wait_until(|report| report.requests > 0, SOON)
+        .await
+        .unwrap();
+    scene.receiver.set(Faults::default());
+    scene.event(&id, "message.sent").await;
+    let waited = began.elapsed();
+    assert!(
+        waited >= Duration::from_secs(2),
+        "tried again after {waited:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gone_disables_at_once() {
+    let other = receiver().await.unwrap();
+    let scene = Scene::start("hook-gone", smsc_config(), |setup| {
+        let all = "types = [\"message.*\", \"endpoint.*\"]";
+        setup
+            .endpoints
+            .push(Endpoint::new("other", other.addr()).with(all));
+    })
+    .await
+    .unwrap();
+    scene.receiver.set(Faults {
+        share_410: 1.0,
+        ..Faults::default()
+    });
+    let first = scene.send(&message(&number(1), "gone")).await;
+    scene
+        .receiver
+        .wait_until(|report| report.answers.contains_key(&410), SOON)
+        .await
+        .unwrap();
+    let disabled = |report: &Report| report.by_type.contains_key("endpoint.disabled");
+    other.wait_until(disabled, SOON).await.unwrap();
+    scene.status(&first, "delivered").await;
+    let asked = scene.receiver.report().requests;
+    scene
+        .client
+        .post("/v1/batches", &messages(20))
+        .await
+        .unwrap();
+    let all = |report: &Report| report.messages_delivered == 21;
+    other.wait_until(all, SOON).await.unwrap();
+    assert_eq!(
+        scene.receiver.report().requests,
+        asked,
+        "nothing more is posted there"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_keep_to_what_the_endpoint_asked_for() {
+    let scene = Scene::start("hook-batch", smsc_config(), |setup| {
+        let batch = "batch = { max_events = 25, max_wait_ms = 200, max_bytes = \"16KiB\" }";
+        setup.endpoints[0] = setup.endpoints[0].clone().with(batch);
+        setup.routes[0] = setup.routes[0].clone().binds(1, 100);
+    })
+    .await
+    .unwrap();
+    scene
+        .client
+        .post("/v1/batches", &messages(300))
+        .await
+        .unwrap();
+    let all = |report: &Report| report.messages_delivered == 300;
+    let report = scene.receiver.wait_until(all, SOON).await.unwrap();
+    assert!((2..=25).contains(&report.batch_events_max), "{report:?}");
+    assert!(
+        scene
+            .receiver
+            .kept()
+            .iter()
+            .all(|kept| kept.body.len() <= 16 << 10)
+    );
+    let one = scene.receiver.kept().pop().unwrap();
+    assert!(
+        one.headers["webhook-id"]
+            .to_str()
+            .unwrap()
+            .starts_with("evb_")
+    );
+    assert_eq!((report.type_repeats, report.events_duplicate), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_hangs_delays_no_other() {
+    let hangs = receiver().await.unwrap();
+    hangs.set(Faults {
+        share_hang: 1.0,
+        ..Faults::default()
+    });
+    let scene = Scene::start("hook-hangs", smsc_config(), |setup| {
+        setup
+            .endpoints
+            .insert(0, Endpoint::new("hangs", hangs.addr()));
+    })
+    .await
+    .unwrap();
+    let began = Instant::now();
+    scene
+        .client
+        .post("/v1/batches", &messages(200))
+        .await
+        .unwrap();
+    let all = |report: &Report| report.messages_delivered == 200;
+    scene.receiver.wait_until(all, SOON).await.unwrap();
+    // The hanging one is given up only after 15 s: who waited for it would not be here yet.
+    assert!(
+        began.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        began.elapsed()
+    );
+    wait_for("a hanging request", SOON, async || {
+        (hangs.report().hung > 0).then_some(())
+    })
+    .await;
+}
