@@ -224,6 +224,15 @@ async fn life(count: usize, directory: &Path, rate: Option<u32>) -> anyhow::Resu
         store.figures()
     );
     store.close();
+    drop(store);
+    let (store, found) = Store::open(config(directory.to_owned()), Clock::system())?;
+    println!(
+        r#"{{"reopened_ms":{},"batches":{},"queued":{}}}"#,
+        found.took.as_millis(),
+        found.batches,
+        found.queued
+    );
+    store.close();
     Ok(())
 }
 

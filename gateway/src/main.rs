@@ -11,6 +11,11 @@ use trunkline::cli::{self, LogFormat};
 /// What is logged when `TRUNKLINE_LOG` does not say: states and troubles, nothing per message.
 const LOG_DEFAULT: &str = "info";
 
+/// Many small, short-lived messages on several threads: measured, a fifth of the CPU per message less
+/// than with the C library's allocator, and memory goes back to the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let cli = match cli::parse(std::env::args_os(), &mut out, &mut err) {

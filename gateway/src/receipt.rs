@@ -30,7 +30,9 @@ pub async fn run(mut batches: mpsc::Receiver<ReceiptBatch>, store: Store, stop: 
                 count("repeated", matched.repeated);
                 count("parked", matched.parked);
                 // A link that has gone cannot answer: the carrier sends the receipt again.
-                told.into_iter().for_each(|stored| drop(stored.send(())));
+                for stored in told {
+                    let _gone = stored.send(());
+                }
             }
             // The senders are dropped: each carrier is asked to send its receipts again.
             Err(refused) => tracing::warn!(%refused, "receipts were not stored"),
