@@ -143,7 +143,7 @@ impl Gateway {
             metrics_handle()?,
             stop.clone(),
         ));
-        let admin_stop = webhooks_stop.clone();
+        let admin_stop = webhooks_stop;
         running
             .spawn(async move { ended("admin", admin::serve(admin, admin_at, admin_stop).await) });
         running.spawn(watch::run(store.clone(), stop));

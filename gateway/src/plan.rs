@@ -95,7 +95,7 @@ impl Table {
         let step = self
             .drawn
             .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
-        let point = u128::from(step) * u128::from(total) >> 64;
+        let point = (u128::from(step) * u128::from(total)) >> 64;
         let mut upto = 0u128;
         routes.iter().position(|(_, weight)| {
             upto += u128::from(*weight);

@@ -206,7 +206,7 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
         What::Rejected { .. } => Some(("accept", None)),
         _ => None,
     });
-    let (stage, provider) = source.unwrap_or((stage_of(reason), None));
+    let (stage, provider) = source.unwrap_or_else(|| (stage_of(reason), None));
     Some(ReasonView {
         code: reason.code(),
         category: reason.category(),
