@@ -71,6 +71,7 @@ impl Gateway {
             tokio::task::spawn_blocking(move || Store::open(store_config, store_clock)).await?;
         let (store, found) = opened?;
         report(&found);
+        store.settle_lost().await?;
         match Self::start_on(&config, store.clone(), clock).await {
             Ok(gateway) => Ok(gateway),
             Err(error) => {

@@ -16,6 +16,8 @@ use crate::accept::problem::{Code, Problem};
 pub(crate) const IDLE: Duration = Duration::from_secs(15);
 /// A body that is read whole has to come within this time: a slow sender holds memory (chosen).
 const WHOLE: Duration = Duration::from_secs(60);
+/// Octets of a refused body that are read before it is answered (chosen: what is a little too large).
+const DRAIN_MAX: usize = 4 << 20;
 /// Bytes that a body may take without being counted: those of a usual single message.
 const FREE: usize = 16 * 1024;
 
@@ -42,6 +44,10 @@ where
 {
     let refuse = || Problem::new(too_large, format!("at most {limit} bytes"));
     if declared(headers).is_some_and(|length| length > limit) {
+        // Who waits for 100 Continue has sent nothing yet, and need not.
+        if !headers.contains_key(hyper::header::EXPECT) {
+            drain(&mut body).await;
+        }
         return Err(refuse());
     }
     let deadline = Instant::now() + WHOLE;
@@ -62,6 +68,7 @@ where
         };
         let length = first.len() + rest.len() + data.len();
         if length > limit {
+            drain(&mut body).await;
             return Err(refuse());
         }
         let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * 1024 + FREE;
@@ -91,6 +98,26 @@ where
         bytes,
         _share: share,
     })
+}
+
+/// Reads and drops what is left of a body that is refused, up to [`DRAIN_MAX`]: to close on unread
+/// octets resets the connection, and the client may lose the answer that says why.
+async fn drain<B>(body: &mut B)
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let all = async {
+        let mut left = DRAIN_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            left = match left.checked_sub(length) {
+                Some(left) => left,
+                None => break,
+            };
+        }
+    };
+    // Who sends slowly has had its time; the answer goes out either way.
+    drop(timeout(IDLE, all).await);
 }
 
 fn grow(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {

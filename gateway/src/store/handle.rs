@@ -15,7 +15,7 @@ use crate::event::EventKind;
 use crate::message::life::{Life, Status};
 use crate::message::{Class, EndpointIx, Ids, Message, MessageId, Parts, RouteIx, TenantIx};
 use crate::names::Names;
-use crate::outcome::{Next, Receipt, Settle};
+use crate::outcome::{Next, Outcome, OutcomeResult, Reason, Receipt, Retry, Settle, Whose};
 use crate::store::archive::Archive;
 use crate::store::inbox::{Adopted, Matched, Request, Undone};
 use crate::store::listing;
@@ -215,6 +215,51 @@ impl Store {
         })
         .await
         .unwrap_or_default()
+    }
+
+    /// Settles as unknown every part that was out under `hold` when the last process ended: its
+    /// intent is on disk, its answer is not. Before any dispatcher runs, or it would be sent again.
+    /// Returns how many parts.
+    ///
+    /// # Errors
+    /// [`Refused::Closed`] when the store has stopped.
+    pub async fn settle_lost(&self) -> Result<usize, Refused> {
+        let mut settles = Vec::new();
+        let now = self.shared.clock.now();
+        let mut lost = |message: &Message, life: &Life| {
+            let out = life.parts_out();
+            let Some(route) = life.route(message).filter(|_| !out.is_empty()) else {
+                return;
+            };
+            let parts: Vec<u8> = out.iter().collect();
+            for (index, part) in parts.iter().enumerate() {
+                settles.push(Settle {
+                    id: message.id,
+                    route,
+                    part: *part,
+                    outcome: Outcome {
+                        result: OutcomeResult::Unknown,
+                        whose: Whose::Us,
+                        code: 0,
+                        reason: Some(Reason::ProviderTimeout),
+                        retry: Retry::Never,
+                        provider_id: Box::default(),
+                        handed_at: now,
+                        answered_at: now,
+                    },
+                    last: index + 1 == parts.len(),
+                });
+            }
+        };
+        // Opening has brought those of pending back to memory.
+        for row in self.shared.young.read().rows() {
+            lost(&row.message, &row.life);
+        }
+        let count = settles.len();
+        if count > 0 {
+            self.settle(settles).await?;
+        }
+        Ok(count)
     }
 
     /// Settles outcomes. The answers stand in the order of the settles.
