@@ -3,12 +3,10 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use codecs::webhook::{Secret, Signer, VerifyError};
 
 use super::{Exit, Failure, Verify};
+use crate::clock::Clock;
 use crate::config::Env;
 
 /// Octets of a body that are read. Chosen: batches end at 1 MiB (contract.md §3).
@@ -22,9 +20,7 @@ pub(super) fn verify(asked: &Verify, json: bool, out: &mut dyn Write) -> Result<
         .get(name)
         .ok_or_else(|| Failure::usage(format!("environment variable {name} is not set")))?;
     let body = body(&asked.file)?;
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let now = Clock::system().now().0 / 1_000;
     let verdict = judge(asked, secret, &body, now)?;
     match json {
         true => writeln!(
@@ -50,26 +46,16 @@ pub(super) fn judge(
     body: &[u8],
     now: u64,
 ) -> Result<Option<&'static str>, Failure> {
-    let key = secret
-        .strip_prefix("whsec_")
-        .and_then(|text| STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok())
-        .ok_or_else(|| Failure::usage("the secret is not whsec_ and base64"))?;
-    if asked
-        .tolerance
-        .is_some_and(|most| asked.timestamp.abs_diff(now) > most)
-    {
-        return Ok(Some("the timestamp is out of tolerance"));
-    }
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key)
-        .map_err(|_| Failure::usage("the secret has a length that HMAC-SHA256 cannot take"))?;
-    mac.update(format!("{}.{}.", asked.id, asked.timestamp).as_bytes());
-    mac.update(body);
-    let fits = asked
-        .signature
-        .split(' ')
-        .filter_map(|one| STANDARD.decode(one.strip_prefix("v1,")?).ok())
-        .any(|given| mac.clone().verify_slice(&given).is_ok());
-    Ok((!fits).then_some("no signature fits"))
+    let secret = Secret::parse(secret).map_err(|error| Failure::usage(error.to_string()))?;
+    let tolerance = asked.tolerance.unwrap_or(u64::MAX);
+    let (id, at) = (asked.id.as_str(), asked.timestamp);
+    let verdict =
+        Signer::new(secret).verify(id, &at.to_string(), &asked.signature, body, now, tolerance);
+    Ok(match verdict {
+        Ok(()) => None,
+        Err(VerifyError::Signature) => Some("no signature fits"),
+        Err(_) => Some("the timestamp is out of tolerance"),
+    })
 }
 
 fn body(file: &Path) -> Result<Vec<u8>, Failure> {

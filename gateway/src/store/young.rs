@@ -284,8 +284,6 @@ impl Young {
                 generation.carriers.insert(key, (id, *part));
                 generation.bytes += 32;
             }
-            // A life has two or three changes: doubling would hold room for eight.
-            row.life.log.reserve_exact(1);
             if let Some(order) = new_order(&change) {
                 generation.moved.insert(order, id);
             }
