@@ -227,10 +227,6 @@ pub struct Route {
     pub receipts: Receipts,
     /// The longest validity_period that the carrier takes.
     pub max_validity: Option<Duration>,
-    /// What rules and messages can ask for.
-    pub tags: Vec<String>,
-    /// What a segment costs.
-    pub cost: Option<Cost>,
     /// source_addr_ton in place of the one guessed from the sender.
     pub source_ton: Option<u8>,
     /// source_addr_npi in place of the one guessed from the sender.
@@ -274,17 +270,6 @@ pub enum IdFormat {
     DecToHex,
 }
 
-/// `routes.*.cost`: decimal strings, so that no float rounds money.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cost {
-    /// ISO 4217.
-    pub currency: String,
-    /// For every network without its own.
-    pub default: String,
-    /// By MCC, or MCC and MNC.
-    pub networks: BTreeMap<String, String>,
-}
-
 /// One of `[[routing.rules]]`.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -309,8 +294,6 @@ pub struct Match {
     pub prefix: Vec<String>,
     /// Tenants.
     pub tenant: Vec<String>,
-    /// Tags of the message.
-    pub tags: Vec<String>,
 }
 
 /// How a rule chooses among its routes.

@@ -77,6 +77,22 @@ pub struct RouteFacts {
     pub receipts: bool,
     /// How long a receipt is waited for.
     pub receipt_timeout: Duration,
+    /// How the id in a receipt relates to the one in the answer.
+    pub id_format: IdFormat,
+}
+
+/// How the id in a receipt relates to the one in the answer; case and leading zeros never matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdFormat {
+    /// Try it as it is, then in the other base.
+    #[default]
+    Auto,
+    /// As it is.
+    Same,
+    /// The answer has it in hex, the receipt in decimal.
+    HexToDec,
+    /// The answer has it in decimal, the receipt in hex.
+    DecToHex,
 }
 
 /// A message to be accepted.

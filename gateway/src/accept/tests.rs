@@ -12,7 +12,7 @@ use super::check::tests::{config, planner};
 use super::*;
 use crate::route_view::{QueueView, ReceiptsView, RouteState};
 use crate::stop::Stopper;
-use crate::store::{self, RouteFacts};
+use crate::store::{self, IdFormat, RouteFacts};
 
 mod cost;
 mod socket;
@@ -46,6 +46,7 @@ impl Rig {
             name: name.to_owned(),
             receipts: true,
             receipt_timeout: day,
+            id_format: IdFormat::Auto,
         };
         let clock = Clock::system();
         let facts = store::Config {

@@ -24,6 +24,12 @@ pub(super) fn store(config: &Config) -> store::Config {
         name: name.clone(),
         receipts: route.receipts.enabled,
         receipt_timeout: route.receipts.timeout,
+        id_format: match route.receipts.id_format {
+            config::IdFormat::Auto => store::IdFormat::Auto,
+            config::IdFormat::Same => store::IdFormat::Same,
+            config::IdFormat::HexToDec => store::IdFormat::HexToDec,
+            config::IdFormat::DecToHex => store::IdFormat::DecToHex,
+        },
     };
     store::Config {
         path: config.store.path.clone(),

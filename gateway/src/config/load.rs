@@ -35,7 +35,6 @@ enquire_link = "30s"
 response_timeout = "30s"
 receipts = { enabled = true, id_format = "auto", timeout = "72h" }
 charset = { default = "gsm7-unpacked" }
-tags = []
 [rules]
 strategy = "priority"
 [tenants]

@@ -119,25 +119,6 @@ pub(super) fn name(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// Whether it is a tag by contract.md §1.
-pub(super) fn tag(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
-}
-
-/// Whether it is an amount of money: digits, then perhaps a point and up to six more.
-pub(super) fn amount(text: &str) -> bool {
-    let digits = |part: &str, max: usize| {
-        (1..=max).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
-    };
-    match text.split_once('.') {
-        Some((whole, fraction)) => digits(whole, 9) && digits(fraction, 6),
-        None => digits(text, 9),
-    }
-}
-
 /// The parts of an endpoint url that the checks need.
 pub(super) struct Url {
     /// Whether it is https.

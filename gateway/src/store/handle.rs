@@ -19,7 +19,7 @@ use crate::outcome::{Next, Outcome, OutcomeResult, Reason, Receipt, Retry, Settl
 use crate::store::archive::Archive;
 use crate::store::inbox::{Adopted, Matched, Request, Undone};
 use crate::store::listing;
-use crate::store::open::{self, Found, OpenError, carrier_forms};
+use crate::store::open::{self, Found, OpenError};
 use crate::store::shared::{Entry, FeedEntries, Shared};
 use crate::store::writer::{self, Writer};
 use crate::store::young::Row;
@@ -402,7 +402,7 @@ impl Store {
         let unknown: Vec<Option<Receipt>> = {
             let young = self.shared.young.read();
             let asked = |receipt: &Receipt| {
-                writer::find_part(&young, receipt)
+                writer::find_part(&self.shared, &young, receipt)
                     .is_none()
                     .then(|| receipt.clone())
             };
@@ -802,7 +802,7 @@ pub(crate) fn deadline(shared: &Shared, message: &Message, life: &Life) -> Optio
 }
 
 fn archived_part(shared: &Shared, receipt: &Receipt) -> Option<(MessageId, u8)> {
-    let forms = carrier_forms(receipt.route, &receipt.provider_id);
+    let forms = writer::receipt_forms(shared, receipt);
     forms.iter().enumerate().find_map(|(index, key)| {
         let mut candidates = shared.archive.carriers(*key);
         let newest = candidates.first().copied()?;

@@ -13,6 +13,7 @@ use crate::message::id::IdMaker;
 use crate::message::life::Status;
 use crate::message::{Ids, MessageId};
 use crate::names::Names;
+use crate::store::Config;
 use crate::store::archive::Archive;
 use crate::store::archive::file::ArchiveError;
 use crate::store::handle::Store;
@@ -22,7 +23,6 @@ use crate::store::shared::Shared;
 use crate::store::state::{Snapshot, State, StateError};
 use crate::store::writer::Writer;
 use crate::store::young::{Young, new_order};
-use crate::store::{Config, keys};
 
 /// The watcher looks at the disk, the clock and the last batch so often: the last batch's number is
 /// at most a second old in its second place (design.md).
@@ -315,6 +315,3 @@ pub(crate) fn watch(shared: &Shared) {
         std::thread::park_timeout(WATCH);
     }
 }
-
-/// Looks idempotency keys and the like up under one name.
-pub(crate) use keys::carrier_forms;

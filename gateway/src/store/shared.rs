@@ -17,7 +17,7 @@ use crate::store::archive::Archive;
 use crate::store::inbox::Inbox;
 use crate::store::state::{Snapshot, State};
 use crate::store::young::{Generation, Young};
-use crate::store::{Config, EndpointState, Refused};
+use crate::store::{Config, EndpointState, IdFormat, Refused};
 
 /// Entries that wait in a feed for their dispatcher; beyond it they are left to `load_ready`.
 const FEED_MAX: usize = 20_000;
@@ -197,6 +197,13 @@ impl Shared {
             .iter()
             .find(|known| known.name == name)
             .is_none_or(|r| r.receipts)
+    }
+
+    /// How a route's receipts name what its answers named.
+    pub(crate) fn id_format(&self, route: RouteIx) -> IdFormat {
+        let name = self.names.route(route);
+        let facts = self.config.routes.iter().find(|known| known.name == name);
+        facts.map_or(IdFormat::Auto, |facts| facts.id_format)
     }
 
     /// Hands queue entries to their routes' dispatchers.

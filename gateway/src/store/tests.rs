@@ -37,6 +37,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         name: name.to_owned(),
         receipts: true,
         receipt_timeout: day,
+        id_format: IdFormat::Auto,
     };
     Config {
         path: dir.0.clone(),

@@ -496,7 +496,9 @@ impl Writer {
         if young.parked.is_empty() || settle.outcome.provider_id.is_empty() {
             return;
         }
-        for key in keys::carrier_forms(settle.route, &settle.outcome.provider_id) {
+        let format = self.shared.id_format(settle.route);
+        let id = &settle.outcome.provider_id;
+        for key in keys::carrier_forms(settle.route, id, format, keys::From::Answer) {
             let Some(receipts) = young.parked.remove(&key) else {
                 continue;
             };
@@ -564,7 +566,8 @@ impl Writer {
             .iter()
             .enumerate()
             .map(|(index, receipt)| {
-                find_part(young, receipt).or_else(|| known.get(index).copied().flatten())
+                find_part(&self.shared, young, receipt)
+                    .or_else(|| known.get(index).copied().flatten())
             })
             .collect();
         if stale && found.contains(&None) {
@@ -619,8 +622,12 @@ impl Writer {
 
 /// The message and part that a receipt's id belongs to, if memory knows. A form of the id other than
 /// its own counts only when the receipt also names the message's recipient.
-pub(crate) fn find_part(young: &Young, receipt: &Receipt) -> Option<(MessageId, u8)> {
-    let forms = keys::carrier_forms(receipt.route, &receipt.provider_id);
+pub(crate) fn find_part(
+    shared: &Shared,
+    young: &Young,
+    receipt: &Receipt,
+) -> Option<(MessageId, u8)> {
+    let forms = receipt_forms(shared, receipt);
     forms.iter().enumerate().find_map(|(index, key)| {
         let (id, part) = young.carrier(*key)?;
         let same = || {
@@ -630,6 +637,17 @@ pub(crate) fn find_part(young: &Young, receipt: &Receipt) -> Option<(MessageId, 
         };
         (index == 0 || same()).then_some((id, part))
     })
+}
+
+/// The keys under which a receipt's message may be known.
+pub(crate) fn receipt_forms(shared: &Shared, receipt: &Receipt) -> smallvec::SmallVec<[u64; 4]> {
+    let format = shared.id_format(receipt.route);
+    keys::carrier_forms(
+        receipt.route,
+        &receipt.provider_id,
+        format,
+        keys::From::Receipt,
+    )
 }
 
 /// Takes back what was read from the archive, unless the archive has changed since: then what is

@@ -1,19 +1,15 @@
 //! Checks of `[routes.*]`: an SMPP account's facts against the protocol's limits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::section::{Field, Section};
 use super::{DAY, HOUR};
 use crate::config::load::Value;
-use crate::config::{Bind, Cost, IdFormat, Receipts, Route, Secret, value};
+use crate::config::{Bind, IdFormat, Receipts, Route, Secret, value};
 
 /// Hosts of one account. Chosen: carriers name two to four.
 const HOSTS_MAX: usize = 16;
-/// Tags of a route, as of a message (contract.md §1).
-const TAGS_MAX: usize = 10;
-/// Networks with their own price.
-const NETWORKS_MAX: usize = 10_000;
 
 /// system_id without its NUL. SMPP v3.4 §5.2.1.
 const SYSTEM_ID_OCTETS_MAX: usize = 15;
@@ -73,8 +69,6 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
                 "the longest validity that the carrier takes",
             )
         }),
-        tags: tags(&section),
-        cost: section.opt("cost").and_then(|f| cost(&f)),
         source_ton: number_kind(&section, "source_ton"),
         source_npi: number_kind(&section, "source_npi"),
         dest_ton: number_kind(&section, "dest_ton"),
@@ -219,15 +213,6 @@ fn charset(section: &Section<'_>) {
     }
 }
 
-fn tags(section: &Section<'_>) -> Vec<String> {
-    let tag = "a tag of 1 to 64 of a-z, 0-9, _ . -";
-    section
-        .list("tags", TAGS_MAX, "a list of at most 10 tags")
-        .iter()
-        .map(|field| field.text_where(tag, value::tag))
-        .collect()
-}
-
 /// A TON or NPI in place of the default. SMPP v3.4 §5.2.5 and §5.2.6; 18 is the highest NPI.
 fn number_kind(section: &Section<'_>, key: &str) -> Option<u8> {
     let most = if key.ends_with("ton") { 6 } else { 18 };
@@ -237,40 +222,4 @@ fn number_kind(section: &Section<'_>, key: &str) -> Option<u8> {
         "a number of SMPP v3.4 §5.2.5 (TON) or §5.2.6 (NPI)",
     ))
     .ok()
-}
-
-fn cost(field: &Field<'_>) -> Option<Cost> {
-    let price = "an amount as text, such as \"0.0450\"";
-    let network = "\"currency\", \"default\", or a network: MCC, or MCC and MNC, 3 to 6 digits";
-    let table = field.table("a table of prices")?;
-    if table.len() > NETWORKS_MAX {
-        field.wrong(&format!("at most {NETWORKS_MAX} networks"));
-    }
-    let mut cost = Cost {
-        currency: String::new(),
-        default: String::new(),
-        networks: BTreeMap::new(),
-    };
-    for (key, node) in table {
-        let entry = field.child(key, node);
-        match key.as_str() {
-            "currency" => {
-                cost.currency = entry.text_where("an ISO 4217 code such as \"EUR\"", |text| {
-                    text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase())
-                });
-            }
-            "default" => cost.default = entry.text_where(price, value::amount),
-            _ if (3..=6).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_digit()) => {
-                let amount = entry.text_where(price, value::amount);
-                cost.networks.insert(key.clone(), amount);
-            }
-            _ => entry.unknown_key(network),
-        }
-    }
-    for (key, what) in [("currency", "an ISO 4217 code"), ("default", price)] {
-        if !table.contains_key(key) {
-            field.missing(key, what);
-        }
-    }
-    Some(cost)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::section::{Field, Section};
 use super::{Declared, ITEMS_MAX, NAMES_MAX};
 use crate::config::load::Value;
-use crate::config::{Match, Rule, Strategy, value};
+use crate::config::{Match, Rule, Strategy};
 use crate::message::Class;
 
 /// Routes of one rule. Chosen: failover goes over at most five (contract.md §1), a split over more.
@@ -108,7 +108,6 @@ fn conditions(section: &Section<'_>, declared: &Declared<'_>) -> Match {
     let words = Class::ALL.map(|class| (class.name(), class));
     let country = "an ISO 3166 alpha-2 code such as \"SE\"";
     let prefix = "a number prefix such as \"+46\", at most 15 digits";
-    let tag = "a tag of 1 to 64 of a-z, 0-9, _ . -";
     let items = |key: &str| section.list(key, ITEMS_MAX, "a list of at most 1000");
     Match {
         channel: section.opt("channel").and_then(|field| {
@@ -134,10 +133,6 @@ fn conditions(section: &Section<'_>, declared: &Declared<'_>) -> Match {
         tenant: items("tenant")
             .iter()
             .map(|field| field.name_of("tenants", declared.tenants))
-            .collect(),
-        tags: items("tags")
-            .iter()
-            .map(|field| field.text_where(tag, value::tag))
             .collect(),
     }
 }

@@ -90,11 +90,6 @@ impl<'a> Field<'a> {
         self.note(Kind::NotAvailable, Some(self.shown()), expected, None);
     }
 
-    /// Notes a key that is none, without its value.
-    pub(super) fn unknown_key(&self, expected: &str) {
-        self.note(Kind::UnknownKey, None, expected, None);
-    }
-
     /// Notes that `key` is missing in this table.
     pub(super) fn missing(&self, key: &str, expected: &str) {
         self.child(key, self.node)

@@ -26,7 +26,6 @@ bind = "transceiver"
 window = 50
 rate = "400/s"
 receipts = { id_format = "auto" }
-cost = { currency = "EUR", default = "0.04" }
 [[routing.rules]]
 match = { channel = "sms" }
 routes = ["carrier-a"]
@@ -101,11 +100,6 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "window = 50",
         "charset = { default = \"latin1\" }",
         "routes.carrier-a.charset.default = \"latin1\": known to the contract, not available in this version; expected \"gsm7-unpacked\"",
-    ),
-    (
-        "window = 50",
-        "tags = [\"Direct!\"]",
-        "routes.carrier-a.tags[0] = \"Direct!\": expected a tag of",
     ),
     (
         "window = 50",
@@ -223,24 +217,9 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "receipts.enabeld: unknown key, expected one of enabled, id_format, timeout (did you mean \"enabled\"?)",
     ),
     (
-        "default = \"0.04\"",
-        "default = 0.04",
-        "cost.default = 0.04: expected an amount as text",
-    ),
-    (
-        "currency = \"EUR\"",
-        "currency = \"euro\"",
-        "cost.currency = \"euro\": expected an ISO 4217 code",
-    ),
-    (
-        "default = \"0.04\"",
-        "default = \"0.04\", SE = \"1\"",
-        "routes.carrier-a.cost.SE: unknown key",
-    ),
-    (
         "routes = [\"carrier-a\"]",
         "routes = [\"carier-a\"]",
-        "c.toml:27 routing.rules[0].routes[0] = \"carier-a\": expected the name of one of [routes.*] (did you mean \"carrier-a\"?)",
+        "c.toml:26 routing.rules[0].routes[0] = \"carier-a\": expected the name of one of [routes.*] (did you mean \"carrier-a\"?)",
     ),
     (
         "routes = [\"carrier-a\"]",
@@ -265,7 +244,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "strategy = \"priority\"",
         "strategy = \"least_cost\"",
-        "c.toml:28 routing.rules[0].strategy = \"least_cost\": known to the contract, not available",
+        "c.toml:27 routing.rules[0].strategy = \"least_cost\": known to the contract, not available",
     ),
     (
         "match = { channel = \"sms\" }",
@@ -295,7 +274,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "match = { channel = \"sms\" }\n",
         "",
-        "c.toml:25 routing.rules[0].match: missing, expected a table of conditions",
+        "c.toml:24 routing.rules[0].match: missing, expected a table of conditions",
     ),
     (
         "name = \"crm\"",
@@ -350,7 +329,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "https://crm",
         "http://crm",
-        "c.toml:31 endpoints.crm.url = \"http://crm.example/hooks\": expected an https url without user, password or fragment (webhook.allow_http = true",
+        "c.toml:30 endpoints.crm.url = \"http://crm.example/hooks\": expected an https url without user, password or fragment (webhook.allow_http = true",
     ),
     (
         "https://crm.example",
@@ -575,8 +554,8 @@ fn all_mistakes_are_reported_at_once_and_in_order() {
         "c.toml:3 server.listen = \"nowhere\"",
         "c.toml:21 routes.carrier-a.window = 0",
         "c.toml:22 routes.carrier-a.rat: unknown key",
-        "c.toml:27 routing.rules[0].routes[0] = \"b\"",
-        "c.toml:31 endpoints.crm.url = \"ftp://crm.example/hooks\"",
+        "c.toml:26 routing.rules[0].routes[0] = \"b\"",
+        "c.toml:30 endpoints.crm.url = \"ftp://crm.example/hooks\"",
         "env TRUNKLINE__LANES__OTP lanes.otp = 0: expected 1..=10000",
     ];
     assert_eq!(problems.len(), starts.len(), "{problems:#?}");

@@ -45,6 +45,7 @@ fn open_store(path: &Path) -> Store {
             name: "a".to_owned(),
             receipts: true,
             receipt_timeout: day,
+            id_format: crate::store::IdFormat::Auto,
         }],
         tenants: vec!["acme".to_owned()],
         endpoints: vec!["crm".to_owned()],
