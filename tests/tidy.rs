@@ -82,7 +82,6 @@ const CLOCK_READERS: [(&str, &str); 9] = [
         "tokio's clock for `timeout_at`: how long a post may take",
     ),
     (
-        "gateway/src/cli/verify.rs",
         "a verb that runs once: now is when it was typed",
     ),
     (

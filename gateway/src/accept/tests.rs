@@ -14,7 +14,6 @@ use crate::route_view::{QueueView, ReceiptsView, RouteState};
 use crate::stop::Stopper;
 use crate::store::{self, IdFormat, RouteFacts};
 
-mod cost;
 mod socket;
 
 /// A gateway on a store that goes with its test.

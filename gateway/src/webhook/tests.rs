@@ -16,7 +16,6 @@ use crate::message::MessageId;
 use crate::stop::Stopper;
 use crate::store::Rendered;
 
-mod cost;
 mod http;
 mod real_store;
 mod tls;
