@@ -82,9 +82,6 @@ const CLOCK_READERS: [(&str, &str); 9] = [
         "tokio's clock for `timeout_at`: how long a post may take",
     ),
     (
-        "a verb that runs once: now is when it was typed",
-    ),
-    (
         "gateway/src/store/inbox.rs",
         "measures how long a commit has lingered; std's condvar waits on std's clock",
     ),
