@@ -121,6 +121,7 @@ async fn accept(store: &Store, from: usize) -> anyhow::Result<(Vec<MessageId>, D
     let id = |accepted| match accepted {
         Accepted::Stored(message) => message.id,
         Accepted::Replayed(id) | Accepted::KeyReused(id) => id,
+        Accepted::Untouched => unreachable!("no draft has a key"),
     };
     Ok((accepted.into_iter().map(id).collect(), took))
 }

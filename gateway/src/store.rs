@@ -122,6 +122,8 @@ pub enum Accepted {
     Replayed(MessageId),
     /// The same key with another request is already there: nothing was written.
     KeyReused(MessageId),
+    /// Nothing was written, because another draft of the same call has a key that was used before.
+    Untouched,
 }
 
 /// Why the store does not take something. Nothing of the call was written.

@@ -20,7 +20,6 @@ use crate::accept::list::Parameters;
 use crate::accept::problem::{Code, FieldError, ItemError, Problem};
 use crate::accept::request::{Request, is_object, malformed, merge, parse};
 use crate::accept::router::Asked;
-use crate::accept::shape::not_available;
 use crate::accept::{BATCH_MAX, Door, Gateway, ITEM_MAX, body, idempotency, ndjson, single};
 use crate::clock::UnixMs;
 use crate::message::id::{IdMaker, PublicId};
@@ -320,7 +319,7 @@ where
     let items = read_items(&held.bytes, reading, gateway.door.batch_items)?;
     drop(held);
     if atomic {
-        all_or_nothing(&items, key.as_deref())?;
+        all_or_nothing(&items)?;
     }
     let good = items.iter().filter(|item| item.draft.is_ok()).count();
     let rate = single::take(
@@ -335,8 +334,7 @@ where
             let patience = Duration::ZERO;
             let drafts = std::mem::take(&mut taken.drafts);
             let fates = if atomic {
-                let accepted = gateway.store.accept(drafts).await?;
-                accepted.into_iter().map(Ok).collect()
+                together(gateway, drafts).await?
             } else {
                 commit(&gateway.store, drafts, patience).await
             };
@@ -421,15 +419,11 @@ fn envelope(json: &[u8]) -> Result<Envelope<'_>, Problem> {
 }
 
 /// Refuses a batch that is to be all or nothing and cannot be.
-fn all_or_nothing(items: &[Item], key: Option<&str>) -> Result<(), Problem> {
+fn all_or_nothing(items: &[Item]) -> Result<(), Problem> {
     let mut errors = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let at = |pointer: &str| format!("/messages/{index}{pointer}");
         match &item.draft {
-            Ok(draft) if draft.key.is_some() => {
-                // A key that was used before would leave the others stored.
-                errors.push(not_available(at("/idempotency_key")));
-            }
             Ok(_) => {}
             Err(problem) if problem.errors.is_empty() => {
                 let error = FieldError::at(at(""), problem.code.name(), problem.detail.clone());
@@ -440,11 +434,6 @@ fn all_or_nothing(items: &[Item], key: Option<&str>) -> Result<(), Problem> {
                 error
             })),
         }
-    }
-    if key.is_some() && items.len() > 1 {
-        let detail = "a key on an atomic batch is not in this version";
-        let error = FieldError::header("Idempotency-Key", "not_available", detail);
-        errors.push(error.alone(Code::NotAvailable));
     }
     if errors.is_empty() {
         Ok(())
@@ -484,12 +473,14 @@ fn split(items: Vec<Item>) -> Taken {
 struct Done {
     batch: MessageId,
     replayed: bool,
-    fates: Vec<Result<Accepted, Refused>>,
+    fates: Fates,
 }
 
-/// Stores a batch under a header key. The first message carries the key: it is stored first and alone,
-/// so that a key that was used with another batch stores nothing. The others carry the key with their
-/// place, so that a retry after a crash between the two commits stores what is missing.
+/// What the store said to each message.
+type Fates = Vec<Result<Accepted, Refused>>;
+
+/// Stores a batch under a header key, in one commit: all of it, or nothing when the key was used with
+/// another batch. Each message carries the key with its place, so that a replay finds its message.
 async fn keyed(
     gateway: &Gateway,
     taken: &mut Taken,
@@ -506,31 +497,36 @@ async fn keyed(
         replayed: false,
         fates: Vec::with_capacity(drafts.len()),
     };
-    if drafts.is_empty() {
-        return Ok(done);
-    }
-    let mut rest = drafts.split_off(1);
-    let first = gateway.store.accept(drafts).await?;
-    for accepted in first {
+    for accepted in gateway.store.accept_together(drafts).await? {
         match accepted {
-            Accepted::KeyReused(_) => return Err(single::key_reused()),
-            Accepted::Replayed(id) => {
+            Accepted::KeyReused(_) | Accepted::Untouched => return Err(single::key_reused()),
+            Accepted::Replayed(id) if !done.replayed => {
                 done.replayed = true;
                 let record = gateway.store.get(id).await;
                 done.batch = record.and_then(|r| r.message.batch).unwrap_or(batch);
-                done.fates.push(Ok(accepted));
             }
-            Accepted::Stored(_) => done.fates.push(Ok(accepted)),
+            Accepted::Replayed(_) | Accepted::Stored(_) => {}
         }
-    }
-    for draft in &mut rest {
-        draft.message.batch = Some(done.batch);
-    }
-    if !rest.is_empty() {
-        let stored = gateway.store.accept(rest).await?;
-        done.fates.extend(stored.into_iter().map(Ok));
+        done.fates.push(Ok(accepted));
     }
     Ok(done)
+}
+
+/// Stores a batch as one: all of it, or nothing when an item's key was used with another request.
+async fn together(gateway: &Gateway, drafts: Vec<Draft>) -> Result<Fates, Problem> {
+    let accepted = gateway.store.accept_together(drafts).await?;
+    let reused = |accepted: &Accepted| matches!(accepted, Accepted::KeyReused(_));
+    let mut errors = Vec::new();
+    for (index, _) in accepted.iter().enumerate().filter(|(_, one)| reused(one)) {
+        let at = format!("/messages/{index}/idempotency_key");
+        let error = FieldError::at(&at, Code::IdempotencyKeyReused.name(), String::new());
+        errors.push(error.alone(Code::IdempotencyKeyReused));
+    }
+    if errors.is_empty() {
+        Ok(accepted.into_iter().map(Ok).collect())
+    } else {
+        Err(Problem::of(errors))
+    }
 }
 
 fn answer(gateway: &Gateway, taken: Taken, done: Done) -> Result<Response<Body>, Problem> {
@@ -592,7 +588,9 @@ pub(crate) fn settled(
         }
         Some(Ok(Accepted::KeyReused(_))) => single::key_reused(),
         Some(Err(refused)) => refused.into(),
-        None => Problem::new(Code::Internal, "the store gave no answer"),
+        Some(Ok(Accepted::Untouched)) | None => {
+            Problem::new(Code::Internal, "the store gave no answer")
+        }
     };
     gateway.metrics.refused(source, problem.code);
     Fate::failed(problem)

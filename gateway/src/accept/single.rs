@@ -72,7 +72,9 @@ where
             (record.message, true)
         }
         Some(Accepted::KeyReused(_)) => return Err(key_reused()),
-        None => return Err(Problem::new(Code::Internal, "the store gave no answer")),
+        Some(Accepted::Untouched) | None => {
+            return Err(Problem::new(Code::Internal, "the store gave no answer"));
+        }
     };
     respond(gateway, &message, replayed, rate.as_ref())
 }

@@ -474,6 +474,61 @@ async fn an_atomic_batch_is_all_or_nothing() {
     let all = format!(r#"{{"messages":[{good},{good}]}}"#);
     let stored = rig.post("/v1/batches?atomic=true", &[JSON], all).await;
     assert_eq!(stored.json()["accepted"], 2);
+    let keyed = |key: &str, text: &str| {
+        format!(
+            r#"{{"to":"+46701234567","from":"ACME","text":"{text}","idempotency_key":"{key}"}}"#
+        )
+    };
+    let two = |a: String, b: String| format!(r#"{{"messages":[{a},{b}]}}"#);
+    let path = "/v1/batches?atomic=true";
+    let first = rig
+        .post(path, &[JSON], two(keyed("a", "1"), keyed("b", "1")))
+        .await;
+    assert_eq!(first.json()["accepted"], 2);
+    let reused = rig
+        .post(path, &[JSON], two(keyed("c", "1"), keyed("b", "2")))
+        .await;
+    reused.is(422, "idempotency_key_reused");
+    assert_eq!(
+        reused.json()["errors"][0]["pointer"],
+        "/messages/1/idempotency_key"
+    );
+    let twice = rig
+        .post(path, &[JSON], two(keyed("d", "1"), keyed("d", "2")))
+        .await;
+    twice.is(422, "idempotency_key_reused");
+    let count = rig.get("/v1/messages").await.json()["data"]
+        .as_array()
+        .map(Vec::len);
+    assert_eq!(count, Some(4), "of a refused batch nothing was stored");
+}
+
+#[tokio::test]
+async fn a_header_key_makes_a_batch_one_thing() {
+    let rig = Rig::new();
+    let item = |text: &str| format!(r#"{{"to":"+46701234567","from":"ACME","text":"{text}"}}"#);
+    let body = |last: &str| {
+        format!(
+            r#"{{"messages":[{},{},{}]}}"#,
+            item("1"),
+            item("2"),
+            item(last)
+        )
+    };
+    let with = [JSON, ("idempotency-key", "k")];
+    for path in ["/v1/batches", "/v1/batches?atomic=true"] {
+        let first = rig.post(path, &with, body("3")).await;
+        let again = rig.post(path, &with, body("3")).await;
+        assert_eq!(first.json(), again.json());
+        assert_eq!(again.headers["idempotent-replayed"], "true");
+        rig.post(path, &with, body("4"))
+            .await
+            .is(422, "idempotency_key_reused");
+    }
+    let count = rig.get("/v1/messages").await.json()["data"]
+        .as_array()
+        .map(Vec::len);
+    assert_eq!(count, Some(3));
 }
 
 #[tokio::test]

@@ -106,6 +106,24 @@ impl Store {
     /// # Errors
     /// [`Refused`]: nothing of the call was written.
     pub async fn accept(&self, drafts: Vec<Draft>) -> Result<Vec<Accepted>, Refused> {
+        self.accept_as(drafts, false).await
+    }
+
+    /// Accepts drafts as one: all of them, or, when one of them has a key that was used with another
+    /// request, none. Then that one answers [`Accepted::KeyReused`] and the others
+    /// [`Accepted::Untouched`].
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing of the call was written.
+    pub async fn accept_together(&self, drafts: Vec<Draft>) -> Result<Vec<Accepted>, Refused> {
+        self.accept_as(drafts, true).await
+    }
+
+    async fn accept_as(
+        &self,
+        drafts: Vec<Draft>,
+        together: bool,
+    ) -> Result<Vec<Accepted>, Refused> {
         let shared = &self.shared;
         self.check_room(&drafts)?;
         let urgent = drafts.iter().any(|draft| draft.message.class == Class::Otp);
@@ -125,6 +143,7 @@ impl Store {
             shared.inbox.push(
                 Request::Accept {
                     drafts,
+                    together,
                     known,
                     seen,
                     reply,

@@ -40,6 +40,8 @@ pub(crate) struct Adopted {
 pub(crate) enum Request {
     Accept {
         drafts: Vec<Draft>,
+        /// Whether a reused key of one draft keeps all of them out.
+        together: bool,
         /// Keys that the archive knows, by draft.
         known: KnownKeys,
         /// How many generations had been archived when the keys were looked up.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
@@ -128,11 +129,12 @@ impl Writer {
             match request {
                 Request::Accept {
                     drafts,
+                    together,
                     known,
                     seen,
                     reply,
                 } => {
-                    accepts.push((drafts, known, seen, reply));
+                    accepts.push(((drafts, together), known, seen, reply));
                 }
                 other => self.apply(&mut young, other, now, &mut batch),
             }
@@ -364,7 +366,7 @@ impl Writer {
     fn accept(
         &mut self,
         young: &mut Young,
-        (drafts, known, seen): (Vec<Draft>, KnownKeys, u64),
+        ((drafts, together), known, seen): ((Vec<Draft>, bool), KnownKeys, u64),
         reply: AcceptReply,
         now: UnixMs,
         batch: &mut Batch,
@@ -372,6 +374,10 @@ impl Writer {
         let stale = seen != self.shared.archived_count.load(Ordering::Acquire);
         if stale && drafts.iter().any(|draft| draft.key.is_some()) {
             drop(reply.send(Err(Undone::Stale((drafts, Refused::Overloaded)))));
+            return;
+        }
+        if together && let Some(untouched) = reused(young, &drafts, &known) {
+            batch.done.push(Done::Accept(reply, untouched));
             return;
         }
         let mut accepted = Vec::with_capacity(drafts.len());
@@ -618,6 +624,32 @@ impl Writer {
         self.record(young, id, change);
         true
     }
+}
+
+/// When a draft's key was used with another request, before or within the call: the answers that leave
+/// all of them out.
+fn reused(
+    young: &Young,
+    drafts: &[Draft],
+    known: &[Option<([u8; 16], MessageId)>],
+) -> Option<Vec<Accepted>> {
+    let mut here: FxHashMap<[u8; 16], [u8; 16]> = FxHashMap::default();
+    let mut any = false;
+    let mut answers = Vec::with_capacity(drafts.len());
+    for (index, draft) in drafts.iter().enumerate() {
+        let other = draft.key.and_then(|key| {
+            let known = || known.get(index).copied().flatten();
+            let earlier = young.key(&key.key).or_else(known);
+            let first = *here.entry(key.key).or_insert(key.fingerprint);
+            match earlier {
+                Some((fingerprint, id)) => (fingerprint != key.fingerprint).then_some(id),
+                None => (first != key.fingerprint).then_some(MessageId::default()),
+            }
+        });
+        any |= other.is_some();
+        answers.push(other.map_or(Accepted::Untouched, Accepted::KeyReused));
+    }
+    any.then_some(answers)
 }
 
 /// The message and part that a receipt's id belongs to, if memory knows. A form of the id other than
