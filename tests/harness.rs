@@ -15,12 +15,16 @@ use std::time::{Duration, Instant};
 
 #[path = "harness/config.rs"]
 pub mod config;
+#[path = "harness/disk.rs"]
+pub mod disk;
 #[path = "harness/gateway.rs"]
 pub mod gateway;
 #[path = "harness/http.rs"]
 pub mod http;
 #[path = "harness/peers.rs"]
 pub mod peers;
+#[path = "harness/powercut.rs"]
+pub mod powercut;
 #[path = "harness/scene.rs"]
 pub mod scene;
 

@@ -27,6 +27,7 @@ mod keys;
 mod listing;
 mod open;
 mod record;
+mod room;
 mod shared;
 mod state;
 mod writer;

@@ -8,6 +8,7 @@
 
 mod config_errors;
 mod crash;
+mod disk_faults;
 mod duplicate_key;
 mod failover_on_reject;
 mod failover_route_down;
@@ -15,6 +16,7 @@ mod hostile_http;
 mod interop;
 mod journal_damaged;
 mod overload_backlog;
+mod power_cut;
 mod receipt_early_hex_dec_other_bind;
 mod second_process;
 mod sigterm_drains;

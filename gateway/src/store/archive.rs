@@ -22,7 +22,7 @@ use crate::message::life::Change;
 use crate::message::{MessageId, RouteIx};
 use crate::store::inbox::Request;
 use crate::store::journal::unlink;
-use crate::store::shared::{ArchiveJob, Shared};
+use crate::store::shared::{ArchiveJob, Full, Shared};
 use crate::store::state::Snapshot;
 use crate::store::young::Young;
 use crate::store::{EventQuery, Record};
@@ -151,8 +151,11 @@ impl Archive {
     pub(crate) fn run(shared: &Arc<Shared>) {
         let archive = &shared.archive;
         let mut writers = Writers::new(&archive.directory);
-        retention::sweep(archive, shared, &mut writers);
         loop {
+            if let Err(error) = retention::sweep(archive, shared, &mut writers) {
+                shared.failed.send_replace(Some(error.to_string()));
+                return;
+            }
             let job = {
                 let mut line = archive.line.lock();
                 if !line.closed && line.job.is_none() {
@@ -180,7 +183,6 @@ impl Archive {
                     }
                 }
             }
-            retention::sweep(archive, shared, &mut writers);
         }
     }
 
@@ -193,9 +195,12 @@ impl Archive {
     ) -> Result<bool, ArchiveError> {
         loop {
             match self.write(shared, writers, job) {
-                Ok(()) => break,
+                Ok(()) => {
+                    shared.set_full(Full::Archiver, false);
+                    break;
+                }
                 Err(ArchiveError::Full) => {
-                    shared.set_disk_full(true);
+                    shared.set_full(Full::Archiver, true);
                     writers.close();
                     let mut line = self.line.lock();
                     if !line.closed {

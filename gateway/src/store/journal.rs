@@ -12,18 +12,24 @@
 //! A log file of our own: measured, it wins less than 10 % and would be a format of our own to keep.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, params};
 use thiserror::Error;
 
 use crate::store::record::{BlobError, Reading};
+use crate::store::room;
 
 /// A file is closed at this size (storage.md §2: 256 MB).
 pub(crate) const FILE_BYTES: u64 = 256 << 20;
 
 /// The page size of journal files; 64 KB pages would sync 66 KB for a 400-octet commit (storage.md).
 const PAGE_BYTES: u64 = 4096;
+
+/// How much of the log's end is written again at a start, beyond twice the last batch: the pages of
+/// its commit that are not its blob's.
+const TAIL_EXTRA: u64 = 1 << 20;
 
 const PREFIX: &str = "journal-";
 const SUFFIX: &str = ".db";
@@ -109,6 +115,8 @@ pub(crate) struct Replayed {
     pub(crate) last_batch: u64,
     /// Octets read.
     pub(crate) bytes: u64,
+    /// Octets of the last batch.
+    pub(crate) last_bytes: u64,
     /// Whether a torn tail after the last acknowledged batch was discarded.
     pub(crate) torn_tail: bool,
 }
@@ -129,6 +137,9 @@ impl Journal {
     ) -> Result<(Self, Replayed), E> {
         let files = files(directory)?;
         let (mut closed, replayed) = replay(directory, &files, done, acknowledged, each)?;
+        if let Some(last) = files.last() {
+            make_firm(last, 2 * replayed.last_bytes + TAIL_EXTRA)?;
+        }
         let (open, open_path) = create(directory, replayed.last_batch + 1)?;
         // An empty file of the same name was replaced: it is the open one now, not to be unlinked.
         closed.retain(|(path, _)| *path != open_path);
@@ -168,9 +179,7 @@ impl Journal {
                 self.open_bytes += u64::try_from(blob.len()).unwrap_or(0);
                 Ok(())
             }
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                Err(JournalError::Full)
-            }
+            Err(error) if room::is_full(&self.directory, &error) => Err(JournalError::Full),
             Err(source) => Err(JournalError::Io {
                 path: self.open_path.clone(),
                 source,
@@ -181,7 +190,7 @@ impl Journal {
     fn rotate(&mut self) -> Result<(), JournalError> {
         let (next, path) = match create(&self.directory, self.last_batch + 1) {
             Err(JournalError::Io { source, .. })
-                if source.sqlite_error_code() == Some(ErrorCode::DiskFull) =>
+                if room::is_full(&self.directory, &source) =>
             {
                 return Err(JournalError::Full);
             }
@@ -274,6 +283,30 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), JournalError> {
         })
 }
 
+/// Makes what was read durable. The last commit may never have been synced (a kill between its write
+/// and its sync), or its sync failed: then the page cache holds it and counts it as clean, so that
+/// a further sync alone would do nothing. Its octets are written again, over themselves.
+fn make_firm(path: &Path, tail: u64) -> Result<(), JournalError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let rewrite = || -> std::io::Result<()> {
+        let file = match fs::File::options().read(true).write(true).open(&log) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let length = file.metadata()?.len();
+        let from = length.saturating_sub(tail);
+        let mut octets = vec![0; usize::try_from(length - from).unwrap_or(0)];
+        file.read_exact_at(&mut octets, from)?;
+        file.write_all_at(&octets, from)?;
+        file.sync_all()
+    };
+    rewrite().map_err(|source| JournalError::Directory {
+        path: log.clone().into(),
+        source,
+    })
+}
+
 /// Removes a journal file.
 ///
 /// # Errors
@@ -355,8 +388,12 @@ pub(crate) fn replay<E: From<JournalError>>(
             let batch: i64 = row.get(0).map_err(wrong)?;
             let batch = u64::try_from(batch).unwrap_or(0);
             let blob = row.get_ref(1).map_err(wrong)?.as_blob().unwrap_or_default();
-            // Before the first record there is nothing to be contiguous with but the archive.
-            let want = expected.unwrap_or_else(|| batch.min(done + 1));
+            // Up to the archive's end nothing has to be there: of the files that it made needless,
+            // a power cut may bring back any.
+            let want = match expected {
+                Some(expected) if expected > done => expected,
+                other => batch.clamp(other.unwrap_or(0), done + 1),
+            };
             if batch != want {
                 let behind = count_after(&connection, batch - 1) + count_in(&files[index + 1..]);
                 return Err(missing(directory, path, want, want - 1, behind).into());
@@ -381,7 +418,8 @@ pub(crate) fn replay<E: From<JournalError>>(
                 }
             };
             replayed.batches += 1;
-            replayed.bytes += u64::try_from(blob.len()).unwrap_or(0);
+            replayed.last_bytes = u64::try_from(blob.len()).unwrap_or(0);
+            replayed.bytes += replayed.last_bytes;
             replayed.last_batch = batch.max(replayed.last_batch);
             expected = Some(batch + 1);
             each(reading)?;

@@ -19,7 +19,7 @@ use crate::store::archive::file::ArchiveError;
 use crate::store::handle::Store;
 use crate::store::journal::{FILE_BYTES, Journal, JournalError};
 use crate::store::record::{BlobError, Op, Reading};
-use crate::store::shared::Shared;
+use crate::store::shared::{Full, Shared};
 use crate::store::state::{Snapshot, State, StateError};
 use crate::store::writer::Writer;
 use crate::store::young::{Young, new_order};
@@ -96,6 +96,10 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         source,
     };
     fs::create_dir_all(&config.path).map_err(wrong)?;
+    if let Some(parent) = config.path.parent().filter(|path| !path.as_os_str().is_empty()) {
+        // The directory's own name; where the parent may not be read, its owner has made it last.
+        drop(File::open(parent).and_then(|parent| parent.sync_all()));
+    }
     let lock = lock(&config.path)?;
     let state = State::open(&config.path)?;
     let node = state.node()?;
@@ -291,15 +295,19 @@ pub(crate) fn watch(shared: &Shared) {
         if acknowledged != kept {
             match shared.state.set_acknowledged(acknowledged) {
                 Ok(()) => kept = acknowledged,
-                Err(error) => {
+                Err(error) if error.passing => {
                     tracing::warn!(%error, "the last batch number could not be kept");
+                }
+                Err(error) => {
+                    shared.failed.send_replace(Some(error.to_string()));
+                    return;
                 }
             }
         }
         match rustix::fs::statvfs(&shared.config.path) {
             Ok(disk) => {
                 let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-                shared.set_disk_full(free < shared.config.disk_reserve);
+                shared.set_full(Full::Reserve, free < shared.config.disk_reserve);
             }
             Err(error) => {
                 let path = shared.config.path.display();

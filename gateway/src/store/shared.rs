@@ -1,7 +1,7 @@
 //! What the store's threads and callers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
@@ -72,6 +72,18 @@ impl Entry {
     }
 }
 
+/// Who finds the disk full. Each clears what it has set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Full {
+    /// The watcher: less is free than `limits.disk_reserve`.
+    Reserve = 1,
+    /// The writer: its last commit did not fit.
+    Writer = 2,
+    /// The archiver: a generation waits for room.
+    Archiver = 4,
+}
+
 /// New queue entries of one route, on their way from the writer to its dispatcher.
 #[derive(Default)]
 pub(crate) struct Feed {
@@ -134,7 +146,8 @@ pub(crate) struct Shared {
     pub(crate) acknowledged: AtomicU64,
     /// The largest id or order key that is on disk: readers of the queue see nothing beyond it.
     pub(crate) visible: AtomicU64,
-    pub(crate) disk_full: AtomicBool,
+    /// Who finds the disk full now: a set of [`Full`].
+    full: AtomicU8,
     pub(crate) closing: AtomicBool,
     /// Why the store's threads gave up, if they did.
     pub(crate) failed: watch::Sender<Option<String>>,
@@ -180,7 +193,7 @@ impl Shared {
             archived_count: AtomicU64::new(0),
             acknowledged: AtomicU64::new(acknowledged),
             visible: AtomicU64::new(u64::MAX),
-            disk_full: AtomicBool::new(false),
+            full: AtomicU8::new(0),
             closing: AtomicBool::new(false),
             failed: watch::Sender::new(None),
             lazy: Mutex::default(),
@@ -232,8 +245,17 @@ impl Shared {
         std::mem::take(&mut *self.lazy.lock())
     }
 
-    pub(crate) fn set_disk_full(&self, full: bool) {
-        if self.disk_full.swap(full, Ordering::AcqRel) != full {
+    /// One of those who write finds the disk full, or no longer. Accepts are refused while any
+    /// does: they would wait for it.
+    pub(crate) fn set_full(&self, who: Full, full: bool) {
+        let bit = who as u8;
+        let before = if full {
+            self.full.fetch_or(bit, Ordering::AcqRel)
+        } else {
+            self.full.fetch_and(!bit, Ordering::AcqRel)
+        };
+        let others = before & !bit;
+        if others == 0 && (before & bit != 0) != full {
             if full {
                 tracing::error!(
                     "the disk is full or under limits.disk_reserve: accepts answer 503"
@@ -247,7 +269,7 @@ impl Shared {
     pub(crate) fn refusing(&self) -> Option<Refused> {
         if self.closing.load(Ordering::Acquire) {
             Some(Refused::Closed)
-        } else if self.disk_full.load(Ordering::Acquire) {
+        } else if self.full.load(Ordering::Acquire) != 0 {
             Some(Refused::DiskFull)
         } else {
             None

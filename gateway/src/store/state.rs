@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::message::{EndpointIx, MessageId};
 use crate::names::Names;
 use crate::outcome::Receipt;
-use crate::store::EndpointState;
+use crate::store::{EndpointState, room};
 
 /// The layout of the directory that this version writes and reads.
 const LAYOUT: u64 = 1;
@@ -22,6 +22,8 @@ const LAYOUT: u64 = 1;
 pub struct StateError {
     path: PathBuf,
     what: String,
+    /// Whether it may work later: the disk is full, or somebody else has the file locked.
+    pub(crate) passing: bool,
 }
 
 /// What the archive covers, and the small state as of then.
@@ -82,6 +84,7 @@ impl State {
                 return Err(StateError {
                     path: state.path,
                     what,
+                    passing: false,
                 });
             }
         }
@@ -119,6 +122,7 @@ impl State {
         getrandom::fill(&mut random).map_err(|error| StateError {
             path: self.path.clone(),
             what: error.to_string(),
+            passing: false,
         })?;
         let node = u64::from_be_bytes(random) >> 4;
         self.set("node", node)?;
@@ -181,6 +185,7 @@ impl State {
                 return Err(StateError {
                     path: self.path.clone(),
                     what,
+                    passing: false,
                 });
             };
             self.connection
@@ -211,6 +216,7 @@ impl State {
         postcard::from_bytes(&blob).map_err(|error| StateError {
             path: self.path.clone(),
             what: format!("the snapshot does not parse: {error}"),
+            passing: false,
         })
     }
 
@@ -219,6 +225,7 @@ impl State {
         let blob = postcard::to_allocvec(snapshot).map_err(|error| StateError {
             path: self.path.clone(),
             what: error.to_string(),
+            passing: false,
         })?;
         self.connection
             .lock()
@@ -237,8 +244,11 @@ impl State {
 }
 
 fn wrong(path: &Path, error: &rusqlite::Error) -> StateError {
+    let busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+    let directory = path.parent().unwrap_or(path);
     StateError {
         path: path.to_owned(),
         what: error.to_string(),
+        passing: busy || room::is_full(directory, error),
     }
 }

@@ -21,7 +21,7 @@ use crate::outcome::{Next, Receipt, Settle};
 use crate::store::inbox::{Adopted, KnownKeys, KnownParts, Matched, Reply, Request, Undone};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
-use crate::store::shared::{Entry, Shared};
+use crate::store::shared::{Entry, Full, Shared};
 use crate::store::young::{self, Young};
 use crate::store::{Accepted, Draft, Refused, keys};
 
@@ -42,6 +42,8 @@ pub(crate) struct Writer {
     ids: IdMaker,
     references: Vec<u8>,
     salt: u64,
+    /// The last commit did not fit on disk.
+    full: bool,
 }
 
 type AcceptReply = Reply<Vec<Accepted>, (Vec<Draft>, Refused)>;
@@ -80,6 +82,7 @@ impl Writer {
             ids,
             references,
             salt: epoch,
+            full: false,
         }
     }
 
@@ -89,6 +92,10 @@ impl Writer {
     /// A failed write or sync: the process has to end with it.
     pub(crate) fn run(mut self) -> Result<(), JournalError> {
         loop {
+            if self.full {
+                // Nobody asks a refusing store for anything: look for room without being asked.
+                self.shared.inbox.note_lazy();
+            }
             let turn = self.shared.inbox.take(LAZY_MAX);
             let closed = turn.closed;
             self.commit(turn.requests)?;
@@ -159,7 +166,8 @@ impl Writer {
     }
 
     /// Appends the blob. A full disk takes back the batch's accepts and then waits for room: what is
-    /// left are settles and receipts, which nobody may lose. Returns the last event made durable.
+    /// left are settles and receipts, which nobody may lose. When nothing is left, an empty batch
+    /// looks for room in each turn. Returns the last event made durable.
     fn make_durable(
         &mut self,
         batch: &mut Batch,
@@ -169,23 +177,32 @@ impl Writer {
     ) -> Result<u64, JournalError> {
         let mut took_back = false;
         loop {
-            if self.blob.is_empty() {
+            if self.blob.is_empty() && !self.full {
                 return Ok(last_seq);
             }
             let next = self.journal.next_batch();
             match self.journal.append(self.blob.seal(next, self.epoch, now)) {
                 Ok(()) => {
                     self.shared.acknowledged.store(next, Ordering::Release);
+                    self.full = false;
+                    self.shared.set_full(Full::Writer, false);
                     return Ok(last_seq);
                 }
                 Err(JournalError::Full) => {
-                    self.shared.set_disk_full(true);
+                    self.full = true;
+                    self.shared.set_full(Full::Writer, true);
                     if !took_back {
                         took_back = true;
                         self.take_back(batch, accepts_seq);
                         self.blob.truncate(mark);
                         last_seq = accepts_seq - 1;
-                        continue;
+                    }
+                    if self.blob.is_empty() {
+                        return Ok(last_seq);
+                    }
+                    if self.shared.closing.load(Ordering::Acquire) {
+                        // Without these settles and receipts, the next start repeats the work.
+                        return Err(JournalError::Full);
                     }
                     std::thread::sleep(FULL_PAUSE);
                 }

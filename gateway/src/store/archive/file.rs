@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::clock::UnixMs;
 use crate::store::journal::sync_directory;
+use crate::store::room;
 
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
@@ -117,7 +118,7 @@ pub(crate) enum ArchiveError {
 impl ArchiveError {
     /// What SQLite says of a file.
     pub(crate) fn of(directory: &Path, name: &str, error: &rusqlite::Error) -> Self {
-        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+        if room::is_full(directory, error) {
             return Self::Full;
         }
         Self::Failed {
@@ -226,7 +227,8 @@ impl Pool {
                 let path = self.directory.join(name);
                 tracing::error!(path = %path.display(), %error, "an archive file cannot be read");
                 metrics::counter!("trunkline_store_archive_read_errors_total").increment(1);
-                if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) {
+                let broken = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+                if broken && !room::is_full(&self.directory, &error) {
                     *self.trouble.lock() = Some(format!("{}: {error}", path.display()));
                 }
                 T::default()

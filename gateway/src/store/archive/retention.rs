@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::store::archive::Archive;
-use crate::store::archive::file::{self, Kind, PENDING};
+use crate::store::archive::file::{self, ArchiveError, Kind, PENDING};
 use crate::store::archive::history::GENERATIONS_PER_SEGMENT;
 use crate::store::archive::pending;
 use crate::store::archive::write::Writers;
@@ -13,8 +13,15 @@ use crate::store::shared::Shared;
 /// (design.md: 72 h).
 const CARRIERS_EXTRA: Duration = Duration::from_hours(72);
 
-/// Removes what is over.
-pub(crate) fn sweep(archive: &Archive, shared: &Shared, writers: &mut Writers) {
+/// Removes what is over. What a full disk prevents, the next sweep does.
+///
+/// # Errors
+/// Pending cannot be written.
+pub(crate) fn sweep(
+    archive: &Archive,
+    shared: &Shared,
+    writers: &mut Writers,
+) -> Result<(), ArchiveError> {
     let now = shared.clock.now();
     let config = &shared.config;
     let timeouts = config.routes.iter().map(|route| route.receipt_timeout);
@@ -61,7 +68,11 @@ pub(crate) fn sweep(archive: &Archive, shared: &Shared, writers: &mut Writers) {
     let swept = writers.fill(PENDING, &pending::schema(), |connection| {
         pending::drop_segments(connection, number / GENERATIONS_PER_SEGMENT)
     });
-    if let Err(error) = swept {
-        tracing::warn!(%error, "old lookup entries are still there");
+    match swept {
+        Err(error @ ArchiveError::Full) => {
+            tracing::warn!(%error, "old lookup entries are still there");
+            Ok(())
+        }
+        other => other,
     }
 }

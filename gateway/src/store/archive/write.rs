@@ -99,9 +99,12 @@ impl Archive {
         shared
             .state
             .save_snapshot(&snapshot)
-            .map_err(|error| ArchiveError::Failed {
-                path: self.directory.clone(),
-                what: error.to_string(),
+            .map_err(|error| match error.passing {
+                true => ArchiveError::Full,
+                false => ArchiveError::Failed {
+                    path: self.directory.clone(),
+                    what: error.to_string(),
+                },
             })?;
         *self.spans.lock() = spans;
         self.step(6)?;

@@ -1,0 +1,434 @@
+//! Disk faults below the real SQLite: a full disk is waited out, a broken one ends the process, and
+//! neither loses what was acknowledged.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sim::receiver::Report;
+use sim::smsc::{Faults as Carrier, SmscConfig};
+use trunkline_tests::disk::{Disk, EIO, ENOSPC, Faults};
+use trunkline_tests::scene::{number, smsc_config};
+use trunkline_tests::{Answer, Gateway, SOON, Scene, wait_for};
+
+/// An answer that takes longer than this hangs. Chosen: ten times what a busy machine needs.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Messages that fill a generation at the smallest memory budget, with [`long`] texts.
+const GENERATION: usize = 1_500;
+
+/// A gateway on a disk that can be told to fail.
+struct Rig {
+    scene: Scene,
+    disk: Disk,
+    acknowledged: HashMap<usize, String>,
+    /// Those of them that went in a batch.
+    offered: HashMap<usize, Value>,
+}
+
+fn short(n: usize) -> Value {
+    let key = format!("key-{n}");
+    json!({"to": number(n), "from": "ACME", "text": "disk", "idempotency_key": key})
+}
+
+fn long(n: usize) -> Value {
+    let mut message = short(n);
+    message["text"] = format!("{n} {}", "0123456789".repeat(60)).into();
+    message
+}
+
+impl Rig {
+    async fn start(name: &str, carrier: Carrier, route: &str, limits: &str) -> Self {
+        let smsc = SmscConfig {
+            faults: carrier,
+            ..smsc_config()
+        };
+        let mut scene = Scene::start(name, smsc, |setup| {
+            setup.limits = limits.to_owned();
+            setup.routes[0] = setup.routes[0].clone().binds(1, 50).with(route);
+            setup.endpoints[0] = setup.endpoints[0]
+                .clone()
+                .with("batch = { max_events = 200, max_wait_ms = 50 }");
+        })
+        .await
+        .unwrap();
+        scene.gateway.stop().await.unwrap();
+        let disk = Disk::new(&scene.directory).unwrap();
+        let mut rig = Self {
+            scene,
+            disk,
+            acknowledged: HashMap::new(),
+            offered: HashMap::new(),
+        };
+        rig.again().await;
+        rig
+    }
+
+    /// Starts the gateway once more.
+    async fn again(&mut self) {
+        let environment = self.disk.environment(None);
+        let environment: Vec<_> = environment.iter().map(|(k, v)| (*k, &**v)).collect();
+        let started = Gateway::try_start(&self.scene.directory, &environment).await;
+        match started.unwrap() {
+            Ok(gateway) => self.scene.gateway = gateway,
+            Err(ended) => panic!("it did not start: {ended:?}"),
+        }
+        self.scene.client = self.scene.gateway.client();
+    }
+
+    async fn single(&self, n: usize) -> anyhow::Result<Answer> {
+        let mut message = short(n);
+        message.as_object_mut().unwrap().remove("idempotency_key");
+        let key = format!("key-{n}");
+        let headers = [("idempotency-key", &*key)];
+        let client = &self.scene.client;
+        client.post_with("/v1/messages", &headers, &message).await
+    }
+
+    async fn post(&mut self, n: usize) -> Option<Answer> {
+        let posted = tokio::time::timeout(ANSWERS_WITHIN, self.single(n)).await;
+        let answer = posted.expect("an accept hangs").ok()?;
+        if answer.status == 202 {
+            let known = self.acknowledged.insert(n, answer.id());
+            assert!(known.is_none_or(|known| known == answer.id()), "message {n}");
+        }
+        Some(answer)
+    }
+
+    /// Offers many at once; all are accepted.
+    async fn offer(&mut self, numbers: std::ops::Range<usize>, line: fn(usize) -> Value) {
+        let first = numbers.start;
+        let lines: Vec<Value> = numbers.map(line).collect();
+        let answer = self.scene.client.ndjson(&lines).await.unwrap();
+        for result in answer.lines().iter().filter(|line| line["index"].is_u64()) {
+            assert_eq!(result["status"], 202, "{result}");
+            let n = first + usize::try_from(result["index"].as_u64().unwrap()).unwrap();
+            let id = result["id"].as_str().unwrap().to_owned();
+            self.acknowledged.insert(n, id);
+            self.offered.insert(n, line(n));
+        }
+    }
+
+    /// Accepts are refused as the contract says, promptly, for as long as `times` more faults take.
+    async fn refuses(&mut self, from: usize, times: u32) {
+        let until = self.disk.hits().unwrap() + times;
+        let mut n = from;
+        let refused = wait_for("accepts to be refused", SOON, async || {
+            n += 1;
+            let answer = self.post(n).await.unwrap();
+            (answer.status != 202).then_some(answer)
+        })
+        .await;
+        let mut answers = vec![refused];
+        while self.disk.hits().unwrap() < until {
+            n += 1;
+            answers.push(self.post(n).await.unwrap());
+        }
+        for answer in answers {
+            let json = answer.json();
+            assert_eq!(
+                (answer.status, &json["code"], &json["retryable"]),
+                (503, &json!("store_unavailable"), &json!(true)),
+                "{json}"
+            );
+            assert!(answer.header("retry-after").parse::<u32>().is_ok());
+        }
+        let admin = self.scene.gateway.admin_client();
+        assert_eq!(admin.get("/readyz").await.unwrap().status, 503);
+        assert_eq!(admin.get("/livez").await.unwrap().status, 200);
+    }
+
+    /// Accepts are taken again.
+    async fn takes(&mut self, n: usize) {
+        wait_for("accepts to be taken again", SOON, async || {
+            let answer = self.post(n).await?;
+            (answer.status == 202).then_some(())
+        })
+        .await;
+    }
+
+    /// Everything acknowledged is delivered, and told.
+    async fn all_delivered(&self) {
+        let count = self.acknowledged.len() as u64;
+        let all = |report: &Report| report.messages_delivered >= count;
+        self.scene.receiver.wait_until(all, SOON).await.unwrap();
+        for (n, id) in self.acknowledged.iter().take(50) {
+            let message = self.scene.client.message(id).await.unwrap();
+            assert_eq!(message["status"], "delivered", "message {n}: {message}");
+        }
+    }
+
+    /// It ends with the reason, which names a file.
+    async fn ends(&mut self, file: &str) {
+        let status = self.scene.gateway.ended().await.unwrap();
+        assert_eq!(status.code(), Some(1));
+        let log = self.scene.directory.log();
+        let reason = log.lines().rfind(|line| line.contains("the store cannot go on"));
+        let reason = reason.unwrap_or_else(|| panic!("no reason: {log}"));
+        assert!(reason.contains(file), "{file} is not named: {reason}");
+    }
+
+    /// Every idempotency key finds its message.
+    async fn keys_hold(&self) {
+        let lines: Vec<&Value> = self.offered.values().collect();
+        let ids: Vec<&String> = self.offered.keys().map(|n| &self.acknowledged[n]).collect();
+        for (lines, ids) in lines.chunks(500).zip(ids.chunks(500)) {
+            let lines: Vec<Value> = lines.iter().map(|line| (*line).clone()).collect();
+            let answer = self.scene.client.ndjson(&lines).await.unwrap();
+            for result in answer.lines().iter().filter(|line| line["index"].is_u64()) {
+                let index = usize::try_from(result["index"].as_u64().unwrap()).unwrap();
+                assert_eq!(result["id"], **ids[index], "{result}");
+                assert_eq!(result["replayed"], true, "{result}");
+            }
+        }
+        for (n, id) in &self.acknowledged {
+            if !self.offered.contains_key(n) {
+                assert_eq!(self.single(*n).await.unwrap().id(), *id, "message {n}");
+            }
+        }
+    }
+
+    async fn metric(&self, name: &str) -> f64 {
+        let admin = self.scene.gateway.admin_client();
+        let text = admin.get("/metrics").await.unwrap().body;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.rsplit(' ').next());
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    async fn archived(&self) {
+        wait_for("a generation to be archived", SOON, async || {
+            let archived = self.metric("trunkline_store_archived_messages_total").await;
+            (archived > 0.0).then_some(())
+        })
+        .await;
+    }
+}
+
+fn slow() -> Carrier {
+    Carrier {
+        delay_ms: 300,
+        ..Carrier::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_journal_refuses_accepts_and_recovers() {
+    let mut rig = Rig::start("full", slow(), "", "").await;
+    for (round, short_writes) in [false, true].into_iter().enumerate() {
+        let first = round * 1_000;
+        for n in first..first + 20 {
+            assert_eq!(rig.post(n).await.unwrap().status, 202);
+        }
+        // Their answers and receipts come while nothing can be written.
+        rig.disk
+            .fail(Faults {
+                write: ENOSPC,
+                short_writes,
+                name: "journal-",
+                ..Faults::default()
+            })
+            .unwrap();
+        rig.refuses(first + 100, 12).await;
+        rig.disk.heal().unwrap();
+        rig.takes(first + 999).await;
+    }
+    rig.all_delivered().await;
+    let report = rig.scene.smsc.report();
+    assert_eq!(report.duplicates, 0, "a settle was lost: {report:?}");
+    rig.scene.gateway.kill().await.unwrap();
+    rig.again().await;
+    rig.all_delivered().await;
+    rig.keys_hold().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_journal_without_work_recovers_by_itself() {
+    let mut rig = Rig::start("full-idle", Carrier::default(), "", "").await;
+    let full = Faults {
+        write: ENOSPC,
+        ..Faults::default()
+    };
+    rig.disk.fail(full).unwrap();
+    rig.refuses(0, 3).await;
+    rig.disk.heal().unwrap();
+    let admin = rig.scene.gateway.admin_client();
+    wait_for("readiness", SOON, async || {
+        let ready = admin.get("/readyz").await.ok()?;
+        (ready.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(rig.post(500).await.unwrap().status, 202);
+    rig.all_delivered().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_the_reserve_nothing_new_is_sent() {
+    let mut rig = Rig::start("reserve", slow(), "rate = \"10/s, burst 5\"", "").await;
+    for n in 0..40 {
+        assert_eq!(rig.post(n).await.unwrap().status, 202);
+    }
+    let sent = |rig: &Rig| rig.scene.smsc.report().unique;
+    wait_for("the first submits", SOON, async || {
+        (sent(&rig) >= 5).then_some(())
+    })
+    .await;
+    let low = Faults {
+        no_room: true,
+        ..Faults::default()
+    };
+    rig.disk.fail(low).unwrap();
+    rig.refuses(100, 1).await;
+    // What is at the carrier comes to its end; its answers and receipts are written.
+    let before = sent(&rig);
+    let delivered = |report: &Report| report.messages_delivered >= before;
+    rig.scene.receiver.wait_until(delivered, SOON).await.unwrap();
+    rig.disk.struck(rig.disk.hits().unwrap() + 3).await;
+    // One that was on its way when the watcher looked.
+    assert!(sent(&rig) <= before + 1, "it goes on sending");
+    assert!(sent(&rig) < 40);
+    rig.disk.heal().unwrap();
+    rig.takes(999).await;
+    rig.all_delivered().await;
+    assert_eq!(rig.scene.smsc.report().duplicates, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_journal_ends_the_process() {
+    let mut rig = Rig::start("broken", Carrier::default(), "", "").await;
+    let faults = [
+        Faults {
+            sync: EIO,
+            ..Faults::default()
+        },
+        Faults {
+            write: EIO,
+            ..Faults::default()
+        },
+        // Delayed allocation tells of a full disk at the sync: too late to trust the page cache.
+        Faults {
+            sync: ENOSPC,
+            ..Faults::default()
+        },
+    ];
+    for (round, fault) in faults.into_iter().enumerate() {
+        let first = round * 100;
+        for n in first..first + 20 {
+            assert_eq!(rig.post(n).await.unwrap().status, 202);
+        }
+        let fault = Faults {
+            name: "journal-",
+            ..fault
+        };
+        rig.disk.fail(fault).unwrap();
+        let answer = rig.post(first + 50).await;
+        let status = answer.map(|answer| answer.status);
+        assert!(matches!(status, None | Some(503)), "{fault:?}: {status:?}");
+        rig.ends("journal-").await;
+        rig.disk.heal().unwrap();
+        rig.again().await;
+        rig.all_delivered().await;
+        rig.keys_hold().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_state_file_ends_the_process() {
+    let mut rig = Rig::start("broken-state", Carrier::default(), "", "").await;
+    rig.offer(0..20, short).await;
+    for fault in [
+        Faults {
+            sync: EIO,
+            ..Faults::default()
+        },
+        Faults {
+            write: EIO,
+            ..Faults::default()
+        },
+    ] {
+        let fault = Faults {
+            name: "state.db",
+            ..fault
+        };
+        rig.disk.fail(fault).unwrap();
+        rig.post(30).await;
+        rig.ends("state.db").await;
+        rig.disk.heal().unwrap();
+        rig.again().await;
+    }
+    rig.all_delivered().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vanished_directory_ends_the_process() {
+    let mut rig = Rig::start("vanished", Carrier::default(), "", "").await;
+    rig.offer(0..20, short).await;
+    let (store, away) = (
+        rig.scene.directory.store(),
+        rig.scene.directory.path().join("away"),
+    );
+    fs::rename(&store, &away).unwrap();
+    rig.ends("store").await;
+    fs::rename(&away, &store).unwrap();
+    rig.again().await;
+    rig.all_delivered().await;
+    rig.keys_hold().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_archiver_waits_for_room() {
+    let limits = "memory = \"16MB\"";
+    for (name, fault) in [
+        ("history-", (ENOSPC, 0)),
+        ("pending", (ENOSPC, 0)),
+        ("state.db", (ENOSPC, 0)),
+        // Making a file fails with another code of SQLite's than writing one does.
+        ("", (0, ENOSPC)),
+    ] {
+        let mut rig = Rig::start("archive-full", Carrier::default(), "", limits).await;
+        let fault = Faults {
+            write: fault.0,
+            create: fault.1,
+            name,
+            ..Faults::default()
+        };
+        if name == "state.db" {
+            rig.offer(0..GENERATION, long).await;
+            rig.disk.fail(fault).unwrap();
+        } else {
+            rig.disk.fail(fault).unwrap();
+            rig.offer(0..GENERATION, long).await;
+        }
+        rig.disk.struck(2).await;
+        rig.disk.heal().unwrap();
+        rig.takes(GENERATION).await;
+        rig.archived().await;
+        rig.all_delivered().await;
+        rig.scene.gateway.kill().await.unwrap();
+        rig.again().await;
+        rig.all_delivered().await;
+        rig.keys_hold().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_archive_ends_the_process() {
+    let limits = "memory = \"16MB\"";
+    let mut rig = Rig::start("archive-broken", Carrier::default(), "", limits).await;
+    let fault = Faults {
+        sync: EIO,
+        name: "history-",
+        ..Faults::default()
+    };
+    rig.disk.fail(fault).unwrap();
+    rig.offer(0..GENERATION, long).await;
+    rig.ends("history-").await;
+    rig.disk.heal().unwrap();
+    rig.again().await;
+    rig.all_delivered().await;
+    // Replay has it young again; it goes the same way once more, and the key still holds.
+    rig.archived().await;
+    rig.keys_hold().await;
+}
