@@ -434,6 +434,10 @@ impl Dispatcher {
             return;
         };
         self.windows.free(link);
+        if unknown && self.flights.is_held(id) {
+            // The store ends it with this settle; a throttled part must not go out after that.
+            self.flights.end(id);
+        }
         if outcome.result == OutcomeResult::NotSent {
             self.give_back_rate(1);
             self.flights.wait(id, part);

@@ -33,7 +33,7 @@ mod faults;
 mod receipt;
 
 pub use count::{DUPLICATE_KEYS_MAX, Report, Seen};
-pub use faults::{ErrorShare, Faults, ReceiptId, Receipts, Send};
+pub use faults::{ErrorShare, Faults, ReceiptId, Receipts, Scripted, ScriptedAnswer, Send};
 
 use count::Counts;
 use receipt::Receipt;
@@ -135,6 +135,8 @@ struct Shared {
     binds: Mutex<HashMap<u64, Bind>>,
     /// Receipts of connections that ended, by system_id; at most `receipts_waiting_max` of each.
     left: Mutex<HashMap<Vec<u8>, Vec<Receipt>>>,
+    /// How often each scripted key has come; at most `keys_max` of them.
+    scripted: Mutex<HashMap<u64, usize>>,
 }
 
 impl Shared {
@@ -161,6 +163,17 @@ impl Shared {
     fn take_left(&self, system_id: &[u8]) -> Vec<Receipt> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.remove(system_id).unwrap_or_default()
+    }
+
+    /// How often a scripted key has come before; `None` when there is no room to remember it.
+    fn scripted_before(&self, key: u64) -> Option<usize> {
+        let mut scripted = self.scripted.lock().unwrap_or_else(PoisonError::into_inner);
+        if scripted.len() >= self.config.keys_max && !scripted.contains_key(&key) {
+            return None;
+        }
+        let times = scripted.entry(key).or_default();
+        *times += 1;
+        Some(*times - 1)
     }
 
     /// Hands a receipt to another bind of the same name; gives it back if there is none.
@@ -209,6 +222,7 @@ impl Smsc {
             start: Instant::now(),
             binds: Mutex::default(),
             left: Mutex::default(),
+            scripted: Mutex::default(),
             config,
         });
         let accept = tokio::spawn(accept(listener, Arc::clone(&shared), orders));

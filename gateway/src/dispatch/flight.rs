@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::clock::UnixMs;
 use crate::link::LinkIx;
-use crate::message::{Message, MessageId, Parts};
+use crate::message::{Message, MessageId, OnAmbiguous, Parts};
 use crate::store::Entry;
 
 /// Everything a dispatcher has handed over and not had answered.
@@ -33,6 +33,8 @@ struct Flight {
     /// Throttled, not sent, or not yet out for lack of slots: they go back to the queue when nothing
     /// is out any more.
     waiting: Parts,
+    /// The message has come to its end: nothing of it waits any more.
+    over: bool,
 }
 
 impl Flights {
@@ -52,6 +54,7 @@ impl Flights {
                 order: entry.order,
                 out: Parts::default(),
                 waiting: Parts::default(),
+                over: false,
             });
         flight.out.0 |= parts.0;
         flight.waiting.0 |= rest.0;
@@ -98,8 +101,18 @@ impl Flights {
 
     /// A part waits for the others to come back and then for the queue.
     pub fn wait(&mut self, id: MessageId, part: u8) {
-        if let Some(flight) = self.messages.get_mut(&id) {
+        if let Some(flight) = self.messages.get_mut(&id)
+            && !flight.over
+        {
             flight.waiting.add(part);
+        }
+    }
+
+    /// Nothing more of a message is to go out: what is out is still awaited, what waits is dropped.
+    pub fn end(&mut self, id: MessageId) {
+        if let Some(flight) = self.messages.get_mut(&id) {
+            flight.over = true;
+            flight.waiting = Parts::default();
         }
     }
 
@@ -114,6 +127,13 @@ impl Flights {
     #[must_use]
     pub fn message(&self, id: MessageId) -> Option<Arc<Message>> {
         self.messages.get(&id).map(|flight| flight.message.clone())
+    }
+
+    /// Whether a flight's message is held when nobody knows what became of a part.
+    #[must_use]
+    pub fn is_held(&self, id: MessageId) -> bool {
+        let flight = self.messages.get(&id);
+        flight.is_some_and(|flight| flight.message.on_ambiguous == OnAmbiguous::Hold)
     }
 
     /// Whether no other part of the message is out or waits here.

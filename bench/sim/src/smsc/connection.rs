@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::count::{Seen, Tally, fold};
 use super::due::{Action, Due};
-use super::faults::{Fate, Faults, FinalState, ReceiptId, Send};
+use super::faults::{Fate, Faults, FinalState, ReceiptId, ScriptedAnswer, Send};
 use super::receipt::{Receipt, written};
 use super::{Bind, Control, IdForm, Shared};
 
@@ -252,7 +252,8 @@ impl Connection {
         let Ok(sm) = message else { return };
         self.tally.submits += 1;
         self.submits += 1;
-        let verdict = self.judge(&sm);
+        let (part, key) = key(&sm);
+        let verdict = self.judge(&sm, part, key);
         let id = match verdict {
             Verdict::Refuse(_) => 0,
             Verdict::Accept(_) | Verdict::Silence => {
@@ -263,7 +264,6 @@ impl Connection {
             Verdict::Refuse(status) => status,
             Verdict::Accept(_) | Verdict::Silence => CommandStatus::OK,
         };
-        let (part, key) = key(&sm);
         if status.is_ok() {
             self.tally.accepted += 1;
             if self.shared.config.keys_max > 0 {
@@ -303,7 +303,7 @@ impl Connection {
         }
     }
 
-    fn judge(&mut self, sm: &SubmitSm<'_>) -> Verdict {
+    fn judge(&mut self, sm: &SubmitSm<'_>, part: u8, key: u64) -> Verdict {
         let second = self.now.duration_since(self.shared.start).as_secs();
         if self.faults.per_second.is_some() {
             let allowed = self.faults.per_second;
@@ -317,6 +317,11 @@ impl Connection {
                 self.in_second.0 = second;
             }
             self.in_second.1 += 1;
+        }
+        match self.scripted(part, key) {
+            ScriptedAnswer::Usual => {}
+            ScriptedAnswer::Silent => return Verdict::Silence,
+            ScriptedAnswer::Refused(status) => return Verdict::Refuse(CommandStatus(status)),
         }
         let state = match Fate::of(sm.dest.addr) {
             Fate::Refused(status) => return Verdict::Refuse(status),
@@ -337,6 +342,16 @@ impl Connection {
             }
         }
         Verdict::Accept(state)
+    }
+
+    /// What the script has for this part, this time.
+    fn scripted(&self, part: u8, key: u64) -> ScriptedAnswer {
+        let answers = self.faults.script.iter().find(|line| line.part == part);
+        let answer = answers.and_then(|line| {
+            let times = self.shared.scripted_before(key)?;
+            line.answers.get(times).copied()
+        });
+        answer.unwrap_or(ScriptedAnswer::Usual)
     }
 
     fn wants_receipt(&self, sm: &SubmitSm<'_>) -> bool {

@@ -38,8 +38,32 @@ pub struct Faults {
     pub refuse_binds: Option<u32>,
     /// Max submits in one second over all binds; more are answered with ESME_RTHROTTLED.
     pub per_second: Option<u32>,
+    /// What the first answers to some parts are; judged after `per_second`, before shares and numbers.
+    pub script: Vec<Scripted>,
     /// Receipts.
     pub receipts: Receipts,
+}
+
+/// The first answers to one part of every message; whatever comes later is judged as usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scripted {
+    /// Number of the part; 0 = a message that is not part of a longer one.
+    pub part: u8,
+    /// The nth is for the nth time that this part of one message comes.
+    pub answers: Vec<ScriptedAnswer>,
+}
+
+/// A scripted answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScriptedAnswer {
+    /// As usual.
+    Usual,
+    /// Accepted, never answered.
+    Silent,
+    /// Refused with this command_status.
+    Refused(u32),
 }
 
 /// A share of submits that gets an error.
