@@ -175,7 +175,8 @@ async fn backlog(count: usize, directory: &Path, rate: Option<u32>) -> anyhow::R
     let first = Instant::now();
     let ready = store
         .load_ready(RouteIx(0), Class::Transactional, 0, 1_000)
-        .await;
+        .await
+        .unwrap_or_default();
     println!(
         r#"{{"reopened_ms":{},"queued":{},"batches":{},"first_load_ms":{:.1},"loaded":{},"rss_mb":{}}}"#,
         found.took.as_millis(),
@@ -254,6 +255,7 @@ fn settle(id: MessageId) -> Settle {
             answered_at: UnixMs(2),
         },
         last: true,
+        late: false,
     }
 }
 

@@ -62,8 +62,8 @@ pub struct Config {
 
 /// What a finished piece of store work brings.
 enum Done {
-    Settled(Vec<Arc<Message>>, Result<Vec<Next>, Refused>),
-    Loaded(Class, Vec<Entry>),
+    Settled(Vec<(Arc<Message>, u64)>, Result<Vec<Next>, Refused>),
+    Loaded(Class, Option<Vec<Entry>>),
     Intended(Vec<Entry>, Result<(), Refused>),
     Moved(Vec<Entry>, Result<Vec<(MessageId, bool)>, Refused>),
     Expired,
@@ -80,7 +80,7 @@ pub struct Dispatcher {
     links: Vec<mpsc::Sender<Vec<Attempt>>>,
     flights: Flights,
     /// Answered and not yet on disk, to go with the next settle.
-    settles: Vec<(Arc<Message>, Settle)>,
+    settles: Vec<((Arc<Message>, u64), Settle)>,
     /// How many are on their way to the disk.
     settling: usize,
     intending: bool,
@@ -142,14 +142,16 @@ impl Dispatcher {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let store = self.store.clone();
         let route = self.config.route;
+        let mut links_gone = false;
         self.turn();
-        while !self.finished(&stop) {
+        while !self.finished(stop.is_stopped() || links_gone) {
             let resume = self.resume_at;
             tokio::select! {
                 () = store.feed_ready(route) => {}
-                event = events.recv() => match event {
+                // Links end when they are stopped; what they answered is still to be settled.
+                event = events.recv(), if !links_gone => match event {
                     Some(event) => self.link_event(event),
-                    None => return,
+                    None => links_gone = true,
                 },
                 Some(done) = self.work.join_next(), if !self.work.is_empty() => self.done(done),
                 _ = tick.tick() => self.tick(),
@@ -163,7 +165,7 @@ impl Dispatcher {
             while let Some(done) = self.work.try_join_next() {
                 self.done(done);
             }
-            if stop.is_stopped() {
+            if stop.is_stopped() || links_gone {
                 self.settle();
             } else {
                 self.turn();
@@ -171,8 +173,8 @@ impl Dispatcher {
         }
     }
 
-    fn finished(&self, stop: &Stop) -> bool {
-        stop.is_stopped()
+    fn finished(&self, stopping: bool) -> bool {
+        stopping
             && self.flights.is_empty()
             && self.settles.is_empty()
             && self.settling == 0
@@ -233,7 +235,7 @@ impl Dispatcher {
             }
             let Some(parts) = self.fitting(entry.parts, reserved) else {
                 self.hold = Some(HoldReason::Window);
-                self.queue.give_back(entry);
+                self.queue.untake(entry);
                 break;
             };
             let segments = u32::from(parts.count());
@@ -242,7 +244,7 @@ impl Dispatcher {
             {
                 self.hold = Some(HoldReason::Rate);
                 self.resume_at = Some(at);
-                self.queue.give_back(entry);
+                self.queue.untake(entry);
                 break;
             }
             let rest = Parts(entry.parts.0 & !parts.0);
@@ -250,7 +252,7 @@ impl Dispatcher {
                 if self.intending {
                     // One intent commit at a time; the slot and the token go back until it is done.
                     self.give_back_rate(segments);
-                    self.queue.give_back(entry);
+                    self.queue.untake(entry);
                     break;
                 }
                 self.flights.begin(&entry, parts, rest);
@@ -377,6 +379,7 @@ impl Dispatcher {
         if ids.is_empty() {
             return;
         }
+        ids.iter().for_each(|id| self.flights.forget(*id));
         self.expiring = true;
         let store = self.store.clone();
         self.work.spawn(async move {
@@ -422,8 +425,10 @@ impl Dispatcher {
                 part,
                 outcome,
                 last: false,
+                late: true,
             };
-            self.settles.push((message, settle));
+            let order = message.id.0;
+            self.settles.push(((message, order), settle));
         }
     }
 
@@ -440,12 +445,12 @@ impl Dispatcher {
         }
         if outcome.result == OutcomeResult::NotSent {
             self.give_back_rate(1);
-            self.flights.wait(id, part);
+            self.not_out(id, part);
         } else if outcome.retry == Retry::Throttle && outcome.result == OutcomeResult::Refused {
             let jitter = answer.token.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
             self.throttle.throttled(self.clock.instant(), jitter);
             if self.flights.throttled(id) < THROTTLES_MAX {
-                self.flights.wait(id, part);
+                self.not_out(id, part);
             } else {
                 self.settle_part(id, part, outcome);
             }
@@ -456,27 +461,39 @@ impl Dispatcher {
     }
 
     fn settle_part(&mut self, id: MessageId, part: u8, outcome: Outcome) {
-        let Some(message) = self.flights.message(id) else {
+        let Some(flight) = self.flights.place(id) else {
             return;
         };
         let last = self.flights.is_last(id);
         self.settles.push((
-            message,
+            flight,
             Settle {
                 id,
                 route: self.config.route,
                 part,
                 outcome,
                 last,
+                late: false,
             },
         ));
     }
 
     fn not_sent(&mut self, message: &Arc<Message>, part: u8) {
         self.flights.unreserve(message.id, part);
-        self.flights.wait(message.id, part);
+        self.not_out(message.id, part);
         self.give_back_rate(1);
         self.land(message.id);
+    }
+
+    /// The carrier certainly does not have this part: it waits for another turn. Where the intent is
+    /// on disk, this has to be as well, or a restart would take the part for unknown; then it comes
+    /// back when it is settled.
+    fn not_out(&mut self, id: MessageId, part: u8) {
+        if self.flights.is_held(id) {
+            self.settle_part(id, part, not_sent(self.clock.now()));
+        } else {
+            self.flights.wait(id, part);
+        }
     }
 
     /// A message with nothing out any more: what waits goes back to the head of its lane.
@@ -507,7 +524,10 @@ impl Dispatcher {
             Ok(Done::Loaded(class, entries)) => {
                 self.loading[class.lane()] = false;
                 let now = self.clock.now();
-                self.queue.loaded(class, entries, LOAD, now);
+                match entries {
+                    Some(entries) => self.queue.loaded(class, entries, LOAD, now),
+                    None => self.queue.line(class).load_failed(),
+                }
             }
             Ok(Done::Intended(entries, result)) => self.intended(entries, result),
             Ok(Done::Moved(entries, moved)) => {
@@ -515,28 +535,34 @@ impl Dispatcher {
                 let moved: FxHashMap<MessageId, bool> =
                     moved.unwrap_or_default().into_iter().collect();
                 for entry in entries.into_iter().rev() {
-                    if moved.get(&entry.message.id) != Some(&true) {
+                    if moved.get(&entry.message.id) == Some(&true) {
+                        self.flights.forget(entry.message.id);
+                    } else {
                         self.queue.give_back(entry);
                     }
                 }
             }
             Ok(Done::Expired) => self.expiring = false,
-            // Store work does not panic; if it does, what it held is in the store and comes back
-            // with a restart.
-            Err(error) => tracing::error!(%error, "a dispatcher's store work failed"),
+            // What it held is in the store and comes back with a restart; without one the route
+            // would stand still and say nothing.
+            Err(error) => self
+                .store
+                .fail(format!("a dispatcher's store work ended: {error}")),
         }
     }
 
-    fn settled(&mut self, messages: Vec<Arc<Message>>, next: Result<Vec<Next>, Refused>) {
+    fn settled(&mut self, messages: Vec<(Arc<Message>, u64)>, next: Result<Vec<Next>, Refused>) {
         self.settling = 0;
         let Ok(next) = next else { return };
         let now = self.clock.now();
-        for (message, next) in messages.into_iter().zip(next) {
+        for ((message, order), next) in messages.into_iter().zip(next) {
             let Next::Retry { due, parts } = next else {
+                if next == Next::Done {
+                    // The store has ended it, or it goes another way: what waits here does not go out.
+                    self.flights.end(message.id);
+                }
                 continue;
             };
-            self.flights.forget(message.id);
-            let order = message.id.0;
             let entry = Entry::again(message, parts, order, due);
             if due <= now {
                 self.queue.give_back(entry);

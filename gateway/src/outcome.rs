@@ -391,6 +391,8 @@ pub struct Settle {
     /// Whether no other part of the message is out or waits in the dispatcher: then the message's
     /// next step is decided.
     pub last: bool,
+    /// Whether it was settled as unknown before: then only its id counts.
+    pub late: bool,
 }
 
 #[cfg(test)]

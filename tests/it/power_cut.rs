@@ -164,7 +164,11 @@ impl Run {
             let lines: Vec<Value> = some.iter().map(|(n, ..)| self.line(*n)).collect();
             let answer = client.ndjson(&lines).await.unwrap();
             let results = answer.lines();
-            assert_eq!(results.len(), some.len() + 1, "a result per line and the summary");
+            assert_eq!(
+                results.len(),
+                some.len() + 1,
+                "a result per line and the summary"
+            );
             for result in results.iter().filter(|line| line["index"].is_u64()) {
                 let index = usize::try_from(result["index"].as_u64().unwrap()).unwrap();
                 let (n, id, ..) = some[index];
@@ -187,8 +191,9 @@ impl Run {
         wait_for("all acknowledged messages to be sent", SOON, async || {
             let events = client.events(ALL_TYPES).await.ok()?;
             let moved = events.iter().filter(|e| e["type"] != "message.accepted");
-            let moved: HashSet<&str> =
-                moved.filter_map(|e| e["data"]["message_id"].as_str()).collect();
+            let moved: HashSet<&str> = moved
+                .filter_map(|e| e["data"]["message_id"].as_str())
+                .collect();
             ids.is_subset(&moved).then_some(())
         })
         .await;
@@ -304,7 +309,9 @@ async fn a_disk_that_lied_about_its_syncs_is_refused() {
     replay.play(&log, honest, log.end()).unwrap();
     let directory = Directory::new("lied-cut").unwrap();
     let mut dice = Dice(1);
-    replay.cut(Unsynced::Lost, &mut dice, &directory.store()).unwrap();
+    replay
+        .cut(Unsynced::Lost, &mut dice, &directory.store())
+        .unwrap();
     directory.configure(&run.scene.setup).unwrap();
     let started = Gateway::try_start(&directory, &[]).await.unwrap();
     let ended = started.expect_err("it started on a journal that is too short");

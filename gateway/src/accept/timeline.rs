@@ -198,6 +198,8 @@ fn because(reason: Option<Reason>) -> Details<'static> {
 fn decided(details: Details<'_>, then: Then) -> Details<'_> {
     let (word, due) = match then {
         Then::Wait => ("wait_for_other_parts", None),
+        Then::Kept => ("kept_for_its_id", None),
+        Then::Back => ("back_to_the_queue", None),
         Then::Rest => ("rest", None),
         Then::Again { due } => ("again", Some(At(due))),
         Then::NextRoute { .. } => ("next_route", None),

@@ -129,6 +129,13 @@ impl Flights {
         self.messages.get(&id).map(|flight| flight.message.clone())
     }
 
+    /// The message of a flight and its place in the queue.
+    #[must_use]
+    pub fn place(&self, id: MessageId) -> Option<(Arc<Message>, u64)> {
+        let flight = self.messages.get(&id)?;
+        Some((flight.message.clone(), flight.order))
+    }
+
     /// Whether a flight's message is held when nobody knows what became of a part.
     #[must_use]
     pub fn is_held(&self, id: MessageId) -> bool {

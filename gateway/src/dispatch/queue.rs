@@ -117,6 +117,14 @@ impl Queue {
         self.line(entry.message.class).give_back(entry);
     }
 
+    /// Puts back what [`Queue::take`] gave and nothing was done with: it is not charged to its lane.
+    pub fn untake(&mut self, entry: Entry) {
+        let lane = &mut self.lanes[entry.message.class.lane()];
+        let cost = lane.stride * u64::from(entry.parts.count().max(1));
+        lane.pass = lane.pass.saturating_sub(cost);
+        lane.line.give_back(entry);
+    }
+
     /// Lets an entry wait for its next try.
     pub fn retry(&mut self, entry: Entry) {
         self.retries.push(Reverse(Waiting(entry)));
@@ -172,3 +180,6 @@ impl Queue {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,6 +192,11 @@ pub enum Then {
         /// The order key.
         order: u64,
     },
+    /// Nothing: it is kept, and where the parts stand does not follow from it (it came late, or for a
+    /// route that the message has left).
+    Kept,
+    /// Parts that certainly were not sent go out again at once; no try was made.
+    Back,
 }
 
 /// Where one part stands on the current route.
@@ -349,8 +354,14 @@ impl Life {
                 then,
                 ..
             } => {
-                self.set_part(*part, decide::part_after(*result, *retry));
-                if reason.is_some() {
+                if *then == Then::Kept {
+                    return;
+                }
+                let known = self.parts.get(usize::from(*part));
+                if !matches!(known, Some(PartState::Receipted(_))) {
+                    self.set_part(*part, decide::part_after(*result, *retry));
+                }
+                if reason.is_some() && *result != OutcomeResult::NotSent {
                     self.reason = *reason;
                 }
                 self.apply_then(*then);
@@ -381,7 +392,7 @@ impl Life {
     fn apply_then(&mut self, then: Then) {
         let has = |state: PartState| self.parts.contains(&state);
         match then {
-            Then::Wait => {}
+            Then::Wait | Then::Kept | Then::Back => {}
             Then::Rest => {
                 self.attempts = self.attempts.saturating_add(1);
                 if !self
@@ -448,3 +459,6 @@ impl Life {
         self.log.capacity() * size_of::<Change>() + self.log.len() * 16
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,19 @@ struct Threads {
     _lock: File,
 }
 
+/// Says so when a thread of the store panics: without it every call would wait for ever.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "a thread of the store panicked: this is a bug";
+            self.0.failed.send_replace(Some(why.to_owned()));
+            self.0.inbox.close();
+        }
+    }
+}
+
 impl Store {
     /// Opens a directory, recovers what it holds, and starts the store's threads.
     ///
@@ -66,15 +79,22 @@ impl Store {
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let failing = shared.clone();
         running.push(thread("store-writer").spawn(move || {
+            let _alarm = Alarm(failing.clone());
             if let Err(error) = writer.run() {
                 failing.failed.send_replace(Some(error.to_string()));
                 failing.inbox.close();
             }
         })?);
         let watching = shared.clone();
-        running.push(thread("store-watch").spawn(move || open::watch(&watching))?);
+        running.push(thread("store-watch").spawn(move || {
+            let _alarm = Alarm(watching.clone());
+            open::watch(&watching);
+        })?);
         let archiving = shared.clone();
-        running.push(thread("store-archive").spawn(move || Archive::run(&archiving))?);
+        running.push(thread("store-archive").spawn(move || {
+            let _alarm = Alarm(archiving.clone());
+            Archive::run(&archiving);
+        })?);
         let threads = Arc::new(Threads {
             running: Mutex::new(running),
             _lock: lock,
@@ -93,6 +113,11 @@ impl Store {
                 tracing::error!("a thread of the store panicked");
             }
         }
+    }
+
+    /// Says that the process cannot go on, and why; a restart recovers.
+    pub fn fail(&self, why: String) {
+        self.shared.failed.send_replace(Some(why));
     }
 
     /// Tells when the store cannot go on, and why: the process has to end then.
@@ -267,6 +292,7 @@ impl Store {
                         answered_at: now,
                     },
                     last: index + 1 == parts.len(),
+                    late: false,
                 });
             }
         };
@@ -288,6 +314,8 @@ impl Store {
     pub async fn settle(&self, settles: Vec<Settle>) -> Result<Vec<Next>, Refused> {
         let mut settles = settles;
         let mut adopt = Adopted::default();
+        // Where in the caller's order messages stood that are nowhere any more, the last one first.
+        let mut gone: Vec<usize> = Vec::new();
         loop {
             let (reply, answer) = oneshot::channel();
             self.shared.inbox.push(
@@ -299,9 +327,21 @@ impl Store {
                 true,
             );
             match answer.await {
-                Ok(Ok(next)) => return Ok(next),
+                Ok(Ok(mut next)) => {
+                    gone.iter()
+                        .rev()
+                        .for_each(|at| next.insert(*at, Next::Done));
+                    return Ok(next);
+                }
                 Ok(Err(Undone::Missing(back, missing))) => {
+                    let before: Vec<MessageId> = back.iter().map(|settle| settle.id).collect();
                     (settles, adopt) = self.fetch(back, missing, |settle| settle.id).await;
+                    let left: FxHashSet<MessageId> = settles.iter().map(|s| s.id).collect();
+                    let lost = before
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, id)| !left.contains(id));
+                    gone.extend(lost.map(|(at, _)| at).rev());
                 }
                 Ok(Err(Undone::Stale(back) | Undone::Refused(back))) => {
                     (settles, adopt) = (back, Adopted::default());
@@ -558,33 +598,29 @@ impl Store {
     }
 
     /// Queued messages of a route and lane after an order key, in order; those from the archive are
-    /// in memory again when this returns.
+    /// in memory again when this returns. `None`: they could not be read.
     pub async fn load_ready(
         &self,
         route: RouteIx,
         class: Class,
         after: u64,
         limit: usize,
-    ) -> Vec<Entry> {
+    ) -> Option<Vec<Entry>> {
         let lane = class.lane();
         let seen = self.shared.archived_count.load(Ordering::Acquire);
         let found = self
             .blocking(move |shared| listing::ready(shared, (route, lane), after, limit))
             .await;
-        let Some((entries, records)) = found else {
-            return Vec::new();
-        };
+        let (entries, records) = found?;
         if !records.is_empty() {
             let (reply, done) = oneshot::channel();
             let adopt = Adopted { records, seen };
             self.shared
                 .inbox
                 .push(Request::Adopt { adopt, reply }, true);
-            if done.await.is_err() {
-                return Vec::new();
-            }
+            done.await.ok()?;
         }
-        entries
+        Some(entries)
     }
 
     /// Reads one message.
@@ -833,9 +869,10 @@ fn archived_part(shared: &Shared, receipt: &Receipt) -> Option<(MessageId, u8)> 
                 .iter()
                 .any(|r| r.message.id == *id && Some(r.message.to) == receipt.recipient)
         });
-        candidates
-            .first()
-            .copied()
-            .or_else(|| (index == 0).then_some(newest))
+        candidates.first().copied().or_else(|| {
+            // A key whose message is not kept any more names nobody.
+            let kept = records.iter().any(|record| record.message.id == newest.0);
+            (index == 0 && kept).then_some(newest)
+        })
     })
 }

@@ -193,7 +193,8 @@ impl World {
             Step::Load => drop(
                 self.store()
                     .load_ready(RouteIx(0), Class::Transactional, 0, 5)
-                    .await,
+                    .await
+                    .unwrap_or_default(),
             ),
         }
     }
@@ -394,7 +395,8 @@ impl World {
                 let entries = self
                     .store()
                     .load_ready(RouteIx(route), lane, after, 3)
-                    .await;
+                    .await
+                    .unwrap_or_default();
                 let Some(last) = entries.last() else { break };
                 after = last.order;
                 ids.extend(entries.iter().map(|entry| entry.message.id));

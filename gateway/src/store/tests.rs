@@ -107,6 +107,7 @@ pub(crate) fn settle(
             answered_at: UnixMs(2),
         },
         last: true,
+        late: false,
     }
 }
 
@@ -258,7 +259,8 @@ async fn three_parts_accepted_throttled_and_unknown_come_out_right_over_a_restar
     assert_eq!(found.queued, 1);
     let ready = store
         .load_ready(RouteIx(0), Class::Transactional, 0, 10)
-        .await;
+        .await
+        .unwrap_or_default();
     assert_eq!(
         ready[0].parts.iter().collect::<Vec<_>>(),
         [1, 2],

@@ -18,6 +18,7 @@ use crate::message::id::IdMaker;
 use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Next, Receipt, Settle};
+use crate::store::handle;
 use crate::store::inbox::{Adopted, KnownKeys, KnownParts, Matched, Reply, Request, Undone};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
@@ -326,9 +327,17 @@ impl Writer {
                 let over = |life: &Life, context| {
                     decide::expire(life, context).or_else(|| decide::no_receipt(life, context))
                 };
+                // It may have been settled since it was listed: one that was sent just now is not overdue.
+                let shared = self.shared.clone();
+                let due = |young: &Young, id: MessageId| {
+                    young.row(id).is_some_and(|row| {
+                        let deadline = handle::deadline(&shared, &row.message, &row.life);
+                        row.life.status != Status::Sent || deadline.is_some_and(|at| at <= now)
+                    })
+                };
                 let count = ids
                     .into_iter()
-                    .filter(|id| self.plain_change(young, *id, now, over))
+                    .filter(|id| due(young, *id) && self.plain_change(young, *id, now, over))
                     .count();
                 batch.done.push(Done::Overdue(reply, count));
             }
@@ -497,6 +506,10 @@ impl Writer {
                 due,
                 parts: row.life.parts_to_send(),
             },
+            Then::Back => Next::Retry {
+                due: now,
+                parts: row.life.parts_to_send(),
+            },
             Then::NextRoute { .. } => {
                 if let Some(route) = row.life.route(&row.message) {
                     batch
@@ -506,7 +519,7 @@ impl Writer {
                 Next::Done
             }
             Then::Rest => Next::Done,
-            Then::Wait => {
+            Then::Wait | Then::Kept => {
                 let here = row.life.status == Status::Queued
                     && row.life.route(&row.message) == Some(settle.route);
                 if here { Next::Wait } else { Next::Done }
@@ -521,12 +534,17 @@ impl Writer {
         }
         let format = self.shared.id_format(settle.route);
         let id = &settle.outcome.provider_id;
-        for key in keys::carrier_forms(settle.route, id, format, keys::From::Answer) {
-            let Some(receipts) = young.parked.remove(&key) else {
+        let recipient = young.row(settle.id).map(|row| row.message.to);
+        let forms = keys::carrier_forms(settle.route, id, format, keys::From::Answer);
+        for (index, key) in forms.into_iter().enumerate() {
+            // In another form it counts only when the receipt also names the recipient.
+            let ours = |receipt: &Receipt| index == 0 || receipt.recipient == recipient;
+            let waiting = young.parked.get(&key);
+            if !waiting.is_some_and(|receipts| receipts.iter().all(ours)) {
                 continue;
-            };
+            }
             self.blob.push(&OpRef::Unpark { key });
-            for receipt in receipts {
+            for receipt in young.parked.remove(&key).unwrap_or_default() {
                 self.receipt(young, settle.id, settle.part, &receipt, now);
             }
         }

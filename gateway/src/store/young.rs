@@ -96,12 +96,19 @@ impl Generation {
         limit: usize,
         wanted: impl Fn(&Row) -> bool,
     ) -> Vec<MessageId> {
-        let fits = |id: &MessageId| self.rows.get(id).is_some_and(|row| wanted(row));
+        // Each run holds what stands under its very key: one that has moved on since stands elsewhere,
+        // and would take the place of others here.
+        let fits = |order: u64, id: &MessageId| {
+            let row = self.rows.get(id);
+            row.is_some_and(|row| row.life.order == order && wanted(row))
+        };
         let first = self.accepted.partition_point(|id| id.0 <= after);
         let accepted = self.accepted[first..].iter().copied();
-        let mut found: Vec<MessageId> = accepted.filter(fits).take(limit).collect();
+        let accepted = accepted.filter(|id| fits(id.0, id)).take(limit);
+        let mut found: Vec<MessageId> = accepted.collect();
         let moved = self.moved.range(after.saturating_add(1)..);
-        found.extend(moved.map(|(_, id)| *id).filter(fits).take(limit));
+        let moved = moved.filter(|(order, id)| fits(**order, id)).take(limit);
+        found.extend(moved.map(|(_, id)| *id));
         found
     }
 }
@@ -393,11 +400,14 @@ impl Young {
         let key = keys::carrier_canonical(receipt.route, &receipt.provider_id);
         self.parked_order.push_back((key, receipt.received_at));
         self.parked.entry(key).or_default().push(receipt);
-        if self.parked_order.len() <= PARKED_MAX {
-            return None;
+        while self.parked_order.len() > PARKED_MAX {
+            let (oldest, _) = self.parked_order.pop_front()?;
+            // One that has been matched since makes room by itself.
+            if self.parked.remove(&oldest).is_some() {
+                return Some(oldest);
+            }
         }
-        let (oldest, _) = self.parked_order.pop_front()?;
-        self.parked.remove(&oldest).map(|_| oldest)
+        None
     }
 
     /// Keys of receipts that have waited too long.
@@ -526,7 +536,10 @@ impl Young {
                 && row.life.route(&row.message) == Some(route)
         };
         // A younger copy has the last word; only what fits here is worth looking for one.
-        let wanted = |row: &Row| fits(row) && self.row(row.message.id).is_some_and(fits);
+        let wanted = |row: &Row| {
+            let youngest = self.row(row.message.id);
+            fits(row) && youngest.is_some_and(|now| fits(now) && now.life.order == row.life.order)
+        };
         let frozen = self.frozen.iter().map(Arc::as_ref);
         let mut found: Vec<&Row> = frozen
             .chain(&self.live)

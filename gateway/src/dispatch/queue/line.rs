@@ -67,6 +67,10 @@ impl Line {
 
     /// A new entry.
     pub fn arrive(&mut self, entry: Entry) {
+        // Keys of new entries only rise: a load has brought this one already.
+        if entry.order <= self.through {
+            return;
+        }
         match &mut self.behind {
             None if self.ready.len() < READY_MAX => {
                 self.through = self.through.max(entry.order);
@@ -130,9 +134,14 @@ impl Line {
         }
     }
 
-    /// Puts an entry back to the head.
+    /// Puts an entry back in its place, which is mostly the head.
     pub fn give_back(&mut self, entry: Entry) {
-        self.ready.push_front(entry);
+        let place = self
+            .ready
+            .iter()
+            .take_while(|ready| ready.order < entry.order)
+            .count();
+        self.ready.insert(place, entry);
     }
 
     /// Takes the head.

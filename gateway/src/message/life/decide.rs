@@ -35,12 +35,19 @@ pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context)
     // A message that has ended, or moved on, keeps the answer (its id may still be receipted), but
     // nothing follows from it.
     let current = life.status == Status::Queued && life.route(message) == Some(settle.route);
-    let step = if current {
+    let known = life.parts.get(usize::from(settle.part));
+    let receipted = matches!(known, Some(PartState::Receipted(_)));
+    let step = if current && !settle.late && !receipted {
+        next_step(message, life, settle, context)
+    } else if current && receipted && settle.last {
+        // Its receipt came before its answer, and says more.
         next_step(message, life, settle, context)
     } else {
-        Step::Wait
+        Step::Kept
     };
     let then = match step {
+        Step::Kept => Then::Kept,
+        Step::Back => Then::Back,
         Step::Wait => Then::Wait,
         Step::Sent | Step::End(..) => Then::Rest,
         Step::Again(due) => Then::Again { due },
@@ -60,7 +67,7 @@ pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context)
         then,
     };
     match step {
-        Step::Wait => unchanged(life, context, what),
+        Step::Wait | Step::Kept | Step::Back => unchanged(life, context, what),
         Step::Sent => changed(
             life,
             context,
@@ -113,10 +120,11 @@ pub fn receipt(
             return None;
         }
     }
-    if seen_before(life, part, state) {
+    let counts = delivered || life.route(message) == Some(receipt.route);
+    // A part that went out again may get the same news again, and then it counts again.
+    if (!counts || !state.is_final()) && seen_before(life, part, state) {
         return None;
     }
-    let counts = delivered || life.route(message) == Some(receipt.route);
     let what = What::Receipt {
         part,
         counts,
@@ -147,11 +155,7 @@ pub fn receipt(
             changed(life, context, end, EventKind::MessageDelivered, what)
         }
         (Status::Sent, bad) if bad != ReceiptState::Delivered => {
-            let (status, event) = match bad {
-                ReceiptState::Expired => (Status::Expired, EventKind::MessageExpired),
-                ReceiptState::Unknown => (Status::Unknown, EventKind::MessageUnknown),
-                _ => (Status::Undelivered, EventKind::MessageUndelivered),
-            };
+            let (status, event) = bad_news(bad);
             changed(life, context, (status, true), event, what)
         }
         _ => unchanged(life, context, what),
@@ -195,6 +199,8 @@ pub fn intent(life: &Life, what: What, context: Context) -> Change {
 }
 
 enum Step {
+    Kept,
+    Back,
     Wait,
     Sent,
     Again(UnixMs),
@@ -205,7 +211,9 @@ enum Step {
 fn next_step(message: &Message, life: &Life, settle: &Settle, context: Context) -> Step {
     let mut parts = life.parts.clone();
     if let Some(place) = parts.get_mut(usize::from(settle.part)) {
-        *place = part_after(settle.outcome.result, settle.outcome.retry);
+        if !matches!(place, PartState::Receipted(_)) {
+            *place = part_after(settle.outcome.result, settle.outcome.retry);
+        }
     }
     let unknown = Step::End(Status::Unknown, EventKind::MessageUnknown);
     if message.on_ambiguous == OnAmbiguous::Hold && parts.contains(&PartState::Unknown) {
@@ -217,8 +225,8 @@ fn next_step(message: &Message, life: &Life, settle: &Settle, context: Context) 
     let next_route = |on| message.failover_on.has(on) && has_next_route(message, life);
     let worst = parts.iter().map(|part| Worst::of(*part, life.tries)).max();
     match worst.unwrap_or(Worst::Accepted) {
-        Worst::Accepted => Step::Sent,
-        Worst::Waiting => Step::Again(context.now),
+        Worst::Accepted => bad_end(&parts).unwrap_or(Step::Sent),
+        Worst::Waiting => Step::Back,
         Worst::Unknown if life.tries + 1 < UNKNOWN_TRIES => Step::Again(due(life, context)),
         Worst::Unknown if next_route(FailoverOn::NO_RESPONSE) => Step::NextRoute,
         Worst::Unknown => unknown,
@@ -227,6 +235,27 @@ fn next_step(message: &Message, life: &Life, settle: &Settle, context: Context) 
         Worst::Throttled => Step::Again(due(life, context)),
         Worst::Elsewhere if next_route(FailoverOn::TRANSIENT) => Step::NextRoute,
         Worst::Elsewhere | Worst::Never => Step::End(Status::Failed, EventKind::MessageFailed),
+    }
+}
+
+/// The end of a message of which a part was accepted and has had bad news before the others' answers.
+fn bad_end(parts: &[PartState]) -> Option<Step> {
+    parts.iter().find_map(|part| match part {
+        PartState::Receipted(ReceiptState::Delivered) => None,
+        PartState::Receipted(state) => {
+            let (status, event) = bad_news(*state);
+            Some(Step::End(status, event))
+        }
+        _ => None,
+    })
+}
+
+/// What a bad final receipt makes of its message.
+fn bad_news(state: ReceiptState) -> (Status, EventKind) {
+    match state {
+        ReceiptState::Expired => (Status::Expired, EventKind::MessageExpired),
+        ReceiptState::Unknown => (Status::Unknown, EventKind::MessageUnknown),
+        _ => (Status::Undelivered, EventKind::MessageUndelivered),
     }
 }
 

@@ -214,8 +214,9 @@ impl Pool {
         }
     }
 
-    /// Reads from a file. A file that cannot be read counts as empty, and is told of: the process
-    /// ends on an I/O error ([`Pool::trouble`]), and goes on without what is damaged.
+    /// Reads from a file. A file of history that cannot be read counts as empty, and is told of: the
+    /// process ends on an I/O error ([`Pool::trouble`]), and goes on without what is damaged. What is
+    /// pending, and what happened, cannot be gone on without: any error ends the process.
     pub(crate) fn read<T: Default>(
         &self,
         name: &str,
@@ -228,7 +229,8 @@ impl Pool {
                 tracing::error!(path = %path.display(), %error, "an archive file cannot be read");
                 metrics::counter!("trunkline_store_archive_read_errors_total").increment(1);
                 let broken = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
-                if broken && !room::is_full(&self.directory, &error) {
+                let vital = name.starts_with("pending") || name.starts_with("events");
+                if (broken || vital) && !room::is_full(&self.directory, &error) {
                     *self.trouble.lock() = Some(format!("{}: {error}", path.display()));
                 }
                 T::default()

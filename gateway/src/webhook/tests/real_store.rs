@@ -108,6 +108,7 @@ async fn live(store: &Store, numbers: std::ops::Range<usize>) {
                     answered_at: now,
                 },
                 last: true,
+                late: false,
             }
         });
     store.settle(settles.collect()).await.unwrap();

@@ -1,0 +1,250 @@
+//! Lives as dialogues: outcomes and receipts in, states out.
+
+use smallvec::smallvec;
+
+use super::decide::{self, Context};
+use super::*;
+use crate::message::{
+    Class, Encoding, FailoverOn, MessageId, OnAmbiguous, Phone, Priority, TenantIx, Texts,
+};
+use crate::outcome::{Outcome, Receipt, Settle, Whose};
+
+/// A message, its life, and what happens to it in turn.
+struct Case {
+    message: Message,
+    life: Life,
+    now: u64,
+}
+
+impl Case {
+    fn new(segments: u8, on_ambiguous: OnAmbiguous) -> Self {
+        let message = Message {
+            id: MessageId(1),
+            tenant: TenantIx(0),
+            to: Phone::parse("+46701234567").unwrap(),
+            class: Class::Transactional,
+            priority: Priority::Normal,
+            on_ambiguous,
+            failover_on: FailoverOn::ALL,
+            encoding: Encoding::Gsm7,
+            segments,
+            concat_ref: 0,
+            callback: None,
+            batch: None,
+            accepted_at: UnixMs(1),
+            expires_at: UnixMs(u64::MAX),
+            routes: smallvec![RouteIx(0), RouteIx(1)],
+            texts: Texts::default(),
+        };
+        let life = Life::begin(&message);
+        Self {
+            message,
+            life,
+            now: 1_000,
+        }
+    }
+
+    fn context(&mut self) -> Context {
+        self.now += 1_000;
+        Context {
+            now: UnixMs(self.now),
+            next_order: self.now,
+            jitter: 7,
+            receipts: true,
+        }
+    }
+
+    fn settled(&self, part: u8, result: OutcomeResult, retry: Retry) -> Settle {
+        let refused = result == OutcomeResult::Refused;
+        Settle {
+            id: self.message.id,
+            route: self.life.route(&self.message).unwrap_or(RouteIx(9)),
+            part,
+            outcome: Outcome {
+                result,
+                whose: Whose::Peer,
+                code: 0,
+                reason: refused.then_some(Reason::ProviderError),
+                retry,
+                provider_id: Box::default(),
+                handed_at: UnixMs(1),
+                answered_at: UnixMs(2),
+            },
+            last: false,
+            late: false,
+        }
+    }
+
+    fn settle(&mut self, settle: Settle) -> Then {
+        let context = self.context();
+        let change = decide::settle(&self.message, &self.life, &settle, context);
+        let What::Answered { then, .. } = change.what else {
+            panic!("{change:?}");
+        };
+        self.life.apply(change);
+        then
+    }
+
+    fn accepted(&mut self, part: u8, last: bool) -> Then {
+        let settle = self.settled(part, OutcomeResult::Accepted, Retry::Never);
+        self.settle(Settle { last, ..settle })
+    }
+
+    fn receipt(&mut self, route: u16, part: u8, state: ReceiptState) -> Option<Status> {
+        let receipt = Receipt {
+            route: RouteIx(route),
+            provider_id: Box::default(),
+            recipient: None,
+            state,
+            reason: None,
+            err: "".into(),
+            network_error: None,
+            operator_at: None,
+            raw: "".into(),
+            received_at: UnixMs(1),
+        };
+        let context = self.context();
+        let change = decide::receipt(&self.message, &self.life, part, &receipt, context)?;
+        self.life.apply(change);
+        Some(self.life.status)
+    }
+}
+
+#[test]
+fn retries_here_end_elsewhere_and_elsewhere_ends_failed() {
+    let mut case = Case::new(1, OnAmbiguous::Retry);
+    let refuse = |case: &mut Case, retry| {
+        let settle = case.settled(0, OutcomeResult::Refused, retry);
+        case.settle(Settle {
+            last: true,
+            ..settle
+        })
+    };
+    for _ in 0..2 {
+        let then = refuse(&mut case, Retry::Here { tries: 2 });
+        assert!(matches!(then, Then::Again { .. }), "{then:?}");
+    }
+    let then = refuse(&mut case, Retry::Here { tries: 2 });
+    assert!(matches!(then, Then::NextRoute { .. }), "{then:?}");
+    assert_eq!(case.life.tries, 0, "a new route, new tries");
+    assert_eq!(refuse(&mut case, Retry::Elsewhere), Then::Rest);
+    assert_eq!(case.life.status, Status::Failed);
+    assert_eq!(case.life.attempts, 4);
+}
+
+#[test]
+fn what_was_not_sent_goes_back_without_a_try_or_an_event() {
+    let mut case = Case::new(2, OnAmbiguous::Hold);
+    assert_eq!(case.accepted(0, false), Then::Wait);
+    let settle = case.settled(1, OutcomeResult::NotSent, Retry::Never);
+    let then = case.settle(Settle {
+        last: true,
+        ..settle
+    });
+    assert_eq!(then, Then::Back);
+    assert_eq!(case.life.parts_to_send().iter().collect::<Vec<_>>(), [1]);
+    assert_eq!((case.life.attempts, case.life.tries), (0, 0));
+    assert!(case.life.log.iter().all(|change| change.event.is_none()));
+    assert_eq!(case.accepted(1, true), Then::Rest);
+    assert_eq!(case.life.status, Status::Sent);
+}
+
+#[test]
+fn a_late_answer_leaves_the_part_as_it_is() {
+    let mut case = Case::new(1, OnAmbiguous::Retry);
+    let unknown = case.settled(0, OutcomeResult::Unknown, Retry::Never);
+    case.settle(Settle {
+        last: true,
+        ..unknown
+    });
+    assert!(case.life.duplicate_possible);
+    let refused = case.settled(0, OutcomeResult::Refused, Retry::Never);
+    case.accepted(0, true);
+    let late = Settle {
+        late: true,
+        ..refused
+    };
+    assert_eq!(case.settle(late), Then::Kept);
+    assert_eq!(case.life.status, Status::Sent);
+    assert_eq!(case.life.parts[0], PartState::Accepted);
+}
+
+#[test]
+fn a_part_delivered_by_either_route_counts_once_each_time_it_went_out() {
+    let mut case = Case::new(2, OnAmbiguous::Retry);
+    case.accepted(0, false);
+    assert_eq!(
+        case.receipt(0, 0, ReceiptState::Delivered),
+        Some(Status::Queued)
+    );
+    let refused = case.settled(1, OutcomeResult::Refused, Retry::Elsewhere);
+    case.settle(Settle {
+        last: true,
+        ..refused
+    });
+    assert!(case.life.duplicate_possible);
+    case.accepted(0, false);
+    case.accepted(1, true);
+    assert_eq!(case.life.status, Status::Sent);
+    case.receipt(1, 0, ReceiptState::Delivered);
+    assert_eq!(
+        case.receipt(1, 1, ReceiptState::Delivered),
+        Some(Status::Delivered)
+    );
+    assert_eq!(case.receipt(1, 1, ReceiptState::Delivered), None, "again");
+}
+
+#[test]
+fn bad_news_before_the_other_parts_answer_is_not_forgotten() {
+    let mut case = Case::new(2, OnAmbiguous::Retry);
+    case.accepted(0, false);
+    case.receipt(0, 0, ReceiptState::Undeliverable);
+    assert_eq!(case.life.status, Status::Queued);
+    case.accepted(1, true);
+    assert_eq!(case.life.status, Status::Undelivered);
+}
+
+#[test]
+fn a_receipt_before_its_answer_stands_and_the_answer_ends_the_attempt() {
+    let mut case = Case::new(2, OnAmbiguous::Retry);
+    case.accepted(0, false);
+    case.receipt(0, 1, ReceiptState::Delivered);
+    case.accepted(1, true);
+    assert_eq!(case.life.status, Status::Sent);
+    assert_eq!(
+        case.receipt(0, 0, ReceiptState::Delivered),
+        Some(Status::Delivered)
+    );
+}
+
+#[test]
+fn a_late_delivery_turns_a_bad_end_once_and_within_its_time() {
+    let mut case = Case::new(1, OnAmbiguous::Retry);
+    case.accepted(0, true);
+    case.receipt(0, 0, ReceiptState::Expired);
+    assert_eq!(case.life.status, Status::Expired);
+    assert_eq!(
+        case.receipt(0, 0, ReceiptState::Delivered),
+        Some(Status::Delivered)
+    );
+    assert_eq!(case.receipt(0, 0, ReceiptState::Expired), None);
+
+    let mut case = Case::new(1, OnAmbiguous::Retry);
+    case.accepted(0, true);
+    case.receipt(0, 0, ReceiptState::Expired);
+    case.now += u64::try_from(decide::LATE_RECEIPTS.as_millis()).unwrap();
+    assert_eq!(
+        case.receipt(0, 0, ReceiptState::Delivered),
+        Some(Status::Expired)
+    );
+}
+
+#[test]
+fn a_life_as_of_an_event_is_what_it_was_then() {
+    let mut case = Case::new(1, OnAmbiguous::Retry);
+    case.accepted(0, true);
+    let sent = case.life.clone();
+    case.receipt(0, 0, ReceiptState::Delivered);
+    assert_eq!(*case.life.as_of(&case.message, 1), sent);
+    assert_eq!(*case.life.as_of(&case.message, 2), case.life);
+}
