@@ -65,6 +65,8 @@ impl Gateway {
     /// # Errors
     /// Whatever keeps it from starting: the store (in use, damaged), a listener, TLS files.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        // Before any stage makes a handle: one that is made without a recorder counts nothing.
+        metrics_handle()?;
         let store_config = map::store(&config);
         let store_clock = clock.clone();
         let opened =
@@ -100,7 +102,8 @@ impl Gateway {
 
         // webhook: before anything is accepted, so that a new endpoint begins with the first event.
         let webhook_config = map::webhook(config, &names)?;
-        let (hooks, _) = webhook::open(&webhook_config, &store, &clock)?;
+        let (hooks, endpoints) = webhook::open(&webhook_config, &store, &clock)?;
+        enable_again(&endpoints);
         running.spawn(hooks.run(webhooks_stop.clone()));
 
         // receipt, connect, dispatch: from the far end, so that nothing is handed to nobody.
@@ -219,6 +222,20 @@ fn metrics_handle() -> anyhow::Result<metrics_exporter_prometheus::PrometheusHan
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     accept::openapi(&map::accept_defaults())
+}
+
+/// An endpoint that answered 410, or failed for days, is tried again when the gateway starts: the
+/// config still names it, and this version has no other way to enable it.
+fn enable_again(endpoints: &webhook::Webhooks) {
+    for (ix, view) in endpoints.view() {
+        if view.condition == webhook::Condition::Disabled {
+            tracing::warn!(
+                endpoint = %view.name,
+                "was disabled: enabled again by this start, from where it stopped"
+            );
+            endpoints.enable(ix);
+        }
+    }
 }
 
 /// Each second, says who is left.

@@ -38,7 +38,7 @@ pub use handle::Store;
 pub use inbox::Matched;
 pub use journal::JournalError;
 pub use open::{Found, OpenError};
-pub use shared::{Entry, FeedEntries};
+pub use shared::{Entry, FeedEntries, ReceiptCounts};
 pub use state::StateError;
 pub use writer::needs_intent;
 

@@ -651,7 +651,8 @@ async fn patiently(
     let mut pause = PAUSE_FIRST;
     loop {
         match store.accept(drafts.to_vec()).await {
-            Err(refused) if refused != Refused::Closed && Instant::now() < deadline => {
+            // A backlog drains while one waits; a full disk may not.
+            Err(Refused::Overloaded) if Instant::now() < deadline => {
                 sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }

@@ -16,6 +16,7 @@ use crate::store::Store;
 pub(super) struct Shown {
     routes: Vec<Configured>,
     states: Arc<RouteStates>,
+    store: Store,
 }
 
 /// What the config says of a route.
@@ -44,7 +45,11 @@ impl Shown {
                 })
             })
             .collect();
-        Self { routes, states }
+        Self {
+            routes,
+            states,
+            store: store.clone(),
+        }
     }
 
     /// Every route of the config, in the order of their names.
@@ -58,6 +63,7 @@ impl Shown {
     fn route(&self, configured: &Configured) -> Option<RouteView> {
         let state = self.states.state(configured.route)?;
         let up = state.links.iter().filter(|link| link.up).count();
+        let counts = self.store.receipt_counts(configured.route);
         let throttled = state.hold == Some(HoldReason::Throttled);
         Some(RouteView {
             name: configured.name.clone(),
@@ -79,7 +85,9 @@ impl Shown {
             hold_reason: state.hold,
             receipts: ReceiptsView {
                 enabled: configured.receipts,
-                ..ReceiptsView::default()
+                matched: counts.matched,
+                parked: counts.parked,
+                last: counts.last.known(),
             },
         })
     }

@@ -756,6 +756,13 @@ impl Store {
         self.shared.refusing()
     }
 
+    /// A route's receipts since the start.
+    #[must_use]
+    pub fn receipt_counts(&self, route: RouteIx) -> crate::store::ReceiptCounts {
+        let all = self.shared.receipts.lock();
+        all.get(&route).copied().unwrap_or_default()
+    }
+
     /// Figures for metrics and the start's report.
     #[must_use]
     pub fn figures(&self) -> Figures {

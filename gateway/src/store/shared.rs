@@ -115,6 +115,17 @@ impl Feed {
     }
 }
 
+/// A route's receipts since the gateway started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiptCounts {
+    /// Found their message.
+    pub matched: u64,
+    /// Had to wait for it.
+    pub parked: u64,
+    /// When the last one came.
+    pub last: UnixMs,
+}
+
 /// A frozen generation on its way to the archive, with what goes along.
 pub(crate) struct ArchiveJob {
     pub(crate) generation: Arc<Generation>,
@@ -153,6 +164,8 @@ pub(crate) struct Shared {
     pub(crate) failed: watch::Sender<Option<String>>,
     lazy: Mutex<FxHashMap<EndpointIx, EndpointState>>,
     given_up: AtomicU64,
+    /// Receipts by route since the start.
+    pub(crate) receipts: Mutex<FxHashMap<RouteIx, ReceiptCounts>>,
     /// Until when accepts that came before are spread, while they are slowed down.
     pub(crate) paced_until: Mutex<Option<Instant>>,
 }
@@ -198,6 +211,7 @@ impl Shared {
             failed: watch::Sender::new(None),
             lazy: Mutex::default(),
             given_up: AtomicU64::new(0),
+            receipts: Mutex::default(),
             paced_until: Mutex::default(),
         }
     }

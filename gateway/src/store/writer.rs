@@ -22,7 +22,7 @@ use crate::store::handle;
 use crate::store::inbox::{Adopted, KnownKeys, KnownParts, Matched, Reply, Request, Undone};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
-use crate::store::shared::{Entry, Full, Shared};
+use crate::store::shared::{Entry, Full, ReceiptCounts, Shared};
 use crate::store::young::{self, Young};
 use crate::store::{Accepted, Draft, Refused, keys};
 
@@ -621,7 +621,12 @@ impl Writer {
             return;
         }
         let mut matched = Matched::default();
+        let mut counts: FxHashMap<RouteIx, ReceiptCounts> = FxHashMap::default();
         for (receipt, found) in receipts.into_iter().zip(found) {
+            let count = counts.entry(receipt.route).or_default();
+            count.matched += u64::from(found.is_some());
+            count.parked += u64::from(found.is_none());
+            count.last = receipt.received_at;
             match found {
                 Some((id, part)) => {
                     if self.receipt(young, id, part, &receipt, now) {
@@ -640,6 +645,14 @@ impl Writer {
                 }
             }
         }
+        let mut all = self.shared.receipts.lock();
+        for (route, count) in counts {
+            let known = all.entry(route).or_default();
+            known.matched += count.matched;
+            known.parked += count.parked;
+            known.last = known.last.max(count.last);
+        }
+        drop(all);
         batch.done.push(Done::Receipts(reply, matched));
     }
 
