@@ -91,7 +91,10 @@ impl Rig {
         let answer = posted.expect("an accept hangs").ok()?;
         if answer.status == 202 {
             let known = self.acknowledged.insert(n, answer.id());
-            assert!(known.is_none_or(|known| known == answer.id()), "message {n}");
+            assert!(
+                known.is_none_or(|known| known == answer.id()),
+                "message {n}"
+            );
         }
         Some(answer)
     }
@@ -164,7 +167,9 @@ impl Rig {
         let status = self.scene.gateway.ended().await.unwrap();
         assert_eq!(status.code(), Some(1));
         let log = self.scene.directory.log();
-        let reason = log.lines().rfind(|line| line.contains("the store cannot go on"));
+        let reason = log
+            .lines()
+            .rfind(|line| line.contains("the store cannot go on"));
         let reason = reason.unwrap_or_else(|| panic!("no reason: {log}"));
         assert!(reason.contains(file), "{file} is not named: {reason}");
     }
@@ -284,7 +289,11 @@ async fn under_the_reserve_nothing_new_is_sent() {
     // What is at the carrier comes to its end; its answers and receipts are written.
     let before = sent(&rig);
     let delivered = |report: &Report| report.messages_delivered >= before;
-    rig.scene.receiver.wait_until(delivered, SOON).await.unwrap();
+    rig.scene
+        .receiver
+        .wait_until(delivered, SOON)
+        .await
+        .unwrap();
     rig.disk.struck(rig.disk.hits().unwrap() + 3).await;
     // One that was on its way when the watcher looked.
     assert!(sent(&rig) <= before + 1, "it goes on sending");

@@ -189,9 +189,7 @@ impl Journal {
 
     fn rotate(&mut self) -> Result<(), JournalError> {
         let (next, path) = match create(&self.directory, self.last_batch + 1) {
-            Err(JournalError::Io { source, .. })
-                if room::is_full(&self.directory, &source) =>
-            {
+            Err(JournalError::Io { source, .. }) if room::is_full(&self.directory, &source) => {
                 return Err(JournalError::Full);
             }
             other => other?,

@@ -96,7 +96,11 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         source,
     };
     fs::create_dir_all(&config.path).map_err(wrong)?;
-    if let Some(parent) = config.path.parent().filter(|path| !path.as_os_str().is_empty()) {
+    if let Some(parent) = config
+        .path
+        .parent()
+        .filter(|path| !path.as_os_str().is_empty())
+    {
         // The directory's own name; where the parent may not be read, its owner has made it last.
         drop(File::open(parent).and_then(|parent| parent.sync_all()));
     }
