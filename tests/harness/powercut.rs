@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
@@ -386,12 +386,5 @@ impl Replay {
             fs::write(into.join(name), content)?;
         }
         Ok(())
-    }
-
-    /// The names that are there now, of files that last.
-    #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
-        let names = self.names.keys().filter(|name| lasts(name));
-        names.map(PathBuf::from).collect()
     }
 }
