@@ -3,13 +3,15 @@
 //! # The model
 //! - A write is certain once a sync of its file that began after it has ended. Until then each of
 //!   its sectors is there or is not, independently (POSIX promises no more).
+//! - What a failed sync should have written stays in the page cache as clean: only writing it again
+//!   and syncing that can make it certain.
 //! - A name made or removed is certain once its directory was synced after. Until then, for each
 //!   name, some first part of what was done to it is there.
 //! - The wal-index (`-shm`) and the lock hold nothing that lasts: they are left out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
@@ -50,6 +52,7 @@ enum Entry {
     Truncated(usize),
     SyncBegan,
     SyncEnded,
+    SyncFailed,
     Unlinked(String),
     Renamed(String, String),
 }
@@ -99,6 +102,7 @@ impl Log {
                 6 => Entry::SyncEnded,
                 7 => Entry::Unlinked(name),
                 8 => Entry::Renamed(name, String::from_utf8(data.to_vec())?),
+                9 => Entry::SyncFailed,
                 other => anyhow::bail!("{}: entry of kind {other} at {at}", path.display()),
             };
             at = end;
@@ -147,24 +151,23 @@ impl Change {
 #[derive(Clone, Debug, Default)]
 struct Inode {
     certain: Vec<u8>,
+    /// What the page cache holds.
+    cached: Vec<u8>,
     unsynced: Vec<Change>,
     /// How many changes are certain.
     synced: usize,
 }
 
 impl Inode {
-    fn cached(&self) -> Vec<u8> {
-        let mut content = self.certain.clone();
-        self.unsynced
-            .iter()
-            .for_each(|change| change.apply(&mut content));
-        content
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.cached);
+        self.unsynced.push(change);
     }
 
     fn after_cut(&self, unsynced: Unsynced, dice: &mut Dice) -> Vec<u8> {
         match unsynced {
             Unsynced::Lost => return self.certain.clone(),
-            Unsynced::Kept => return self.cached(),
+            Unsynced::Kept => return self.cached.clone(),
             Unsynced::Torn => {}
         }
         let mut content = self.certain.clone();
@@ -237,15 +240,14 @@ impl Replay {
                 Err(error) => return Err(error).with_context(|| path.display().to_string()),
             };
             let inode = &mut self.inodes[*inode];
-            let cached = inode.cached();
-            if cached.len() != real.len() {
-                inode.unsynced.push(Change::Truncate(real.len()));
+            if inode.cached.len() != real.len() {
+                inode.change(Change::Truncate(real.len()));
             }
             for (index, sector) in real.chunks(SECTOR).enumerate() {
                 let offset = index * SECTOR;
-                if cached.get(offset..offset + sector.len()) != Some(sector) {
+                if inode.cached.get(offset..offset + sector.len()) != Some(sector) {
                     let data = sector.to_vec();
-                    inode.unsynced.push(Change::Write { offset, data });
+                    inode.change(Change::Write { offset, data });
                 }
             }
         }
@@ -282,12 +284,11 @@ impl Replay {
             }
             Entry::Wrote { offset, data } => {
                 let (offset, data) = (*offset, data.clone());
-                let inode = self.inode(handle)?;
-                inode.unsynced.push(Change::Write { offset, data });
+                self.inode(handle)?.change(Change::Write { offset, data });
             }
             Entry::Truncated(len) => {
                 let len = *len;
-                self.inode(handle)?.unsynced.push(Change::Truncate(len));
+                self.inode(handle)?.change(Change::Truncate(len));
             }
             Entry::SyncBegan => {
                 let count = match self.handles.get(&handle).context("an unknown handle")? {
@@ -300,6 +301,11 @@ impl Replay {
                 self.syncing.insert(handle, count);
             }
             Entry::SyncEnded => self.synced(handle)?,
+            Entry::SyncFailed => {
+                let inode = self.inode(handle)?;
+                inode.synced += inode.unsynced.len();
+                inode.unsynced.clear();
+            }
             Entry::Unlinked(name) => self.name(name, None),
             Entry::Renamed(from, to) => {
                 let inode = self.names.get(from).copied();
@@ -380,12 +386,5 @@ impl Replay {
             fs::write(into.join(name), content)?;
         }
         Ok(())
-    }
-
-    /// The names that are there now, of files that last.
-    #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
-        let names = self.names.keys().filter(|name| lasts(name));
-        names.map(PathBuf::from).collect()
     }
 }

@@ -39,7 +39,8 @@ fn long(n: usize) -> Value {
 }
 
 impl Rig {
-    async fn start(name: &str, carrier: Carrier, route: &str, limits: &str) -> Self {
+    async fn start(name: &str, mut carrier: Carrier, route: &str, limits: &str) -> Self {
+        carrier.receipts.resend = true;
         let smsc = SmscConfig {
             faults: carrier,
             ..smsc_config()
@@ -156,9 +157,9 @@ impl Rig {
         let count = self.acknowledged.len() as u64;
         let all = |report: &Report| report.messages_delivered >= count;
         self.scene.receiver.wait_until(all, SOON).await.unwrap();
-        for (n, id) in self.acknowledged.iter().take(50) {
-            let message = self.scene.client.message(id).await.unwrap();
-            assert_eq!(message["status"], "delivered", "message {n}: {message}");
+        // What was refused may have been delivered too: a failed sync's commit can be on disk.
+        for id in self.acknowledged.values().take(50) {
+            self.scene.status(id, "delivered").await;
         }
     }
 

@@ -6,13 +6,15 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use sim::smsc::{Faults, SmscConfig};
 use tokio::time::Instant;
 use trunkline_tests::config::OPERATOR_KEY;
-use trunkline_tests::disk::Disk;
+use trunkline_tests::disk::{Disk, EIO, Faults as FaultsOfDisk};
 use trunkline_tests::powercut::{Dice, Log, Replay, Unsynced};
 use trunkline_tests::scene::{number, smsc_config};
 use trunkline_tests::{Client, Directory, Gateway, SOON, Scene, wait_for};
@@ -22,11 +24,18 @@ const RUNS: usize = 3;
 /// Moments of each process's life at which the power is cut.
 const CUTS: usize = 2;
 /// What the disk makes of each moment.
-const OUTCOMES: [Unsynced; 3] = [Unsynced::Torn, Unsynced::Torn, Unsynced::Lost];
-/// Lines of one request.
-const LINES: usize = 40;
+const OUTCOMES: [Unsynced; 2] = [Unsynced::Torn, Unsynced::Lost];
 /// How long a process lives under load. Chosen: a few hundred commits.
-const LIVES: Duration = Duration::from_millis(1_200);
+const LIVES: Duration = Duration::from_millis(400);
+/// Lines of one request.
+const LINES: usize = 10;
+/// Both for the run whose archiver is at work: a generation of the smallest budget, with [`BULK`].
+const ARCHIVED_LIVES: Duration = Duration::from_secs(10);
+const ARCHIVED_LINES: usize = 100;
+/// Messages that one process is offered at most: a directory is checked in about a second.
+const OFFERED_MAX: usize = 1_500;
+/// Octets of a message's metadata in that run.
+const BULK: usize = 400;
 
 /// Every kind of event, so that the log's numbers have to be dense.
 const ALL_TYPES: &str = "message.accepted,message.sent,message.delivered,message.undelivered,\
@@ -49,7 +58,7 @@ struct Run {
     logs: Vec<PathBuf>,
     seen: Seen,
     next: usize,
-    text: String,
+    bulk: String,
 }
 
 fn seed() -> u64 {
@@ -66,7 +75,7 @@ fn length(log: &Path) -> u64 {
 }
 
 impl Run {
-    async fn start(name: &str, seed: u64, limits: &str, text: &str) -> Self {
+    async fn start(name: &str, seed: u64, limits: &str, bulk: usize) -> Self {
         let smsc = SmscConfig {
             seed,
             faults: Faults {
@@ -95,7 +104,7 @@ impl Run {
             logs: Vec::new(),
             seen: Seen::default(),
             next: 0,
-            text: text.to_owned(),
+            bulk: "0123456789".repeat(bulk / 10),
         };
         run.process().await;
         run
@@ -115,24 +124,26 @@ impl Run {
 
     fn line(&self, n: usize) -> Value {
         json!({
-            "to": number(n), "from": "ACME", "text": format!("{n} {}", self.text),
+            "to": number(n), "from": "ACME", "text": format!("power {n}"), "metadata": {"bulk": self.bulk},
             "idempotency_key": format!("key-{n}"),
             "policy": {"on_ambiguous": if n.is_multiple_of(4) { "hold" } else { "retry" }},
         })
     }
 
     /// Puts load on it until its time is over, and writes down what it acknowledges and tells.
-    async fn load(&mut self, lives: Duration) {
+    async fn load(&mut self, lives: Duration, count: usize) {
+        let over = Arc::new(AtomicBool::new(false));
         let (process, log) = (self.logs.len() - 1, self.logs[self.logs.len() - 1].clone());
         let ends = Instant::now() + lives;
         let client = self.scene.client.clone();
         let reader = {
-            let (client, log) = (client.with_key(OPERATOR_KEY), log.clone());
-            tokio::spawn(async move { read_events(&client, &log, process, ends).await })
+            let (client, log, over) = (client.with_key(OPERATOR_KEY), log.clone(), over.clone());
+            tokio::spawn(async move { read_events(&client, &log, process, &over).await })
         };
-        while Instant::now() < ends {
-            let numbers: Vec<usize> = (self.next..self.next + LINES).collect();
-            self.next += LINES;
+        let last = self.next + OFFERED_MAX;
+        while Instant::now() < ends && self.next < last {
+            let numbers: Vec<usize> = (self.next..self.next + count).collect();
+            self.next += count;
             let lines: Vec<Value> = numbers.iter().map(|n| self.line(*n)).collect();
             let answer = client.ndjson(&lines).await.unwrap();
             let now = length(&log);
@@ -146,6 +157,18 @@ impl Run {
                 self.seen.messages.push((n, id, process, now));
             }
         }
+        // In a second life, messages that became unknown keep their generation young.
+        if count == ARCHIVED_LINES && process == 0 {
+            let admin = self.scene.gateway.admin_client();
+            wait_for("a generation to be archived", SOON, async || {
+                let text = admin.get("/metrics").await.ok()?.body;
+                let text = String::from_utf8_lossy(&text).into_owned();
+                text.contains("trunkline_store_archived_messages_total")
+                    .then_some(())
+            })
+            .await;
+        }
+        over.store(true, Ordering::Release);
         self.seen.events.extend(reader.await.unwrap());
     }
 
@@ -205,10 +228,10 @@ async fn read_events(
     client: &Client,
     log: &Path,
     process: usize,
-    ends: Instant,
+    over: &AtomicBool,
 ) -> Vec<(String, usize, u64)> {
     let (mut seen, mut after) = (Vec::new(), "0".to_owned());
-    while Instant::now() < ends {
+    while !over.load(Ordering::Acquire) {
         let path = format!("/v1/events?types={ALL_TYPES}&limit=1000&after={after}");
         let Ok(page) = client.json(&path).await else {
             break;
@@ -251,20 +274,20 @@ async fn a_power_cut_loses_nothing() {
     let (mut torn, mut messages) = (0, 0);
     for index in 0..RUNS {
         // One run fills generations, so that the archiver is at work too.
-        let (limits, text) = if index == RUNS - 1 {
-            ("memory = \"16MB\"", "0123456789".repeat(80))
+        let (limits, bulk, lives, lines) = if index == RUNS - 1 {
+            ("memory = \"16MB\"", BULK, ARCHIVED_LIVES, ARCHIVED_LINES)
         } else {
-            ("", "power".to_owned())
+            ("", 0, LIVES, LINES)
         };
-        let mut run = Run::start("power", seed, limits, &text).await;
-        run.load(LIVES).await;
+        let mut run = Run::start("power", seed, limits, bulk).await;
+        run.load(lives, lines).await;
         run.scene.gateway.kill().await.unwrap();
         let first = Log::read(&run.logs[0]).unwrap();
         let mut base = Replay::default();
         base.play(&first, 0, first.end()).unwrap();
         base.next_process(&run.scene.directory.store()).unwrap();
         run.process().await;
-        run.load(LIVES).await;
+        run.load(lives, lines).await;
         run.scene.gateway.kill().await.unwrap();
         torn += cuts(&run, &Replay::default(), 0, &mut dice).await;
         torn += cuts(&run, &base, 1, &mut dice).await;
@@ -282,7 +305,7 @@ fn acknowledged(store: &Path) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_lied_about_its_syncs_is_refused() {
-    let mut run = Run::start("lied", 1, "", "lied").await;
+    let mut run = Run::start("lied", 1, "", 0).await;
     let log = run.logs[0].clone();
     let post = async |run: &mut Run, count: usize| {
         for _ in 0..count {
@@ -319,4 +342,37 @@ async fn a_disk_that_lied_about_its_syncs_is_refused() {
     for told in ["journal-", "was acknowledged", "trunkline store export"] {
         assert!(ended.said.contains(told), "{told}: {}", ended.said);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_sync_left_is_written_again() {
+    let mut run = Run::start("unsynced", 1, "", 0).await;
+    run.load(Duration::from_millis(100), LINES).await;
+    let fault = FaultsOfDisk {
+        sync: EIO,
+        name: "journal-",
+        ..FaultsOfDisk::default()
+    };
+    run.disk.fail(fault).unwrap();
+    // Its commit is in the page cache, not on disk, and the restart reads it.
+    let body = json!({"to": number(999), "from": "ACME", "text": "unsynced"});
+    let answer = run.scene.client.post("/v1/messages", &body).await;
+    assert!(answer.map_or(true, |answer| answer.status == 503));
+    run.scene.gateway.ended().await.unwrap();
+    run.disk.heal().unwrap();
+    let first = Log::read(&run.logs[0]).unwrap();
+    let mut replay = Replay::default();
+    replay.play(&first, 0, first.end()).unwrap();
+    replay.next_process(&run.scene.directory.store()).unwrap();
+    run.process().await;
+    run.load(Duration::from_millis(100), LINES).await;
+    run.scene.gateway.kill().await.unwrap();
+    let second = Log::read(&run.logs[1]).unwrap();
+    replay.play(&second, 0, second.end()).unwrap();
+    let directory = Directory::new("unsynced-cut").unwrap();
+    let mut dice = Dice(1);
+    replay
+        .cut(Unsynced::Lost, &mut dice, &directory.store())
+        .unwrap();
+    run.check(&directory, (1, second.end())).await;
 }

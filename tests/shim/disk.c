@@ -46,7 +46,7 @@ struct record {
     uint64_t data_len;
 };
 
-enum { OPENED = 1, CREATED, WROTE, TRUNCATED, SYNC_BEGAN, SYNC_ENDED, UNLINKED, RENAMED };
+enum { OPENED = 1, CREATED, WROTE, TRUNCATED, SYNC_BEGAN, SYNC_ENDED, UNLINKED, RENAMED, SYNC_FAILED };
 
 #define FDS 65536
 #define NAME_MAX_LEN 256
@@ -304,7 +304,10 @@ int ftruncate(int fd, off_t len) {
 static int synced(int (*real)(int), int fd) {
     struct slot *slot = slot_of(fd);
     if (!slot) return real(fd);
-    if (control && fault(&control->sync_errno, slot->name)) return -1;
+    if (control && fault(&control->sync_errno, slot->name)) {
+        record(SYNC_FAILED, NULL, slot->handle, 0, NULL, 0);
+        return -1;
+    }
     uint64_t handle = slot->handle;
     record(SYNC_BEGAN, NULL, handle, 0, NULL, 0);
     /* The log is the disk here: what the real one would do takes time and proves nothing. */

@@ -91,19 +91,7 @@ pub struct Found {
 /// Opens a directory, recovers what it holds, and starts the store's threads.
 pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenError> {
     let started = Instant::now();
-    let wrong = |source| OpenError::Directory {
-        path: config.path.clone(),
-        source,
-    };
-    fs::create_dir_all(&config.path).map_err(wrong)?;
-    if let Some(parent) = config
-        .path
-        .parent()
-        .filter(|path| !path.as_os_str().is_empty())
-    {
-        // The directory's own name; where the parent may not be read, its owner has made it last.
-        drop(File::open(parent).and_then(|parent| parent.sync_all()));
-    }
+    make_directory(&config.path)?;
     let lock = lock(&config.path)?;
     let state = State::open(&config.path)?;
     let node = state.node()?;
@@ -168,6 +156,19 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         source,
     })?;
     Ok((store, found))
+}
+
+/// Makes the directory, and its name durable.
+fn make_directory(path: &Path) -> Result<(), OpenError> {
+    fs::create_dir_all(path).map_err(|source| OpenError::Directory {
+        path: path.to_owned(),
+        source,
+    })?;
+    if let Some(parent) = path.parent().filter(|path| !path.as_os_str().is_empty()) {
+        // Where the parent may not be read, its owner made the directory long ago.
+        drop(File::open(parent).and_then(|parent| parent.sync_all()));
+    }
+    Ok(())
 }
 
 /// Whether a crash came between the archive's commit and the snapshot's: then what replay takes back

@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::{ErrorCode, ffi};
 
 /// Written to see whether there is room: more than what is left of a block, less than is noticed.
-const PROBE: [u8; 64 << 10] = [0; 64 << 10];
+static PROBE: [u8; 64 << 10] = [0; 64 << 10];
 const PROBE_NAME: &str = "room.probe";
 
 /// Whether an error of SQLite means that the disk is full. Its own code says so when a write failed
