@@ -10,6 +10,9 @@ pub const KEY: &str = "test-key-0123456789-0123456789-0123456789";
 /// An operator's key: sees every tenant.
 pub const OPERATOR_KEY: &str = "operator-key-0123456789-0123456789-01234";
 
+/// The key of a second tenant, for a scenario that declares one.
+pub const OTHER_KEY: &str = "other-key-0123456789-0123456789-012345678";
+
 /// The endpoints' secret: 24 octets.
 pub const SECRET: &str = "whsec_dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0";
 
@@ -17,9 +20,10 @@ pub const SECRET: &str = "whsec_dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0";
 pub const PASSWORD: &str = "secret";
 
 /// The environment that the config's references name.
-pub const ENVIRONMENT: [(&str, &str); 4] = [
+pub const ENVIRONMENT: [(&str, &str); 5] = [
     ("TEST_KEY", KEY),
     ("TEST_OPERATOR_KEY", OPERATOR_KEY),
+    ("TEST_OTHER_KEY", OTHER_KEY),
     ("TEST_PASSWORD", PASSWORD),
     ("TEST_SECRET", SECRET),
 ];

@@ -6,6 +6,7 @@
     reason = "tests: what does not hold fails them"
 )]
 
+mod backlog;
 mod config_errors;
 mod crash;
 mod disk_faults;
@@ -15,11 +16,14 @@ mod failover_route_down;
 mod hostile_http;
 mod interop;
 mod journal_damaged;
+mod otp_lane;
+mod overload;
 mod overload_backlog;
 mod power_cut;
 mod receipt_early_hex_dec_other_bind;
 mod second_process;
 mod sigterm_drains;
 mod submit_then_receipt;
+mod three_parts;
 mod throttled_route;
 mod webhook_faults;
