@@ -210,10 +210,10 @@ enum Step {
 
 fn next_step(message: &Message, life: &Life, settle: &Settle, context: Context) -> Step {
     let mut parts = life.parts.clone();
-    if let Some(place) = parts.get_mut(usize::from(settle.part)) {
-        if !matches!(place, PartState::Receipted(_)) {
-            *place = part_after(settle.outcome.result, settle.outcome.retry);
-        }
+    if let Some(place) = parts.get_mut(usize::from(settle.part))
+        && !matches!(place, PartState::Receipted(_))
+    {
+        *place = part_after(settle.outcome.result, settle.outcome.retry);
     }
     let unknown = Step::End(Status::Unknown, EventKind::MessageUnknown);
     if message.on_ambiguous == OnAmbiguous::Hold && parts.contains(&PartState::Unknown) {
