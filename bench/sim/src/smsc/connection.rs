@@ -22,6 +22,9 @@ use super::faults::{Fate, Faults, FinalState, ReceiptId, ScriptedAnswer, Send};
 use super::receipt::{Receipt, written};
 use super::{Bind, Control, IdForm, Shared};
 
+/// A receipt that was refused is sent again after so long, with `receipts.resend`.
+const RESEND_AFTER: Duration = Duration::from_millis(500);
+
 /// Receipts from other binds that wait to be taken. Chosen: a burst; more are counted as dropped.
 const PASSED_ON_MAX: usize = 10_000;
 
@@ -195,7 +198,12 @@ impl Connection {
                 Event::BindRequest(request) => self.on_bind(&request),
                 Event::Answered(answer) | Event::LateAnswer(answer) => {
                     self.tally.receipts_acked += u64::from(answer.status.is_ok());
-                    self.unanswered.remove(&answer.token);
+                    let receipt = self.unanswered.remove(&answer.token);
+                    // Refused for now (0x64 and the like): a carrier sends it again later.
+                    if let Some(receipt) = receipt.filter(|_| !answer.status.is_ok()) {
+                        let receipt = Action::Receipt(Box::new(receipt));
+                        self.due.push(self.now + RESEND_AFTER, receipt);
+                    }
                 }
                 Event::Odd(_) => self.tally.odd += 1,
                 Event::Closed(_) => self.closed = true,
