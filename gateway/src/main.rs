@@ -11,8 +11,8 @@ use trunkline::cli::{self, LogFormat};
 /// What is logged when `TRUNKLINE_LOG` does not say: states and troubles, nothing per message.
 const LOG_DEFAULT: &str = "info";
 
-/// Many small, short-lived messages on several threads: measured, a fifth of the CPU per message less
-/// than with the C library's allocator, and memory goes back to the system.
+/// Many small, short-lived messages on several threads: 31 µs of CPU per message where the C library's
+/// allocator took 42 to 47 (`load run batch`, one run and two, on a machine that was not quiet).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
