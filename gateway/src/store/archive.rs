@@ -273,6 +273,11 @@ impl Archive {
             .collect()
     }
 
+    /// Whether any of these carrier ids may be in the archive; no look-up is needed when not.
+    pub(crate) fn may_hold_carriers(&self, keys: impl Iterator<Item = u64>) -> bool {
+        self.carriers.may_hold(keys.map(u64::to_be_bytes))
+    }
+
     /// Looks carrier ids up: all messages and parts under the key, newest first.
     pub(crate) fn carriers(&self, key: u64) -> Vec<(MessageId, u8)> {
         let found = self.carriers.find::<1>(&self.pool, &key.to_be_bytes());

@@ -14,7 +14,7 @@ use crate::message::life::Life;
 use crate::message::{EndpointIx, Ids, Message, MessageId, Parts, RouteIx};
 use crate::names::Names;
 use crate::store::archive::Archive;
-use crate::store::inbox::Inbox;
+use crate::store::inbox::{self, Inbox};
 use crate::store::state::{Snapshot, State};
 use crate::store::young::{Generation, Young};
 use crate::store::{Config, EndpointState, IdFormat, Refused};
@@ -198,7 +198,7 @@ impl Shared {
             names,
             ids,
             young: RwLock::new(young),
-            inbox: Inbox::new(),
+            inbox: Inbox::new(inbox::COMMIT_APART),
             archive,
             state,
             head: watch::Sender::new(head),

@@ -201,12 +201,13 @@ impl KeyFiles {
     }
 
     /// Whether any of the keys may be in a file.
-    pub(crate) fn may_hold<'k>(&self, mut keys: impl Iterator<Item = &'k [u8; 16]>) -> bool {
+    pub(crate) fn may_hold<K: AsRef<[u8]>>(&self, mut keys: impl Iterator<Item = K>) -> bool {
         let spans = self.spans.read();
         if spans.is_empty() {
             return false;
         }
-        keys.any(|key| spans.values().flatten().any(|filter| filter.may_hold(key)))
+        let holds = |key: &[u8]| spans.values().flatten().any(|filter| filter.may_hold(key));
+        keys.any(|key| holds(key.as_ref()))
     }
 
     /// The entries under a key, in the newest file first: message and extra.
