@@ -21,6 +21,8 @@ pub const HTTP_CONNECTIONS: &str = "trunkline_http_connections";
 pub const NDJSON_STREAMS: &str = "trunkline_ndjson_streams";
 /// Bytes of request bodies held in memory.
 pub const HTTP_BODY_BYTES: &str = "trunkline_http_body_bytes";
+/// Time that the journal takes for a commit: its write and its sync.
+pub const STORE_COMMIT_SECONDS: &str = "trunkline_store_commit_duration_seconds";
 
 /// Bucket bounds of every `_seconds` histogram: 0.5 ms to 10 s (chosen: the aims for accept are 5 ms
 /// and 20 ms at p99, so bounds stand at both).
@@ -59,6 +61,11 @@ fn describe() {
     );
     describe_gauge!(HTTP_CONNECTIONS, "Connections open on the public listener");
     describe_gauge!(NDJSON_STREAMS, "NDJSON streams being read");
+    describe_histogram!(
+        STORE_COMMIT_SECONDS,
+        Unit::Seconds,
+        "Time that the journal takes for a commit: its write and its sync"
+    );
     describe_gauge!(
         HTTP_BODY_BYTES,
         Unit::Bytes,

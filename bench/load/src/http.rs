@@ -28,6 +28,8 @@ struct Head {
     length: Length,
     bytes: usize,
     close: bool,
+    /// It says when to come again.
+    retry_after: bool,
 }
 
 /// Reads a head; `None` while it is not whole.
@@ -52,6 +54,7 @@ fn head(buffer: &[u8]) -> anyhow::Result<Option<Head>> {
         length: Length::Bytes(0),
         bytes: end + 4,
         close: false,
+        retry_after: false,
     };
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
@@ -64,6 +67,8 @@ fn head(buffer: &[u8]) -> anyhow::Result<Option<Head>> {
             head.length = Length::Chunked;
         } else if name.eq_ignore_ascii_case("connection") {
             head.close = value.eq_ignore_ascii_case("close");
+        } else if name.eq_ignore_ascii_case("retry-after") {
+            head.retry_after = value.parse::<u32>().is_ok_and(|seconds| seconds > 0);
         }
     }
     Ok(Some(head))
@@ -78,6 +83,8 @@ pub(crate) struct Answers<R> {
     ended: bool,
     /// The peer closes after the answer whose head was read last.
     pub(crate) close: bool,
+    /// The answer whose head was read last says when to come again.
+    retry_after: bool,
 }
 
 impl<R: AsyncRead + Unpin> Answers<R> {
@@ -89,6 +96,7 @@ impl<R: AsyncRead + Unpin> Answers<R> {
             length: Length::Bytes(0),
             ended: true,
             close: false,
+            retry_after: false,
         }
     }
 
@@ -109,6 +117,7 @@ impl<R: AsyncRead + Unpin> Answers<R> {
                         self.length = head.length;
                         self.ended = head.length == Length::Bytes(0);
                         self.close = head.close;
+                        self.retry_after = head.retry_after;
                         return Ok(head.status);
                     }
                 }
@@ -178,11 +187,17 @@ impl<R: AsyncRead + Unpin> Answers<R> {
 pub(crate) struct Connection {
     addr: SocketAddr,
     open: Option<Answers<TcpStream>>,
+    /// The last answer said when to come again.
+    pub(crate) retry_after: bool,
 }
 
 impl Connection {
     pub(crate) fn new(addr: SocketAddr) -> Self {
-        Self { addr, open: None }
+        Self {
+            addr,
+            open: None,
+            retry_after: false,
+        }
     }
 
     /// Opens it now.
@@ -207,6 +222,7 @@ impl Connection {
         body.clear();
         let status = answers.status().await?;
         answers.body(body).await?;
+        self.retry_after = answers.retry_after;
         // Dropped on any error: the next request opens a new one.
         if !answers.close {
             self.open = Some(answers);

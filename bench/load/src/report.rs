@@ -65,6 +65,8 @@ pub(crate) struct Tally {
     pub(crate) sent: u64,
     pub(crate) accepted: u64,
     pub(crate) refused: BTreeMap<u16, u64>,
+    /// Single messages refused without `Retry-After`.
+    pub(crate) unexplained: u64,
     pub(crate) errors: u64,
     pub(crate) last_error: Option<String>,
     /// From sending, or in an open loop from when it was meant to be sent, to the answer.
@@ -100,6 +102,7 @@ impl Tally {
         for (status, count) in other.refused {
             self.refuse(status, count);
         }
+        self.unexplained += other.unexplained;
         self.errors += other.errors;
         self.last_error = other.last_error.or_else(|| self.last_error.take());
         self.latencies.add(&other.latencies);
@@ -116,6 +119,7 @@ impl Tally {
             sent: self.sent,
             accepted: self.accepted,
             refused: self.refused,
+            unexplained: self.unexplained,
             errors: self.errors,
             last_error: self.last_error,
             seconds,
@@ -136,6 +140,7 @@ pub(crate) struct Report {
     pub(crate) sent: u64,
     pub(crate) accepted: u64,
     pub(crate) refused: BTreeMap<u16, u64>,
+    pub(crate) unexplained: u64,
     pub(crate) errors: u64,
     pub(crate) last_error: Option<String>,
     pub(crate) seconds: f64,

@@ -34,6 +34,16 @@ const OTP_RATE: f64 = 50.0;
 /// Messages per second of the accept case. The issue's speed table.
 const ACCEPT_RATE: f64 = 6_000.0;
 
+/// The overload case: messages per second against a route of so many segments per second and its
+/// burst. The issue, "Overload".
+const OVERLOAD_RATE: f64 = 5_000.0;
+const OVERLOAD_ROUTE: (u64, u64) = (500, 50);
+/// What its SMSC takes in a second: rate and burst, and what a carrier that was not scheduled for
+/// 0.2 s finds waiting in its sockets.
+const OVERLOAD_CONTRACT: u64 = 650;
+/// Its `limits.queued`: 40 s of the route.
+const OVERLOAD_QUEUED: u64 = 20_000;
+
 #[derive(Args)]
 pub(crate) struct Options {
     #[arg(value_enum)]
@@ -84,6 +94,9 @@ enum Case {
     Otp,
     /// 5 million queued with the carrier down, then a restart with it up.
     Backlog,
+    /// Singles at 5,000/s, open loop, for a route of 500/s: refused with a time to come again, and
+    /// what is accepted is delivered.
+    Overload,
 }
 
 /// What a case gave.
@@ -117,22 +130,25 @@ struct Backlog {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    let case = options.case;
     let wants = Wants {
-        smsc: options.case != Case::Backlog,
-        smsc_delay_ms: if options.case == Case::Otp {
+        smsc: case != Case::Backlog,
+        smsc_delay_ms: if case == Case::Otp {
             OTP_SMSC_DELAY_MS
         } else {
             0
         },
-        route_rate: (options.case == Case::Otp).then_some(OTP_ROUTE_RATE),
-        webhook_wait_ms: if options.case == Case::Backlog {
-            10
-        } else {
-            500
+        route_rate: match case {
+            Case::Otp => Some((OTP_ROUTE_RATE, OTP_ROUTE_RATE)),
+            Case::Overload => Some(OVERLOAD_ROUTE),
+            _ => None,
         },
+        contract: (case == Case::Overload).then_some(OVERLOAD_CONTRACT),
+        queued: (case == Case::Overload).then_some(OVERLOAD_QUEUED),
+        webhook_wait_ms: if case == Case::Backlog { 10 } else { 500 },
     };
     let mut bench = Bench::start(&options.trunkline, &options.dir, &wants).await?;
-    let outcome = match options.case {
+    let outcome = match case {
         Case::Backlog => backlog(&options, &mut bench).await?,
         Case::Otp => otp(&options, &bench).await?,
         case => plain(&options, &bench, case).await?,
@@ -141,6 +157,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let outcome = bench.finish(outcome, options.keep).await?;
     print(&serde_json::to_string(&outcome)?);
     print(&row);
+    let wrong = outcome.wrong();
+    ensure!(
+        wrong.is_empty(),
+        "the run is not clean: {}",
+        wrong.join(", ")
+    );
     Ok(())
 }
 
@@ -196,6 +218,11 @@ async fn plain(options: &Options, bench: &Bench, case: Case) -> anyhow::Result<O
         Case::Ndjson => (Mode::Ndjson, 4, options.rate),
         Case::Batch => (Mode::Batch, 4, options.rate),
         Case::Accept => (Mode::Single, 256, Some(options.rate.unwrap_or(ACCEPT_RATE))),
+        Case::Overload => (
+            Mode::Single,
+            256,
+            Some(options.rate.unwrap_or(OVERLOAD_RATE)),
+        ),
         _ => (Mode::Single, 64, None),
     };
     let connections = options.connections.unwrap_or(connections);
@@ -341,7 +368,7 @@ async fn backlog(options: &Options, bench: &mut Bench) -> anyhow::Result<Outcome
         rss_bytes = rss_bytes.max(bench.gateway.rss_bytes()?);
         tokio::time::sleep(SAMPLE).await;
     }
-    bench.start_smsc(0).await?;
+    bench.start_smsc().await?;
     let restart_ms = bench.restart_gateway().await?;
     let ready_ms = now_ms();
     let first_event_ms = loop {
@@ -363,6 +390,38 @@ async fn backlog(options: &Options, bench: &mut Bench) -> anyhow::Result<Outcome
 }
 
 impl Outcome {
+    /// What no run may show: lost or doubled messages and events, bad signatures, refusals that say
+    /// nothing of when to come again, a carrier's contract that was not kept.
+    fn wrong(&self) -> Vec<String> {
+        let smsc = self.smsc.as_ref().unwrap_or(&Value::Null);
+        let zero = [
+            (&self.receiver, "unverified"),
+            (&self.receiver, "unparsable"),
+            (&self.receiver, "id_mismatches"),
+            (&self.receiver, "events_duplicate"),
+            (smsc, "duplicates"),
+            (smsc, "contract_violations"),
+            (smsc, "receipts_unacked"),
+        ];
+        let zero = zero.map(|(report, name)| (name, report[name].as_u64(), 0));
+        // The otp case sends two loads: the receiver's count is of both.
+        let all = self.delivered;
+        let counts = [
+            ("unique", smsc["unique"].as_u64(), all),
+            (
+                "messages_final",
+                self.receiver["messages_final"].as_u64(),
+                all,
+            ),
+            ("unexplained", Some(self.load.unexplained), 0),
+            ("errors", Some(self.load.errors), 0),
+        ];
+        let wrong = |(name, is, want): &(&str, Option<u64>, u64)| {
+            (*is != Some(*want)).then(|| format!("{name}: {is:?}, expected {want}"))
+        };
+        zero.iter().chain(&counts).filter_map(wrong).collect()
+    }
+
     /// A row for the README: case, class, rate, accept p99, what the case is about, CPU, RSS.
     fn row(&self) -> String {
         let special = match (&self.otp_us, &self.backlog) {
@@ -372,6 +431,10 @@ impl Outcome {
                 backlog.rss_bytes / 1_000_000,
                 backlog.restart_to_first_event_ms
             ),
+            _ if !self.load.refused.is_empty() => {
+                let refused: u64 = self.load.refused.values().sum();
+                format!("{} accepted, {refused} refused", self.load.accepted)
+            }
             _ => format!("accept p99 {:.1} ms", self.load.latency_us.p99 as f64 / 1e3),
         };
         format!(

@@ -114,6 +114,7 @@ impl Worker {
                     tally.latencies.record(since.elapsed());
                     tally.answer(status);
                     if status != 202 {
+                        tally.unexplained += u64::from(!self.connection.retry_after);
                         tokio::time::sleep(PAUSE).await;
                     } else if self.keep_ids
                         && let Ok(accepted) = serde_json::from_slice::<Accepted>(&body)

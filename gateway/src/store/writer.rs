@@ -17,6 +17,7 @@ use crate::event::EventKind;
 use crate::message::id::IdMaker;
 use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
+use crate::metrics::STORE_COMMIT_SECONDS;
 use crate::outcome::{Next, Receipt, Settle};
 use crate::store::handle;
 use crate::store::inbox::{Adopted, KnownKeys, KnownParts, Matched, Reply, Request, Undone};
@@ -45,6 +46,7 @@ pub(crate) struct Writer {
     salt: u64,
     /// The last commit did not fit on disk.
     full: bool,
+    commit_seconds: metrics::Histogram,
 }
 
 type AcceptReply = Reply<Vec<Accepted>, (Vec<Draft>, Refused)>;
@@ -84,6 +86,7 @@ impl Writer {
             references,
             salt: epoch,
             full: false,
+            commit_seconds: metrics::histogram!(STORE_COMMIT_SECONDS),
         }
     }
 
@@ -182,8 +185,10 @@ impl Writer {
                 return Ok(last_seq);
             }
             let next = self.journal.next_batch();
+            let began = self.shared.clock.instant();
             match self.journal.append(self.blob.seal(next, self.epoch, now)) {
                 Ok(()) => {
+                    self.commit_seconds.record(began.elapsed());
                     self.shared.acknowledged.store(next, Ordering::Release);
                     self.full = false;
                     self.shared.set_full(Full::Writer, false);

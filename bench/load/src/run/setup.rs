@@ -23,8 +23,12 @@ pub(crate) struct Wants {
     /// Whether the SMSC runs from the start.
     pub(crate) smsc: bool,
     pub(crate) smsc_delay_ms: u64,
-    /// Segments per second; unlimited if absent.
-    pub(crate) route_rate: Option<u64>,
+    /// The route's segments per second and its burst; unlimited if absent.
+    pub(crate) route_rate: Option<(u64, u64)>,
+    /// Segments in a second beyond which the SMSC counts a violation and throttles.
+    pub(crate) contract: Option<u64>,
+    /// `limits.queued`.
+    pub(crate) queued: Option<u64>,
     pub(crate) webhook_wait_ms: u64,
 }
 
@@ -37,6 +41,7 @@ pub(crate) struct Bench {
     receiver: Process,
     smsc: Option<Process>,
     smsc_addr: SocketAddr,
+    faults: String,
     trunkline: PathBuf,
     dir: PathBuf,
 }
@@ -62,9 +67,10 @@ impl Bench {
         let env = [("LOAD_WEBHOOK_SECRET", WEBHOOK_SECRET)];
         let receiver = Process::start("receiver", trunkline, &owned(&args), &env).await?;
         let receiver_addr = receiver.addr("receiver")?;
+        let faults = faults(wants);
         let (smsc, smsc_addr) = if wants.smsc {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let smsc = smsc(trunkline, any, wants.smsc_delay_ms).await?;
+            let smsc = smsc(trunkline, any, &faults).await?;
             let addr = smsc.addr("smsc")?;
             (Some(smsc), addr)
         } else {
@@ -84,14 +90,15 @@ impl Bench {
             receiver,
             smsc,
             smsc_addr,
+            faults,
             trunkline,
             dir,
         })
     }
 
     /// Starts the SMSC where the gateway looks for it.
-    pub(crate) async fn start_smsc(&mut self, delay_ms: u64) -> anyhow::Result<()> {
-        self.smsc = Some(smsc(&self.trunkline, self.smsc_addr, delay_ms).await?);
+    pub(crate) async fn start_smsc(&mut self) -> anyhow::Result<()> {
+        self.smsc = Some(smsc(&self.trunkline, self.smsc_addr, &self.faults).await?);
         Ok(())
     }
 
@@ -127,12 +134,18 @@ fn owned(args: &[&str]) -> Vec<String> {
     args.iter().map(|&arg| arg.to_owned()).collect()
 }
 
-async fn smsc(trunkline: &Path, at: SocketAddr, delay_ms: u64) -> anyhow::Result<Process> {
-    let faults = format!(r#"{{"faults":{{"delay_ms":{delay_ms}}}}}"#);
+/// The SMSC's configuration.
+fn faults(wants: &Wants) -> String {
+    let mut faults = serde_json::json!({"delay_ms": wants.smsc_delay_ms});
+    if let Some(contract) = wants.contract {
+        faults["per_second"] = contract.into();
+    }
+    serde_json::json!({"faults": faults}).to_string()
+}
+
+async fn smsc(trunkline: &Path, at: SocketAddr, faults: &str) -> anyhow::Result<Process> {
     let at = at.to_string();
-    let args = owned(&[
-        "sim", "smsc", "--listen", &at, "--config", &faults, "--json",
-    ]);
+    let args = owned(&["sim", "smsc", "--listen", &at, "--config", faults, "--json"]);
     Process::start("smsc", trunkline, &args, &[]).await
 }
 
@@ -151,8 +164,12 @@ async fn gateway(trunkline: &Path, dir: &Path) -> anyhow::Result<Process> {
 fn config(store: &Path, smsc: SocketAddr, receiver: SocketAddr, wants: &Wants) -> String {
     let rate = wants
         .route_rate
-        .map(|rate| format!("rate = \"{rate}/s, burst {rate}\"\n"));
+        .map(|(rate, burst)| format!("rate = \"{rate}/s, burst {burst}\"\n"));
     let rate = rate.unwrap_or_default();
+    let queued = wants
+        .queued
+        .map(|queued| format!("[limits]\nqueued = {queued}\n"));
+    let queued = queued.unwrap_or_default();
     let wait_ms = wants.webhook_wait_ms;
     let store = toml_string(&store.display().to_string());
     format!(
@@ -163,7 +180,7 @@ listen = "127.0.0.1:0"
 [store]
 path = {store}
 durability = "group-commit"
-[[auth.keys]]
+{queued}[[auth.keys]]
 name = "load"
 tenant = "load"
 scopes = ["messages:write", "messages:read", "events:read"]
@@ -222,14 +239,19 @@ mod tests {
         let wants = Wants {
             smsc: true,
             smsc_delay_ms: 20,
-            route_rate: Some(5000),
+            route_rate: Some((5000, 50)),
+            contract: Some(600),
+            queued: Some(20_000),
             webhook_wait_ms: 500,
         };
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let text = config(Path::new("/tmp/a \"b\""), at(1), at(2), &wants);
         assert!(text.contains("path = \"/tmp/a \\\"b\\\"\"\n"));
         assert!(text.contains("hosts = [\"127.0.0.1:1\"]\n"));
-        assert!(text.contains("rate = \"5000/s, burst 5000\"\n"));
+        assert!(text.contains("rate = \"5000/s, burst 50\"\n"));
+        assert!(text.contains("[limits]\nqueued = 20000\n"));
+        let faults = r#"{"faults":{"delay_ms":20,"per_second":600}}"#;
+        assert_eq!(super::faults(&wants), faults);
         assert!(text.contains("url = \"http://127.0.0.1:2/hooks\"\n"));
         assert!(codecs::webhook::Secret::parse(WEBHOOK_SECRET).is_ok());
         assert!(API_KEY.len() >= 32);
