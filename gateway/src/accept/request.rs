@@ -180,7 +180,7 @@ pub(crate) struct PlanIn<'a> {
 #[serde(deny_unknown_fields, default)]
 #[schema(as = Step)]
 pub(crate) struct StepIn<'a> {
-    /// `sms`.
+    /// `sms`. (`until`, `on` and `revoke` are fixed to their defaults in this version.)
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "sms", required)]
     pub(crate) channel: Option<Str<'a>>,
@@ -470,4 +470,11 @@ pub(crate) fn parse(json: &[u8]) -> Result<(Request<'_>, Vec<FieldError>), Probl
 /// The problem of bytes that are not JSON, with the position.
 pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(Code::MalformedJson, error.to_string())
+}
+
+/// What is wrong, without where: the position is of what was read, which need not be what was sent.
+pub(crate) fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&position).unwrap_or(&text).to_owned()
 }
