@@ -378,6 +378,16 @@ impl Problem {
         }
     }
 
+    /// A cursor in the query parameter `name` that cannot be.
+    pub(crate) fn cursor(name: &str, detail: impl Into<Cow<'static, str>>) -> Self {
+        let detail = detail.into();
+        let error = FieldError::parameter(name, "invalid", detail.clone());
+        Self {
+            errors: vec![error],
+            ..Self::new(Code::InvalidCursor, detail)
+        }
+    }
+
     /// With seconds after which to try again.
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);

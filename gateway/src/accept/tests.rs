@@ -774,6 +774,12 @@ async fn events_are_read_and_waited_for() {
         .await
         .json();
     assert_eq!(none["data"], serde_json::json!([]));
+    for beyond in ["abc", "1000", "18446744073709551615"] {
+        let path = format!("/v1/events?wait=30&after={beyond}");
+        let refused = rig.get(&path).await;
+        refused.is(400, "invalid_cursor");
+        assert_eq!(refused.json()["errors"][0]["parameter"], "after");
+    }
     rig.get("/v1/events?wait=31")
         .await
         .is(422, "invalid_request");
