@@ -233,9 +233,12 @@ fn is_default(value: &Value, json: &str) -> bool {
     }
 }
 
+/// What is said of what the contract has and this version lacks.
+pub(crate) const NOT_IN_THIS_VERSION: &str = "not in this version";
+
 /// A field that the contract has and this version lacks.
 pub(crate) fn not_available(pointer: impl Into<String>) -> FieldError {
-    FieldError::at(pointer, "not_available", "not in this version").alone(Code::NotAvailable)
+    FieldError::at(pointer, "not_available", NOT_IN_THIS_VERSION).alone(Code::NotAvailable)
 }
 
 fn members(
