@@ -149,14 +149,17 @@ pub(crate) enum Kind {
 /// `unsupported_media_type`.
 pub(crate) fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
     let refuse = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
-    if let Some(encoding) = headers.get(CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    if encodings.any(|one| !one.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return refuse("Content-Encoding must be identity");
     }
-    let Some(value) = headers.get(CONTENT_TYPE) else {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let Some(value) = values.next() else {
         return Ok(Kind::Json);
     };
+    if values.next().is_some() {
+        return refuse("Content-Type must come once");
+    }
     let essence = value
         .as_bytes()
         .split(|b| *b == b';')
@@ -274,5 +277,16 @@ mod tests {
             Err(Code::UnsupportedMediaType)
         );
         assert_eq!(kind_of("content-encoding", "identity"), Ok(Kind::Json));
+        for (name, second) in [
+            ("content-type", "application/json"),
+            ("content-encoding", "gzip"),
+        ] {
+            let mut twice = HeaderMap::new();
+            twice.append("content-type", "application/json".parse().unwrap());
+            twice.append("content-encoding", "identity".parse().unwrap());
+            twice.append(name, second.parse().unwrap());
+            let problem = kind(&twice).unwrap_err();
+            assert_eq!(problem.code, Code::UnsupportedMediaType, "{name}");
+        }
     }
 }

@@ -30,7 +30,7 @@ use crate::accept::batch::{self, Fate, ItemResult, Reading};
 use crate::accept::check::{self, Origin};
 use crate::accept::ingress::Taken;
 use crate::accept::problem::{Code, FieldError, Problem};
-use crate::accept::request::{Request, is_object};
+use crate::accept::request::{Piece, Request, is_object};
 use crate::accept::router::Asked;
 use crate::accept::{Gateway, NDJSON_BYTES_MAX, NDJSON_LINES_MAX, body};
 use crate::message::{MessageId, TenantIx};
@@ -300,8 +300,8 @@ impl Reader {
                     // What follows is read with them.
                     return Ok((waiting, drafts, true));
                 }
-                Line::Whole(json) => reading.item(json, defaults),
-                Line::TooLong => reading.item(&lines::TOO_LONG, None),
+                Line::Whole(json) => reading.item(json, Piece::Line(self.line), defaults),
+                Line::TooLong => reading.item(&lines::TOO_LONG, Piece::Line(self.line), None),
             };
             let index = self.index;
             self.index += 1;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{ACCEPT, HeaderValue};
+use hyper::header::{ACCEPT, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
@@ -171,17 +171,9 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// A header as text; empty when it is missing or no text.
-    pub(crate) fn header(&self, name: &str) -> &str {
-        let value = self.parts.headers.get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    }
-
     /// Whether the client asks for NDJSON.
     pub(crate) fn wants_ndjson(&self) -> bool {
-        self.header("accept").contains(answer::NDJSON)
+        ranges(&self.parts.headers).any(|range| range.eq_ignore_ascii_case(answer::NDJSON))
     }
 
     /// Whether policy refusals are to be errors (`Prefer: handling=strict`, RFC 7240 §4.4).
@@ -236,7 +228,7 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Send,
 {
-    acceptable(parts.headers.get(ACCEPT))?;
+    acceptable(&parts.headers)?;
     let principal = match entry.scope {
         Some(scope) => auth::authenticate(&gateway.door, &parts.headers, scope)?,
         None => Principal {
@@ -332,16 +324,33 @@ pub(crate) fn decode(text: &str, form: bool) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The media ranges that the client takes, without parameters; those of weight 0 it does not take
+/// (RFC 9110 §12.5.1).
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(ACCEPT).iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default();
+            let none = |parameter: &str| {
+                let weight = parameter.strip_prefix(['q', 'Q']).map(str::trim_start);
+                let weight = weight.and_then(|rest| rest.strip_prefix('='));
+                weight.is_some_and(|weight| weight.trim().parse() == Ok(0.0))
+            };
+            (!parts.any(none)).then_some(media)
+        })
+}
+
 /// Refuses clients that take none of our media types.
-fn acceptable(accept: Option<&HeaderValue>) -> Result<(), Problem> {
-    let Some(accept) = accept.and_then(|value| value.to_str().ok()) else {
+fn acceptable(headers: &HeaderMap) -> Result<(), Problem> {
+    if !headers.contains_key(ACCEPT) {
         return Ok(());
-    };
+    }
     let known = ["*/*", "application/*", "application/json", answer::NDJSON];
-    let takes = accept.split(',').any(|range| {
-        let range = range.split(';').next().unwrap_or_default().trim();
-        range.is_empty() || known.iter().any(|one| range.eq_ignore_ascii_case(one))
-    });
+    let takes = ranges(headers)
+        .any(|range| range.is_empty() || known.iter().any(|one| range.eq_ignore_ascii_case(one)));
     if takes {
         Ok(())
     } else {
@@ -426,9 +435,18 @@ mod tests {
 
     #[test]
     fn accept_is_honoured() {
-        let takes = |value: &str| acceptable(Some(&value.parse().unwrap())).is_ok();
+        let takes = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT, "text/css".parse().unwrap());
+            headers.append(ACCEPT, value.parse().unwrap());
+            acceptable(&headers).is_ok()
+        };
         assert!(takes("*/*") && takes("text/html, application/json;q=0.5"));
-        assert!(takes("application/x-ndjson") && takes("") && acceptable(None).is_ok());
+        assert!(
+            takes("application/x-ndjson") && takes("") && acceptable(&HeaderMap::new()).is_ok()
+        );
         assert!(!takes("text/html") && !takes("application/xml;q=1"));
+        assert!(!takes("application/json;q=0") && !takes("*/*; q=0.000"));
+        assert!(takes("application/json;q=0.001") && takes("Application/X-NDJSON"));
     }
 }

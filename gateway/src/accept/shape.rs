@@ -11,6 +11,8 @@ use crate::accept::request::{Request, malformed, without_position};
 
 mod twice;
 
+pub(crate) use twice::first as first_twice;
+
 /// What a field may hold.
 enum Shape {
     Text,

@@ -550,11 +550,22 @@ async fn envelopes_are_checked() {
         .json();
     assert_eq!(told["errors"][0]["pointer"], "/items");
     assert_eq!(told["errors"][1]["pointer"], "/messages");
+    let told = post("/v1/batches", r#"{"messages":[],"messages":[{}]}"#).await;
+    assert_eq!(told.json()["errors"][0]["pointer"], "/messages");
+    assert_eq!(told.json()["errors"][0]["code"], "duplicate_key");
     let told = post("/v1/batches", r#"{"defaults":{"nope":1},"messages":[{}]}"#).await;
     assert_eq!(told.json()["errors"][0]["pointer"], "/defaults/nope");
     post("/v1/batches?atomic=maybe", "{\"messages\":[{}]}")
         .await
         .is(422, "invalid_request");
+    let half = r#"{"messages":[{"to":"+46701234567",
+        "text":"\ud83d"}]}"#;
+    let told = post("/v1/batches", half).await.json();
+    let detail = told["results"][0]["error"]["detail"].as_str().unwrap();
+    assert!(
+        detail.ends_with("at line 2 column 23 of the item"),
+        "{detail}"
+    );
     let big = format!(
         "{{\"messages\":[{{\"text\":\"{}\"}}]}}",
         "x".repeat(ITEM_MAX)
@@ -604,6 +615,11 @@ async fn a_stream_is_answered_line_by_line() {
         "ids rise with the lines"
     );
     assert_eq!(lines[1200]["error"]["code"], "malformed_json");
+    // The defaults' line, 1,200 messages and a blank line come before it.
+    assert_eq!(
+        lines[1200]["error"]["detail"],
+        "key must be a string at column 2 of the stream's line 1203"
+    );
     assert_eq!(lines[1201]["error"]["code"], "content_missing_for_channel");
     let again = rig.post("/v1/batches", &[NDJSON, STREAM], body).await;
     let summary = again.lines().pop().unwrap();

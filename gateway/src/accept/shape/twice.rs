@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::push_token;
 
 /// The pointer of the first member whose name came before in its object. `json` can be read.
-pub(super) fn first(json: &[u8]) -> Option<String> {
+pub(crate) fn first(json: &[u8]) -> Option<String> {
     let mut found = None;
     let mut at = String::new();
     let walk = Walk {
