@@ -7,10 +7,12 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::accept::problem::{Code, Problem};
+use crate::metrics as names;
 
 /// A body's next bytes have to come within this time (chosen: a phone network's worst pause).
 pub(crate) const IDLE: Duration = Duration::from_secs(15);
@@ -24,7 +26,41 @@ const FREE: usize = 16 * 1024;
 /// A body read whole, and its share of the budget for as long as it is held.
 pub(crate) struct Held {
     pub(crate) bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
+    _share: Share,
+}
+
+/// A share of the budget for bodies; counted while it is held.
+#[derive(Default)]
+struct Share(Option<OwnedSemaphorePermit>);
+
+impl Share {
+    /// Octets that it is good for.
+    fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |held| held.num_permits() * 1024)
+    }
+
+    /// Takes more octets from `budget`.
+    fn grow(&mut self, budget: &Arc<Semaphore>, bytes: usize) -> Result<(), Problem> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let more = budget.clone().try_acquire_many_owned(kib).map_err(|_| {
+            Problem::new(Code::Overloaded, "too many large requests at a time").retry_after(1)
+        })?;
+        gauge!(names::HTTP_BODY_BYTES).increment(f64::from(kib) * 1024.0);
+        match &mut self.0 {
+            Some(held) => held.merge(more),
+            None => self.0 = Some(more),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(held) = &self.0 {
+            let kib = u32::try_from(held.num_permits()).unwrap_or(u32::MAX);
+            gauge!(names::HTTP_BODY_BYTES).decrement(f64::from(kib) * 1024.0);
+        }
+    }
 }
 
 /// Reads a body of at most `limit` bytes. Cancel safe: what was read is dropped.
@@ -53,7 +89,7 @@ where
     let deadline = Instant::now() + WHOLE;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    let mut share: Option<OwnedSemaphorePermit> = None;
+    let mut share = Share::default();
     loop {
         let next = timeout(IDLE, timeout_at(deadline, body.frame())).await;
         let Ok(Ok(frame)) = next else {
@@ -71,13 +107,9 @@ where
             drain(&mut body).await;
             return Err(refuse());
         }
-        let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * 1024 + FREE;
+        let held = share.bytes() + FREE;
         if length > held {
-            let more = grow(budget, length - held)?;
-            match &mut share {
-                Some(share) => share.merge(more),
-                None => share = Some(more),
-            }
+            share.grow(budget, length - held)?;
         }
         if first.is_empty() && rest.is_empty() {
             first = data;
@@ -118,13 +150,6 @@ where
     };
     // Who sends slowly has had its time; the answer goes out either way.
     drop(timeout(IDLE, all).await);
-}
-
-fn grow(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-    let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-    budget.clone().try_acquire_many_owned(kib).map_err(|_| {
-        Problem::new(Code::Overloaded, "too many large requests at a time").retry_after(1)
-    })
 }
 
 /// The problem of a body that does not come.
