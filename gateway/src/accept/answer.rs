@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::body::{Body as _, Frame, SizeHint};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use metrics::{Counter, Histogram, counter, histogram};
 use serde::Serialize;
@@ -63,6 +63,16 @@ impl hyper::body::Body for Body {
             }
             Self::Results(_) => SizeHint::default(),
         }
+    }
+}
+
+/// Takes the body away, as an answer to HEAD has none; its length is told all the same.
+pub(crate) fn without_body(response: &mut Response<Body>) {
+    let length = response.body().size_hint().exact();
+    *response.body_mut() = Body::Whole(None);
+    if let Some(length) = length {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

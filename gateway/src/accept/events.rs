@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::header::{HeaderValue, LINK};
 use hyper::{Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
+use utoipa::ToSchema;
 
 use crate::accept::Gateway;
 use crate::accept::answer::{self, Body};
@@ -17,20 +18,35 @@ use crate::event::EventKinds;
 use crate::store::{EventPage, EventQuery};
 
 /// Longest wait, in seconds (contract.md §2).
-const WAIT_MAX: u64 = 30;
+pub(crate) const WAIT_MAX: u64 = 30;
 /// From the log's beginning: its numbers start at 1.
 const AFTER_DEFAULT: u64 = 0;
 
-const KNOWN: [&str; 5] = ["types", "message_id", "after", "wait", "limit"];
+/// The parameters of `GET /v1/events`.
+pub(crate) const KNOWN: [&str; 5] = ["types", "message_id", "after", "wait", "limit"];
+
+/// A page of events, as it is written below.
+#[derive(ToSchema)]
+#[schema(as = EventPage)]
+#[expect(
+    dead_code,
+    reason = "only its schema is used: the events are JSON already"
+)]
+pub(crate) struct EventPageView {
+    /// As webhooks carry them.
+    #[schema(value_type = Vec<Object>)]
+    data: Vec<()>,
+    /// For `after`; also when there is nothing more yet.
+    next_cursor: String,
+    has_more: bool,
+}
 
 /// Answers `GET /v1/events`.
 pub(crate) async fn list(gateway: &Arc<Gateway>, asked: &Asked) -> Result<Response<Body>, Problem> {
     let mut parameters = Parameters::read(asked.parts.uri.query(), &KNOWN);
     let ids = gateway.store.ids();
     let wait = parameters.parsed("wait", "must be 0..30", |text| {
-        text.parse()
-            .ok()
-            .filter(|seconds| (0..=WAIT_MAX).contains(seconds))
+        text.parse().ok().filter(|seconds| *seconds <= WAIT_MAX)
     });
     let kinds = parameters.parsed("types", "must be event types", kinds);
     let message = parameters.parsed("message_id", "must be a message's id", |id| {
@@ -49,7 +65,8 @@ pub(crate) async fn list(gateway: &Arc<Gateway>, asked: &Asked) -> Result<Respon
     if let Some(cursor) = parameters.get("after") {
         query.after = read_cursor(cursor, *gateway.store.head().borrow())?;
     }
-    let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0));
+    let wait = Duration::from_secs(wait.unwrap_or(0));
+    let deadline = Instant::now() + wait;
     let page = wait_for(gateway, query, deadline).await;
     respond(asked, query, &page, *gateway.store.head().borrow())
 }

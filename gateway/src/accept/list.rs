@@ -121,7 +121,8 @@ impl Parameters {
     }
 }
 
-const KNOWN: [&str; 13] = [
+/// The parameters of `GET /v1/messages`.
+pub(crate) const KNOWN: [&str; 13] = [
     "status",
     "class",
     "channel",

@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response};
 
 use crate::accept::answer::{self, Body};
 use crate::accept::auth::{self, Principal};
+use crate::accept::list::Parameters;
 use crate::accept::problem::{Code, Problem};
 use crate::accept::{Gateway, Scope, batch, events, list, single, timeline, view};
 
@@ -47,6 +48,8 @@ pub(crate) struct Entry {
     pub(crate) path: &'static str,
     /// The scope it needs; `None`: no key.
     pub(crate) scope: Option<Scope>,
+    /// The query parameters that it knows; others are refused.
+    pub(crate) queries: &'static [&'static str],
     pub(crate) summary: &'static str,
 }
 
@@ -57,6 +60,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::POST,
         path: "/v1/messages",
         scope: Some(Scope::MessagesWrite),
+        queries: &[],
         summary: "Accept a message: 202 when it is on disk",
     },
     Entry {
@@ -64,6 +68,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/messages",
         scope: Some(Scope::MessagesRead),
+        queries: &list::KNOWN,
         summary: "List messages, newest first",
     },
     Entry {
@@ -71,6 +76,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/messages/{id}",
         scope: Some(Scope::MessagesRead),
+        queries: &[],
         summary: "One message; its content only with messages:content",
     },
     Entry {
@@ -78,6 +84,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/messages/{id}/timeline",
         scope: Some(Scope::MessagesRead),
+        queries: &[],
         summary: "Everything that happened to a message",
     },
     Entry {
@@ -85,6 +92,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::POST,
         path: "/v1/batches",
         scope: Some(Scope::MessagesWrite),
+        queries: &["atomic"],
         summary: "Accept many messages, as JSON or as NDJSON",
     },
     Entry {
@@ -92,6 +100,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/events",
         scope: Some(Scope::EventsRead),
+        queries: &events::KNOWN,
         summary: "Read the event log; waits for news when asked to",
     },
     Entry {
@@ -99,6 +108,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/routes",
         scope: Some(Scope::RoutesRead),
+        queries: &[],
         summary: "The routes as they stand",
     },
     Entry {
@@ -106,6 +116,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/routes/{name}",
         scope: Some(Scope::RoutesRead),
+        queries: &[],
         summary: "One route as it stands",
     },
     Entry {
@@ -113,6 +124,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/openapi.json",
         scope: None,
+        queries: &[],
         summary: "This document",
     },
 ];
@@ -195,6 +207,7 @@ where
     let id = gateway.request_ids.next(gateway.door.clock.now());
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
+    let head = parts.method == Method::HEAD;
     let found = find(&parts.method, &path);
     let endpoint = found
         .as_ref()
@@ -208,6 +221,9 @@ where
         Err(problem) => answer::problem(&problem, &path, id.to_str().unwrap_or_default()),
     };
     response.headers_mut().insert("trunkline-request-id", id);
+    if head {
+        answer::without_body(&mut response);
+    }
     let took = gateway
         .door
         .clock
@@ -236,6 +252,12 @@ where
             scopes: crate::accept::Scopes::default(),
         },
     };
+    if entry.scope.is_some() && entry.queries.is_empty() {
+        let unknown = Parameters::read(parts.uri.query(), &[]);
+        if !unknown.errors.is_empty() {
+            return Err(Problem::of(unknown.errors));
+        }
+    }
     let asked = Asked {
         parts,
         name,
@@ -259,7 +281,13 @@ where
 }
 
 /// Finds an endpoint and its path's variable part.
-fn find(method: &Method, path: &str) -> Result<(&'static Entry, String), Problem> {
+pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Entry, String), Problem> {
+    // RFC 9110 §9.3.2: the same as GET but for the body.
+    let method = if *method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
     let mut allowed = Vec::new();
     for entry in &TABLE {
         if let Some(name) = matches(entry.path, path) {
@@ -267,6 +295,9 @@ fn find(method: &Method, path: &str) -> Result<(&'static Entry, String), Problem
                 return Ok((entry, name));
             }
             allowed.push(entry.method.as_str());
+            if entry.method == Method::GET {
+                allowed.push("HEAD");
+            }
         }
     }
     let later = LATER
@@ -402,7 +433,7 @@ mod tests {
         }
         let problem = find(&Method::DELETE, "/v1/messages").err().unwrap();
         assert_eq!(problem.code, Code::MethodNotAllowed);
-        assert_eq!(problem.header.unwrap().1, "POST, GET");
+        assert_eq!(problem.header.unwrap().1, "POST, GET, HEAD");
     }
 
     #[test]

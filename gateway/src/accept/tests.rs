@@ -87,8 +87,27 @@ impl Rig {
         }
     }
 
+    /// Every problem that any test is answered has to be one that the document lists.
     async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
-        Answer::read(router::answer(self.gateway.clone(), request).await).await
+        let asked = (request.method().clone(), request.uri().path().to_owned());
+        let answer = Answer::read(router::answer(self.gateway.clone(), request).await).await;
+        if let Some(entry) = router::find(&asked.0, &asked.1).ok().map(|found| found.0) {
+            let listed = openapi::problems(entry);
+            let code = answer.headers["content-type"] == "application/problem+json";
+            let code = code.then(|| answer.json()["code"].as_str().map(str::to_owned));
+            if let Some(Some(code)) = code {
+                let known = listed
+                    .iter()
+                    .any(|one| (one.name(), one.status()) == (&*code, answer.status));
+                assert!(known, "{asked:?} answers {code}, which is not documented");
+            }
+        }
+        answer
+    }
+
+    async fn gateway_status(&self, request: Request<Full<Bytes>>) -> u16 {
+        let answer = router::answer(self.gateway.clone(), request).await;
+        answer.status().as_u16()
     }
 
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
@@ -370,7 +389,7 @@ async fn paths_and_methods_that_are_not_there_are_problems() {
     rig.get("/v1/nothing").await.is(404, "not_found");
     let wrong = rig.send(request("PUT", "/v1/messages", &[], "")).await;
     wrong.is(405, "method_not_allowed");
-    assert_eq!(wrong.headers["allow"], "POST, GET");
+    assert_eq!(wrong.headers["allow"], "POST, GET, HEAD");
     rig.post("/v1/messages/preview", &[JSON], HELLO)
         .await
         .is(404, "not_available");
@@ -380,6 +399,35 @@ async fn paths_and_methods_that_are_not_there_are_problems() {
     rig.get_as("Bearer crm-secret", "/v1/routes")
         .await
         .is(403, "insufficient_scope");
+}
+
+#[tokio::test]
+async fn head_answers_as_get_without_the_body() {
+    let rig = Rig::new();
+    let get = rig.get("/v1/routes").await;
+    let operator = [("authorization", "Bearer operator-secret")];
+    let head = rig.send(request("HEAD", "/v1/routes", &operator, "")).await;
+    assert_eq!((head.status, head.bytes.len()), (200, 0));
+    let length = get.bytes.len().to_string();
+    assert_eq!(head.headers["content-length"], length.as_str());
+    let missing = request("HEAD", "/v1/messages/msg_none", &operator, "");
+    assert_eq!(rig.gateway_status(missing).await, 404);
+}
+
+#[tokio::test]
+async fn queries_that_nobody_knows_are_refused_everywhere() {
+    let rig = Rig::new();
+    for path in [
+        "/v1/routes?x=1",
+        "/v1/messages/msg_x?limit=1",
+        "/v1/events?since=1",
+    ] {
+        let refused = rig.get(path).await;
+        refused.is(422, "invalid_request");
+        assert_eq!(refused.json()["errors"][0]["code"], "unknown_parameter");
+    }
+    let refused = rig.post("/v1/messages?atomic=true", &[JSON], HELLO).await;
+    assert_eq!(refused.json()["errors"][0]["parameter"], "atomic");
 }
 
 #[tokio::test]
@@ -855,6 +903,41 @@ async fn the_document_is_openapi_31_and_complete() {
             entry.path
         );
     }
+    let operations = json["paths"].as_object().unwrap().iter();
+    let operations = operations.flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().keys();
+        methods.map(move |method| (path.clone(), method.to_uppercase()))
+    });
+    for (path, method) in operations {
+        let known = |entry: &router::Entry| entry.path == path && entry.method == *method;
+        assert!(
+            router::TABLE.iter().any(known),
+            "{method} {path} is not there"
+        );
+    }
+    let statuses = |path: &str, method: &str| -> Vec<String> {
+        let responses = json["paths"][path][method]["responses"].as_object();
+        responses.unwrap().keys().cloned().collect()
+    };
+    assert_eq!(
+        statuses("/v1/messages", "post"),
+        [
+            "202", "400", "401", "403", "406", "408", "413", "415", "422", "429", "500", "503"
+        ]
+    );
+    assert_eq!(
+        statuses("/v1/messages/{id}", "get"),
+        ["200", "401", "403", "404", "406", "422", "500"]
+    );
+    let until = &json["components"]["schemas"]["Step"]["properties"]["until"];
+    assert_eq!(until["enum"], serde_json::json!(["delivered"]));
+    let limit = &json["paths"]["/v1/events"]["get"]["parameters"];
+    let limit = limit
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|p| p["name"] == "limit");
+    assert_eq!(limit.unwrap()["schema"]["maximum"], 1000);
     let text = std::str::from_utf8(&answer.bytes).unwrap();
     let schemas = json["components"]["schemas"].as_object().unwrap();
     for part in text.split("#/components/schemas/").skip(1) {
