@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::accept::ingress::RateHeaders;
 use crate::accept::ndjson::ResultStream;
+use crate::accept::patience::Unread;
 use crate::accept::problem::{Code, Problem};
 use crate::accept::router::Endpoint;
 use crate::clock::UnixMs;
@@ -33,6 +34,16 @@ pub(crate) enum Body {
     Whole(Option<Bytes>),
     /// Batch results as they become known.
     Results(ResultStream),
+}
+
+impl Body {
+    /// The same body, whose octets tell when they are gone.
+    pub(crate) fn held(self, unread: &Unread) -> Self {
+        match self {
+            Self::Whole(bytes) => Self::Whole(bytes.map(|bytes| unread.hold(bytes))),
+            Self::Results(results) => Self::Results(results.held(unread.clone())),
+        }
+    }
 }
 
 impl hyper::body::Body for Body {

@@ -29,6 +29,7 @@ use crate::accept::answer::{self, Body, Source};
 use crate::accept::batch::{self, Fate, ItemResult, Reading};
 use crate::accept::check::{self, Origin};
 use crate::accept::ingress::Taken;
+use crate::accept::patience::Patience;
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::request::{Piece, Request, is_object};
 use crate::accept::router::Asked;
@@ -96,11 +97,14 @@ where
         index: 0,
         over: false,
     };
+    // Results may stay unread for as long as there is something to read.
+    let patience = asked.parts.extensions.get::<Arc<Patience>>();
+    let reading = patience.map(Patience::stream);
     let run = async move {
         gauge!(names::NDJSON_STREAMS).increment(1.0);
         reader.run(body).await;
         gauge!(names::NDJSON_STREAMS).decrement(1.0);
-        drop(permit);
+        drop((permit, reading));
     };
     let media = if streaming {
         tokio::spawn(run);

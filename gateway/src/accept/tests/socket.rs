@@ -1,12 +1,84 @@
 //! Accept over real sockets: keep-alive, pipelining, streaming both ways, and a clean end.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::Instant;
+
 use super::*;
+use crate::accept::patience::UNREAD;
+
+/// A client that asks and never reads is let go, and what it held with it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_is_let_go() {
+    let rig = Rig::new();
+    let (_stopper, stop) = Stopper::new();
+    let (mut client, socket) = duplex(1024);
+    let began = Instant::now();
+    let serving = tokio::spawn(server::connection(socket, rig.gateway.clone(), stop));
+    let ask = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n";
+    client.write_all(ask.as_bytes()).await.unwrap();
+    serving.await.unwrap();
+    assert!(began.elapsed() <= UNREAD + Duration::from_secs(1));
+    // What the socket had taken, then its end.
+    let mut text = Vec::new();
+    client.read_to_end(&mut text).await.unwrap();
+    assert_eq!(text.len(), 1024);
+}
+
+/// A frame of HTTP/2 (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut octets = length[1..].to_vec();
+    octets.extend([kind, flags, 0, 0, 0, stream]);
+    octets.extend(payload);
+    octets
+}
+
+/// Answers pings and settings until the other side closes.
+async fn answer_pings(mut client: DuplexStream) {
+    let mut head = [0; 9];
+    while client.read_exact(&mut head).await.is_ok() {
+        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        let mut payload = vec![0; length];
+        if client.read_exact(&mut payload).await.is_err() {
+            return;
+        }
+        let (kind, ack) = (head[3], head[4] & 1 == 1);
+        let reply = match kind {
+            4 if !ack => frame(4, 1, 0, &[]),
+            6 if !ack => frame(6, 1, 0, &payload),
+            _ => continue,
+        };
+        drop(client.write_all(&reply).await);
+    }
+}
+
+/// The same over HTTP/2, where the socket flows and only the stream's window is shut.
+#[tokio::test(start_paused = true)]
+async fn an_http2_client_that_opens_no_window_is_let_go() {
+    let rig = Rig::new();
+    let (_stopper, stop) = Stopper::new();
+    let (mut client, socket) = duplex(64 * 1024);
+    let began = Instant::now();
+    let serving = tokio::spawn(server::connection(socket, rig.gateway.clone(), stop));
+    let mut ask = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS_INITIAL_WINDOW_SIZE (4) = 0.
+    ask.extend(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    // HEADERS, whole and last: GET, http, :path and :authority as literals (RFC 7541 §6.2.2).
+    let fields = b"\x82\x86\x04\x0d/openapi.json\x01\x01x";
+    ask.extend(frame(1, 5, 1, fields));
+    client.write_all(&ask).await.unwrap();
+    let pings = tokio::spawn(answer_pings(client));
+    serving.await.unwrap();
+    let took = began.elapsed();
+    assert!(took >= UNREAD && took <= 2 * UNREAD, "{took:?}");
+    pings.await.unwrap();
+}
 
 /// Results come while the body is still being sent; and a client that reads nothing until it has sent
 /// everything is served as well (above).
 #[tokio::test]
 async fn results_stream_back_while_the_body_is_open() {
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::io::{AsyncBufReadExt, BufReader};
 
     let rig = Rig::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -46,8 +118,6 @@ async fn results_stream_back_while_the_body_is_open() {
 /// Bytes over a real socket: HTTP/1.1 kept alive and pipelined, answered in order, and a clean end.
 #[tokio::test]
 async fn the_server_speaks_http_on_a_socket() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     let rig = Rig::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
