@@ -190,7 +190,12 @@ impl Reading<'_> {
             Ok(Draft { message, key })
         });
         Item {
-            client_ref: request.client_ref.as_deref().map(Box::from),
+            // One that is too long is the mistake, and no reference.
+            client_ref: request
+                .client_ref
+                .as_deref()
+                .filter(|text| text.len() <= check::CLIENT_REF_OCTETS_MAX)
+                .map(Box::from),
             // Only a header key needs the fingerprints of all items.
             fingerprint: if self.own_keys {
                 [0; 16]
@@ -233,7 +238,14 @@ impl Reading<'_> {
 /// # Errors
 /// Their errors, with pointers below `/defaults`.
 pub(crate) fn defaults(json: &[u8]) -> Result<Request<'_>, Problem> {
-    let (mut request, mut errors) = Piece::Defaults.parse(json)?;
+    let below = |error: &mut FieldError| {
+        error.pointer = error.pointer.take().map(|at| format!("/defaults{at}"));
+    };
+    let parsed = Piece::Defaults.parse(json);
+    let (mut request, mut errors) = parsed.map_err(|mut problem| {
+        problem.errors.iter_mut().for_each(below);
+        problem
+    })?;
     merge::expand(&mut request, &mut errors);
     if request.idempotency_key.is_some() {
         let detail = "one key cannot be every item's";
@@ -246,9 +258,7 @@ pub(crate) fn defaults(json: &[u8]) -> Result<Request<'_>, Problem> {
     if errors.is_empty() {
         return Ok(request);
     }
-    for error in &mut errors {
-        error.pointer = error.pointer.take().map(|at| format!("/defaults{at}"));
-    }
+    errors.iter_mut().for_each(below);
     Err(Problem::of(errors))
 }
 

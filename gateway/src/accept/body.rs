@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -177,6 +177,10 @@ pub(crate) fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
     if encodings.any(|one| !one.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return refuse("Content-Encoding must be identity");
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if codings.any(|one| !one.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return refuse("Transfer-Encoding must be chunked");
     }
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let Some(value) = values.next() else {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::request::{FailoverIn, Metadata, Request, Str, TrackingIn};
-use crate::accept::shape::not_available;
+use crate::accept::shape::{not_available, push_token};
 use crate::accept::{CallbackTarget, Door, PlanError, PlanRequest};
 use crate::clock::UnixMs;
 use crate::event::EventKinds;
@@ -26,6 +26,8 @@ const FROM_MAX: usize = 64;
 const SMS_FROM_MAX: usize = 20;
 /// Characters of `client_ref` (contract.md §1).
 const CLIENT_REF_MAX: usize = 255;
+/// The most octets of such a `client_ref`: UTF-8 takes four for a character.
+pub(crate) const CLIENT_REF_OCTETS_MAX: usize = 4 * CLIENT_REF_MAX;
 /// Tags, and characters of each (contract.md §1).
 const TAGS_MAX: usize = 10;
 const TAG_MAX: usize = 64;
@@ -524,7 +526,7 @@ impl<'a> Check<'a> {
             return String::new();
         }
         for (index, (key, value)) in metadata.0.iter().enumerate() {
-            let at = || pointer("/metadata/", key);
+            let at = || pointer("/metadata", key);
             if key.is_empty() || key.chars().count() > METADATA_KEY_MAX {
                 self.wrong(&at(), "out_of_range", "a key must have 1..40 characters");
             }
@@ -689,7 +691,9 @@ fn below(place: &str, root: &str) -> bool {
 
 /// A JSON pointer to a member by its name (RFC 6901 §3).
 fn pointer(parent: &str, name: &str) -> String {
-    format!("{parent}{}", name.replace('~', "~0").replace('/', "~1"))
+    let mut pointer = parent.to_owned();
+    push_token(&mut pointer, name);
+    pointer
 }
 
 /// A W3C traceparent (version 00) that is well formed; anything else is ignored, as the

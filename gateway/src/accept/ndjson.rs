@@ -95,6 +95,7 @@ where
         defaults: None,
         line: 0,
         index: 0,
+        begun: false,
         over: false,
     };
     // Results may stay unread for as long as there is something to read.
@@ -141,6 +142,8 @@ struct Reader {
     line: u32,
     /// The next message's index.
     index: u32,
+    /// Whether a line came that is not blank.
+    begun: bool,
     /// Whether there were more lines than allowed.
     over: bool,
 }
@@ -298,9 +301,10 @@ impl Reader {
                 return Ok((waiting, drafts, true));
             }
             self.line += 1;
+            let first = line != Line::Blank && !std::mem::replace(&mut self.begun, true);
             let item = match &line {
                 Line::Blank => continue,
-                Line::Whole(json) if self.line == 1 && self.take_defaults(json)? => {
+                Line::Whole(json) if first && self.take_defaults(json)? => {
                     // What follows is read with them.
                     return Ok((waiting, drafts, true));
                 }
@@ -315,7 +319,14 @@ impl Reader {
                     waiting.push(Waiting { index, client_ref });
                     drafts.push(draft);
                 }
-                Err(problem) => {
+                Err(mut problem) => {
+                    if let Line::Whole(json) = &line
+                        && serde_json::from_slice::<FirstLine<'_>>(json).is_ok()
+                    {
+                        let detail = "only the first line may be defaults";
+                        let error = FieldError::at("/defaults", "not_allowed_here", detail);
+                        problem = Problem::of(vec![error]);
+                    }
                     gateway.metrics.refused(Source::Ndjson, problem.code);
                     self.results.push([ItemResult {
                         index,

@@ -130,7 +130,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(READ_MAX)
-        .pipeline_flush(true);
+        // Else what answers unreadable octets would never be written: they stay in the buffer.
+        .pipeline_flush(false);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::accept::problem::{Code, ERRORS_MAX, FieldError, Problem};
+use crate::accept::problem::{Code, ERRORS_MAX, FieldError, Problem, shown};
 use crate::accept::request::{Request, malformed, without_position};
 
 mod twice;
@@ -286,9 +286,9 @@ fn list(
 }
 
 /// Appends a reference token, escaped as RFC 6901 §3 says.
-fn push_token(pointer: &mut String, token: &str) {
+pub(crate) fn push_token(pointer: &mut String, token: &str) {
     pointer.push('/');
-    for char in token.chars() {
+    for char in shown(token).chars() {
         match char {
             '~' => pointer.push_str("~0"),
             '/' => pointer.push_str("~1"),
@@ -498,5 +498,10 @@ mod tests {
         }
         json.push_str("\"z\":1}");
         assert!(errors(&json).len() < 40);
+        let long = format!(
+            r#"{{"{}":{{"x":1}},"metadata":{{"a":1}}}}"#,
+            "k".repeat(60_000)
+        );
+        assert!(errors(&long).iter().all(|(pointer, _)| pointer.len() < 100));
     }
 }

@@ -736,6 +736,33 @@ async fn a_streams_limits_are_told() {
 }
 
 #[tokio::test]
+async fn a_streams_defaults_stand_in_its_first_line_that_is_not_blank() {
+    let rig = Rig::new();
+    let to = r#"{"to":"+46701234567","text":"x"}"#;
+    let defaults = r#"{"defaults":{"from":"ACME"}}"#;
+    let body = format!("\r\n \n{defaults}\r\n{to}\r\n{defaults}\n\n{to}");
+    let mut lines = rig
+        .post("/v1/batches", &[NDJSON, STREAM], body)
+        .await
+        .lines();
+    lines[..3].sort_by_key(|line| line["index"].as_u64());
+    assert_eq!(
+        (&lines[0]["status"], &lines[2]["status"]),
+        (&202.into(), &202.into())
+    );
+    let error = &lines[1]["error"]["errors"][0];
+    assert_eq!(
+        (&error["pointer"], &error["code"]),
+        (&"/defaults".into(), &"not_allowed_here".into())
+    );
+    let wrong = rig
+        .post("/v1/batches", &[NDJSON, STREAM], "{\"defaults\":[]}")
+        .await;
+    let error = &wrong.lines()[0]["summary"]["error"]["errors"][0];
+    assert_eq!(error["pointer"], "/defaults");
+}
+
+#[tokio::test]
 async fn a_stream_that_is_too_long_keeps_what_it_stored() {
     let rig = Rig::new();
     let mut body = format!("{HELLO}\n{HELLO}");

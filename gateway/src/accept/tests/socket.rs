@@ -24,6 +24,61 @@ async fn a_client_that_never_reads_is_let_go() {
     assert_eq!(text.len(), 1024);
 }
 
+/// What cannot be read is answered, not only closed on.
+#[tokio::test(start_paused = true)]
+async fn octets_that_are_no_request_are_answered() {
+    let rig = Rig::new();
+    let (_stopper, stop) = Stopper::new();
+    let post = "POST /v1/messages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer crm-secret\r\n";
+    let long = "y".repeat(200_000);
+    for (octets, status) in [
+        ("NONSENSE\r\n\r\n".to_owned(), "400 "),
+        (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), "4"),
+        (
+            format!("GET / HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"),
+            "431 ",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(500)),
+            "431 ",
+        ),
+        (format!("{post}content-length: x\r\n\r\n{{}}"), "400 "),
+        (
+            format!("{post}content-length: 1\r\ncontent-length: 2\r\n\r\n{{}}"),
+            "400 ",
+        ),
+        (
+            format!("{post}transfer-encoding: chunked\r\n\r\nzz\r\n{{}}"),
+            "400 ",
+        ),
+        (
+            format!("{post}transfer-encoding: gzip, chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"),
+            "415 ",
+        ),
+    ] {
+        let (mut client, socket) = duplex(1 << 20);
+        let serving = tokio::spawn(server::connection(
+            socket,
+            rig.gateway.clone(),
+            stop.clone(),
+        ));
+        client.write_all(octets.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        serving.await.unwrap();
+        let start = &octets[..octets.len().min(40)];
+        assert!(
+            text.starts_with(&format!("HTTP/1.1 {status}")),
+            "{start}: {text}"
+        );
+        assert!(
+            !octets.contains("chunked") || text.contains("problem+json"),
+            "{text}"
+        );
+    }
+}
+
 /// A frame of HTTP/2 (RFC 9113 §4.1).
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
