@@ -6,10 +6,11 @@ use sha2::{Digest, Sha256};
 use smallvec::smallvec;
 
 use super::*;
+use crate::accept::CallbackTarget;
 use crate::accept::request::{merge, parse};
 use crate::accept::{Config, IngressRate, Key, Planned, Planner, Scope, Scopes, Senders, Tenant};
 use crate::clock::Clock;
-use crate::message::{RouteIx, Text};
+use crate::message::{EndpointIx, RouteIx, Text};
 use crate::names::Names;
 
 pub(crate) const NOW: UnixMs = UnixMs(1_795_248_000_000);
