@@ -266,7 +266,7 @@ pub(crate) fn defaults(json: &[u8]) -> Result<Request<'_>, Problem> {
 pub(crate) async fn send<B>(
     gateway: &Arc<Gateway>,
     asked: Asked,
-    body: B,
+    body: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -296,7 +296,7 @@ async fn json<B>(
     gateway: &Arc<Gateway>,
     asked: &Asked,
     tenant: TenantIx,
-    body: B,
+    body: &mut Option<B>,
     atomic: bool,
 ) -> Result<Response<Body>, Problem>
 where

@@ -63,14 +63,15 @@ impl Drop for Share {
     }
 }
 
-/// Reads a body of at most `limit` bytes. Cancel safe: what was read is dropped.
+/// Reads the body in `slot`, of at most `limit` bytes. Cancel safe: what was read is dropped. When it
+/// is refused, what is left of it stays there.
 ///
 /// # Errors
 /// `too_large` beyond the limit, `request_timeout` when it comes too slowly, `overloaded` when too
 /// much is held already, `malformed_json` when it breaks off.
 pub(crate) async fn whole<B>(
     headers: &HeaderMap,
-    mut body: B,
+    slot: &mut Option<B>,
     limit: usize,
     too_large: Code,
     budget: &Arc<Semaphore>,
@@ -80,12 +81,11 @@ where
 {
     let refuse = || Problem::new(too_large, format!("at most {limit} bytes"));
     if declared(headers).is_some_and(|length| length > limit) {
-        // Who waits for 100 Continue has sent nothing yet, and need not.
-        if !headers.contains_key(hyper::header::EXPECT) {
-            drain(&mut body).await;
-        }
         return Err(refuse());
     }
+    let body = slot
+        .as_mut()
+        .ok_or_else(|| Problem::new(Code::Internal, "the body is gone"))?;
     let deadline = Instant::now() + WHOLE;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
@@ -97,6 +97,8 @@ where
         };
         let Some(frame) = frame else { break };
         let Ok(frame) = frame else {
+            // There is nothing left of it to be read away.
+            *slot = None;
             return Err(Problem::new(Code::MalformedJson, "the body broke off"));
         };
         let Ok(data) = frame.into_data() else {
@@ -104,7 +106,6 @@ where
         };
         let length = first.len() + rest.len() + data.len();
         if length > limit {
-            drain(&mut body).await;
             return Err(refuse());
         }
         let held = share.bytes() + FREE;
@@ -134,7 +135,7 @@ where
 
 /// Reads and drops what is left of a body that is refused, up to [`DRAIN_MAX`]: to close on unread
 /// octets resets the connection, and the client may lose the answer that says why.
-async fn drain<B>(body: &mut B)
+pub(crate) async fn drain<B>(body: &mut B)
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
@@ -221,7 +222,7 @@ mod tests {
         let body = Full::new(Bytes::from(vec![b'x'; bytes]));
         let held = whole(
             &HeaderMap::new(),
-            body,
+            &mut Some(body),
             limit,
             Code::BodyTooLarge,
             &budget(kib),
@@ -250,7 +251,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("content-length", "1000".parse().unwrap());
         let body = Full::new(Bytes::from_static(b"x"));
-        let held = whole(&headers, body, 10, Code::BatchTooLarge, &budget(0)).await;
+        let held = whole(
+            &headers,
+            &mut Some(body),
+            10,
+            Code::BatchTooLarge,
+            &budget(0),
+        )
+        .await;
         assert_eq!(held.err().unwrap().code, Code::BatchTooLarge);
     }
 
@@ -259,7 +267,7 @@ mod tests {
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
         let first = Frame::data(Bytes::from_static(b"{"));
         sender.send(Ok(first)).await.unwrap();
-        let body = Receiving(receiver);
+        let body = &mut Some(Receiving(receiver));
         let held = whole(&HeaderMap::new(), body, 10, Code::BodyTooLarge, &budget(0)).await;
         assert_eq!(held.err().unwrap().code, Code::RequestTimeout);
         drop(sender);

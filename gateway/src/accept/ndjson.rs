@@ -61,7 +61,7 @@ pub(crate) async fn send<B>(
     gateway: &Arc<Gateway>,
     asked: &Asked,
     tenant: TenantIx,
-    body: B,
+    body: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -84,6 +84,9 @@ where
     } else {
         Format::Envelope
     };
+    let body = body
+        .take()
+        .ok_or_else(|| Problem::new(Code::Internal, "the body is gone"))?;
     let results = Results::new(format, gateway.store.ids(), batch);
     let reader = Reader {
         gateway: gateway.clone(),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{ACCEPT, HeaderMap};
+use hyper::header::{ACCEPT, EXPECT, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
@@ -13,7 +13,7 @@ use crate::accept::answer::{self, Body};
 use crate::accept::auth::{self, Principal};
 use crate::accept::list::Parameters;
 use crate::accept::problem::{Code, Problem};
-use crate::accept::{Gateway, Scope, batch, events, list, single, timeline, view};
+use crate::accept::{Gateway, Scope, batch, body, events, list, single, timeline, view};
 
 /// What can be asked for, in the order of [`TABLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,10 +212,19 @@ where
     let endpoint = found
         .as_ref()
         .map_or(Endpoint::Nothing, |found| found.0.endpoint);
+    // Who waits for 100 Continue has sent nothing yet, and need not.
+    let sent = !parts.headers.contains_key(EXPECT);
+    let mut body = Some(body);
     let answered = match found {
-        Ok((entry, name)) => endpoint_answer(&gateway, entry, name, parts, body).await,
+        Ok((entry, name)) => endpoint_answer(&gateway, entry, name, parts, &mut body).await,
         Err(problem) => Err(problem),
     };
+    if let (Err(problem), Some(body)) = (&answered, &mut body)
+        && sent
+        && problem.code != Code::RequestTimeout
+    {
+        body::drain(body).await;
+    }
     let mut response = match answered {
         Ok(response) => response,
         Err(problem) => answer::problem(&problem, &path, id.to_str().unwrap_or_default()),
@@ -233,12 +242,13 @@ where
     response
 }
 
+/// Answers what was found. The body is left where it is unless it is read by somebody else.
 async fn endpoint_answer<B>(
     gateway: &Arc<Gateway>,
     entry: &'static Entry,
     name: String,
     parts: Parts,
-    body: B,
+    body: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,

@@ -21,7 +21,7 @@ use crate::store::{Accepted, Draft};
 pub(crate) async fn send<B>(
     gateway: &Arc<Gateway>,
     asked: &Asked,
-    body: B,
+    body: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
@@ -36,7 +36,7 @@ where
 async fn accept<B>(
     gateway: &Arc<Gateway>,
     asked: &Asked,
-    body: B,
+    body: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,

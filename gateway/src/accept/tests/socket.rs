@@ -29,7 +29,7 @@ async fn a_client_that_never_reads_is_let_go() {
 async fn octets_that_are_no_request_are_answered() {
     let rig = Rig::new();
     let (_stopper, stop) = Stopper::new();
-    let post = "POST /v1/messages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer crm-secret\r\n";
+    let post = "POST /v1/messages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer crm-secret\r\nconnection: close\r\n";
     let long = "y".repeat(200_000);
     for (octets, status) in [
         ("NONSENSE\r\n\r\n".to_owned(), "400 "),
@@ -63,7 +63,6 @@ async fn octets_that_are_no_request_are_answered() {
             stop.clone(),
         ));
         client.write_all(octets.as_bytes()).await.unwrap();
-        client.shutdown().await.unwrap();
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
         serving.await.unwrap();
@@ -76,6 +75,46 @@ async fn octets_that_are_no_request_are_answered() {
             !octets.contains("chunked") || text.contains("problem+json"),
             "{text}"
         );
+    }
+}
+
+/// A refused request's body is read away: closing on unread octets resets the connection, and the
+/// client may lose the answer.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_reads_the_body_away() {
+    let rig = Rig::new();
+    let (_stopper, stop) = Stopper::new();
+    for (head, status) in [
+        ("/v1/nothing HTTP/1.1\r\nhost: x\r\n", 404),
+        ("/v1/messages HTTP/1.1\r\nhost: x\r\n", 401),
+        (
+            "/v1/messages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer crm-secret\r\ncontent-type: x/y\r\n",
+            415,
+        ),
+        (
+            "/v1/batches?x HTTP/1.1\r\nhost: x\r\nauthorization: Bearer crm-secret\r\n",
+            422,
+        ),
+    ] {
+        let (mut client, socket) = duplex(1024);
+        let serving = tokio::spawn(server::connection(
+            socket,
+            rig.gateway.clone(),
+            stop.clone(),
+        ));
+        // It fits neither into the socket nor into what is read ahead.
+        let body = vec![b'x'; 1 << 20];
+        let head = format!("POST {head}content-length: {}\r\n\r\n", body.len());
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&body).await.unwrap();
+        // The connection is as good as new.
+        let next = "GET /v1/nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        client.write_all(next.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        serving.await.unwrap();
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 2, "{text}");
     }
 }
 
