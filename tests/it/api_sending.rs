@@ -14,8 +14,8 @@ async fn sending_is_listed_as_it_is_shown() {
     let id = scene.send(&body).await;
     scene.status(&id, "sending").await;
     let listed = async |status: &str| -> Vec<Value> {
-        let page = scene.client.json(&format!("/v1/messages?status={status}"));
-        let page = page.await.unwrap();
+        let path = format!("/v1/messages?status={status}");
+        let page = scene.client.json(&path).await.unwrap();
         let ids = page["data"].as_array().unwrap().iter();
         ids.map(|message| message["id"].clone()).collect()
     };

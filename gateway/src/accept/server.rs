@@ -130,6 +130,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(READ_MAX)
+        // Who has asked may close its side and wait for the answer (RFC 9112 §9.6).
+        .half_close(true)
         // Else what answers unreadable octets would never be written: they stay in the buffer.
         .pipeline_flush(false);
     builder
