@@ -313,8 +313,7 @@ where
     )
     .await?;
     let batch = gateway.batch_ids.next(gateway.door.clock.now());
-    let traceparent = headers.get("traceparent");
-    let traceparent = traceparent.and_then(|value| check::traceparent(value.as_bytes()));
+    let traceparent = check::traceparent(headers);
     let reading = Reading {
         door: &gateway.door,
         origin: Origin {

@@ -474,9 +474,13 @@ fn below(place: &str, root: &str) -> bool {
 }
 
 /// A W3C traceparent (version 00) that is well formed; anything else is ignored, as the
-/// recommendation asks (Trace Context §3.2).
-pub(crate) fn traceparent(value: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(value).ok()?;
+/// recommendation asks (Trace Context §3.2), also one that comes twice.
+pub(crate) fn traceparent(headers: &hyper::HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all("traceparent").iter();
+    let text = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
     let hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let mut parts = text.split('-');
     let shape = [2, 32, 16, 2];

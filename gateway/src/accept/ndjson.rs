@@ -75,8 +75,7 @@ where
     let permit = gateway.streams.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Code::Overloaded, "limits.ndjson_streams are being read").retry_after(1)
     })?;
-    let traceparent = asked.parts.headers.get("traceparent");
-    let traceparent = traceparent.and_then(|value| check::traceparent(value.as_bytes()));
+    let traceparent = check::traceparent(&asked.parts.headers);
     let streaming = asked.wants_ndjson();
     let batch = gateway.batch_ids.next(gateway.door.clock.now());
     let format = if streaming {

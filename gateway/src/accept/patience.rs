@@ -20,9 +20,18 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 /// client that means to read on, and what a slow head is given).
 pub(super) const UNREAD: Duration = Duration::from_secs(60);
 
+/// A connection without a request is closed after this time (chosen: pools give theirs up after one or
+/// two minutes; HTTP/1.1 heads have a shorter time of their own). An HTTP/2 client could hold its place
+/// for ever by answering pings.
+pub(super) const IDLE: Duration = Duration::from_secs(300);
+
 /// What is known of one connection's client.
 pub(crate) struct Patience {
     began: Instant,
+    /// Requests that are not answered yet.
+    requests: AtomicUsize,
+    /// Milliseconds after `began` when the last of them was.
+    answered: AtomicU64,
     /// Milliseconds after `began` when octets last went either way.
     moved: AtomicU64,
     /// The same for octets of HTTP/2 answers.
@@ -37,6 +46,8 @@ impl Patience {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
+            requests: AtomicUsize::new(0),
+            answered: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             answers: AtomicUsize::new(0),
@@ -48,6 +59,25 @@ impl Patience {
     pub(crate) fn stream(self: &Arc<Self>) -> Streaming {
         self.streams.fetch_add(1, Ordering::Relaxed);
         Streaming(self.clone())
+    }
+
+    /// Says that a request is being answered for as long as the guard is held.
+    pub(super) fn request(self: &Arc<Self>) -> Asking {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Asking(self.clone())
+    }
+
+    /// Ends when there has been nothing to do for too long.
+    pub(super) async fn idle(&self) {
+        loop {
+            sleep(IDLE / 4).await;
+            let busy = self.requests.load(Ordering::Relaxed) > 0
+                || self.answers.load(Ordering::Relaxed) > 0
+                || self.is_streaming();
+            if !busy && self.since(&self.answered) >= IDLE {
+                return;
+            }
+        }
     }
 
     /// An answer over HTTP/2 begins.
@@ -63,7 +93,7 @@ impl Patience {
         loop {
             sleep(UNREAD / 4).await;
             let waiting = self.answers.load(Ordering::Relaxed) > 0 && !self.is_streaming();
-            if waiting && self.due(&self.taken) <= Instant::now() {
+            if waiting && self.since(&self.taken) >= UNREAD {
                 return;
             }
         }
@@ -78,9 +108,25 @@ impl Patience {
         clock.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// When the patience that began at `clock` ends.
+    /// How long ago `clock` was touched.
+    fn since(&self, clock: &AtomicU64) -> Duration {
+        let at = Duration::from_millis(clock.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(at)
+    }
+
+    /// When the patience with a write that began at `clock` ends.
     fn due(&self, clock: &AtomicU64) -> Instant {
         self.began + Duration::from_millis(clock.load(Ordering::Relaxed)) + UNREAD
+    }
+}
+
+/// See [`Patience::request`].
+pub(super) struct Asking(Arc<Patience>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.touch(&self.0.answered);
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -115,9 +115,11 @@ where
         }
         // Over HTTP/1.1 the socket itself tells.
         let told = (request.version() == Version::HTTP_2).then(|| theirs.clone());
+        let asking = theirs.request();
         let answer = router::answer(gateway.clone(), request);
         async move {
             let answer = answer.await;
+            drop(asking);
             Ok::<_, Infallible>(match told {
                 Some(patience) => answer.map(|body| body.held(&patience.answer())),
                 None => answer,
@@ -154,8 +156,10 @@ where
     let served = async {
         tokio::select! {
             ended = serving.as_mut() => return ended,
-            () = stop.stopped() => serving.as_mut().graceful_shutdown(),
+            () = stop.stopped() => {}
+            () = patience.idle() => {}
         }
+        serving.as_mut().graceful_shutdown();
         serving.await
     };
     let ended = tokio::select! {

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 
 use super::*;
-use crate::accept::patience::UNREAD;
+use crate::accept::patience::{IDLE, UNREAD};
 
 /// A client that asks and never reads is let go, and what it held with it.
 #[tokio::test(start_paused = true)]
@@ -151,26 +151,56 @@ async fn answer_pings(mut client: DuplexStream) {
     }
 }
 
-/// The same over HTTP/2, where the socket flows and only the stream's window is shut.
-#[tokio::test(start_paused = true)]
-async fn an_http2_client_that_opens_no_window_is_let_go() {
+/// Opens HTTP/2 with `settings`, asks once, and answers pings; how long the connection is kept.
+async fn kept_over_http2(settings: &[u8]) -> Duration {
     let rig = Rig::new();
     let (_stopper, stop) = Stopper::new();
     let (mut client, socket) = duplex(64 * 1024);
     let began = Instant::now();
     let serving = tokio::spawn(server::connection(socket, rig.gateway.clone(), stop));
     let mut ask = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    // SETTINGS_INITIAL_WINDOW_SIZE (4) = 0.
-    ask.extend(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    ask.extend(frame(4, 0, 0, settings));
     // HEADERS, whole and last: GET, http, :path and :authority as literals (RFC 7541 §6.2.2).
     let fields = b"\x82\x86\x04\x0d/openapi.json\x01\x01x";
     ask.extend(frame(1, 5, 1, fields));
     client.write_all(&ask).await.unwrap();
     let pings = tokio::spawn(answer_pings(client));
     serving.await.unwrap();
-    let took = began.elapsed();
-    assert!(took >= UNREAD && took <= 2 * UNREAD, "{took:?}");
     pings.await.unwrap();
+    began.elapsed()
+}
+
+/// The same over HTTP/2, where the socket flows and only the stream's window is shut.
+#[tokio::test(start_paused = true)]
+async fn an_http2_client_that_opens_no_window_is_let_go() {
+    // SETTINGS_INITIAL_WINDOW_SIZE (4) = 0.
+    let took = kept_over_http2(&[0, 4, 0, 0, 0, 0]).await;
+    assert!(took >= UNREAD && took <= 2 * UNREAD, "{took:?}");
+}
+
+/// A client that has read its answer and asks nothing more is let go as well, if much later.
+#[tokio::test(start_paused = true)]
+async fn an_idle_http2_connection_is_closed() {
+    // SETTINGS_INITIAL_WINDOW_SIZE (4) = 1 MiB.
+    let took = kept_over_http2(&[0, 4, 0, 16, 0, 0]).await;
+    assert!(took >= IDLE && took <= 2 * IDLE, "{took:?}");
+}
+
+/// An idle HTTP/1.1 connection has the time of a head.
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed() {
+    let rig = Rig::new();
+    let (_stopper, stop) = Stopper::new();
+    let (mut client, socket) = duplex(64 * 1024);
+    let began = Instant::now();
+    let serving = tokio::spawn(server::connection(socket, rig.gateway.clone(), stop));
+    let ask = "GET /v1/nothing HTTP/1.1\r\nhost: x\r\n\r\n";
+    client.write_all(ask.as_bytes()).await.unwrap();
+    serving.await.unwrap();
+    assert!(began.elapsed() <= IDLE, "{:?}", began.elapsed());
+    let mut text = String::new();
+    client.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 404 "), "{text}");
 }
 
 /// Results come while the body is still being sent; and a client that reads nothing until it has sent
