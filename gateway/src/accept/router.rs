@@ -254,7 +254,7 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Send,
 {
-    acceptable(&parts.headers)?;
+    acceptable(&parts.headers, entry.endpoint)?;
     let principal = match entry.scope {
         Some(scope) => auth::authenticate(&gateway.door, &parts.headers, scope)?,
         None => Principal {
@@ -385,17 +385,23 @@ fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// Refuses clients that take none of our media types.
-fn acceptable(headers: &HeaderMap) -> Result<(), Problem> {
+fn acceptable(headers: &HeaderMap, endpoint: Endpoint) -> Result<(), Problem> {
     if !headers.contains_key(ACCEPT) {
         return Ok(());
     }
-    let known = ["*/*", "application/*", "application/json", answer::NDJSON];
+    let known: &[&str] = match endpoint {
+        Endpoint::SendBatch => &["*/*", "application/*", "application/json", answer::NDJSON],
+        _ => &["*/*", "application/*", "application/json"],
+    };
     let takes = ranges(headers)
         .any(|range| range.is_empty() || known.iter().any(|one| range.eq_ignore_ascii_case(one)));
     if takes {
         Ok(())
     } else {
-        let detail = "answers are application/json or application/x-ndjson";
+        let detail = match endpoint {
+            Endpoint::SendBatch => "answers are application/json or application/x-ndjson",
+            _ => "answers are application/json",
+        };
         Err(Problem::new(Code::NotAcceptable, detail))
     }
 }
@@ -480,12 +486,19 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.append(ACCEPT, "text/css".parse().unwrap());
             headers.append(ACCEPT, value.parse().unwrap());
-            acceptable(&headers).is_ok()
+            acceptable(&headers, Endpoint::SendBatch).is_ok()
         };
         assert!(takes("*/*") && takes("text/html, application/json;q=0.5"));
         assert!(
-            takes("application/x-ndjson") && takes("") && acceptable(&HeaderMap::new()).is_ok()
+            takes("application/x-ndjson")
+                && takes("")
+                && acceptable(&HeaderMap::new(), Endpoint::OpenApi).is_ok()
         );
+        let mut ndjson = HeaderMap::new();
+        ndjson.append(ACCEPT, answer::NDJSON.parse().unwrap());
+        assert!(acceptable(&ndjson, Endpoint::SendBatch).is_ok());
+        let refused = acceptable(&ndjson, Endpoint::ListRoutes).unwrap_err();
+        assert_eq!(refused.code, Code::NotAcceptable);
         assert!(!takes("text/html") && !takes("application/xml;q=1"));
         assert!(!takes("application/json;q=0") && !takes("*/*; q=0.000"));
         assert!(takes("application/json;q=0.001") && takes("Application/X-NDJSON"));
