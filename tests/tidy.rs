@@ -56,7 +56,7 @@ const ROOTS: [&str; 8] = [
 ];
 
 /// Files that read a clock though they are not clock.rs, and why that stands.
-const CLOCK_READERS: [(&str, &str); 8] = [
+const CLOCK_READERS: [(&str, &str); 9] = [
     (
         "gateway/src/accept/batch.rs",
         "tokio's clock, the one that `sleep` waits on: how long a refused group is offered again",
@@ -72,6 +72,10 @@ const CLOCK_READERS: [(&str, &str); 8] = [
     (
         "gateway/src/accept/ingress.rs",
         "governor's zero: from here on its own hand is moved by the stage's clock",
+    ),
+    (
+        "gateway/src/accept/patience.rs",
+        "tokio's clock, the one that `sleep` waits on: how long a client reads nothing",
     ),
     (
         "gateway/src/webhook.rs",

@@ -39,6 +39,7 @@ mod ingress;
 mod list;
 mod ndjson;
 mod openapi;
+mod patience;
 mod problem;
 mod request;
 mod router;

@@ -157,6 +157,8 @@ pub struct Query {
     pub tenant: Option<TenantIx>,
     /// In this status.
     pub status: Option<Status>,
+    /// With a part out (`true`), or without (`false`): what a queued message shows as `sending`.
+    pub sending: Option<bool>,
     /// Of this class.
     pub class: Option<Class>,
     /// To this number (indexed).

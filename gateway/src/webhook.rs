@@ -14,10 +14,9 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use codecs::webhook::Secret;
 use ipnet::IpNet;
@@ -91,10 +90,19 @@ pub struct Endpoint {
     pub kinds: EventKinds,
     /// How it wants batches; `None`: each event alone.
     pub batch: Option<Batch>,
-    /// Most POSTs per second.
-    pub rate: Option<NonZeroU32>,
+    /// How fast POSTs may start; `None`: as fast as it answers.
+    pub rate: Option<Pace>,
     /// Headers of its own, as an `Authorization`.
     pub headers: Vec<(String, String)>,
+}
+
+/// How fast an endpoint's POSTs may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Time from one to the next.
+    pub gap: Duration,
+    /// So many at once, after a pause; 0 is as good as 1.
+    pub burst: u32,
 }
 
 /// Why the stage cannot start.

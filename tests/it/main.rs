@@ -6,6 +6,7 @@
     reason = "tests: what does not hold fails them"
 )]
 
+mod api_sending;
 mod backlog;
 mod config_errors;
 mod crash;

@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::body::{Body as _, Frame, SizeHint};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use metrics::{Counter, Histogram, counter, histogram};
 use serde::Serialize;
 
 use crate::accept::ingress::RateHeaders;
 use crate::accept::ndjson::ResultStream;
+use crate::accept::patience::Unread;
 use crate::accept::problem::{Code, Problem};
 use crate::accept::router::Endpoint;
 use crate::clock::UnixMs;
@@ -33,6 +34,16 @@ pub(crate) enum Body {
     Whole(Option<Bytes>),
     /// Batch results as they become known.
     Results(ResultStream),
+}
+
+impl Body {
+    /// The same body, whose octets tell when they are gone.
+    pub(crate) fn held(self, unread: &Unread) -> Self {
+        match self {
+            Self::Whole(bytes) => Self::Whole(bytes.map(|bytes| unread.hold(bytes))),
+            Self::Results(results) => Self::Results(results.held(unread.clone())),
+        }
+    }
 }
 
 impl hyper::body::Body for Body {
@@ -63,6 +74,16 @@ impl hyper::body::Body for Body {
             }
             Self::Results(_) => SizeHint::default(),
         }
+    }
+}
+
+/// Takes the body away, as an answer to HEAD has none; its length is told all the same.
+pub(crate) fn without_body(response: &mut Response<Body>) {
+    let length = response.body().size_hint().exact();
+    *response.body_mut() = Body::Whole(None);
+    if let Some(length) = length {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

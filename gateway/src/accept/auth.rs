@@ -41,12 +41,18 @@ pub(crate) fn authenticate(
     headers: &HeaderMap,
     scope: Scope,
 ) -> Result<Principal, Problem> {
-    let Some(value) = headers.get(AUTHORIZATION) else {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
         return Err(unauthenticated(
             "Authorization: Bearer <key> is missing",
             "",
         ));
     };
+    // What stands between may have looked at the other one.
+    if values.next().is_some() {
+        let error = ", error=\"invalid_request\"";
+        return Err(unauthenticated("Authorization must come once", error));
+    }
     let secret = bearer(value.as_bytes())
         .ok_or_else(|| unauthenticated("Authorization must be Bearer <key>", ""))?;
     // Looking up a digest takes no time that depends on the secret in a way that a guesser can use:
@@ -67,9 +73,14 @@ pub(crate) fn authenticate(
             format!("Bearer realm=\"trunkline\", error=\"insufficient_scope\", scope=\"{name}\""),
         ));
     }
-    let named = match headers.get("trunkline-tenant") {
-        None => None,
-        Some(name) => Some(named_tenant(door, name.as_bytes())?),
+    let mut names = headers.get_all("trunkline-tenant").iter();
+    let named = match (names.next(), names.next()) {
+        (None, _) => None,
+        (Some(name), None) => Some(named_tenant(door, name.as_bytes())?),
+        (Some(_), Some(_)) => {
+            let detail = "Trunkline-Tenant must come once";
+            return Err(Problem::new(Code::TenantMismatch, detail));
+        }
     };
     match (key.tenant, named) {
         (Some(own), Some(other)) if own != other => Err(mismatch()),
@@ -119,7 +130,7 @@ mod tests {
     fn ask(headers: &[(&'static str, &'static str)], scope: Scope) -> Result<Principal, Problem> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
+            map.append(*name, value.parse().unwrap());
         }
         authenticate(&door(), &map, scope)
     }
@@ -171,6 +182,21 @@ mod tests {
             assert_eq!(name, "www-authenticate");
             assert!(value.starts_with("Bearer realm="));
         }
+    }
+
+    #[test]
+    fn who_asks_is_said_once() {
+        let key = ("authorization", "Bearer crm-secret");
+        for other in ["Bearer crm-secret", "Bearer umbrella-secret", "Basic eA=="] {
+            let twice = [key, ("authorization", other)];
+            let problem = ask(&twice, Scope::MessagesWrite).unwrap_err();
+            assert_eq!(problem.code, Code::Unauthenticated);
+            assert!(problem.detail.contains("once"), "{}", problem.detail);
+        }
+        let tenant = ("trunkline-tenant", "acme");
+        let problem = ask(&[key, tenant, tenant], Scope::MessagesWrite).unwrap_err();
+        assert_eq!(problem.code, Code::TenantMismatch);
+        assert!(problem.detail.contains("once"), "{}", problem.detail);
     }
 
     #[test]

@@ -18,9 +18,9 @@ use crate::accept::answer::{self, Body, Source};
 use crate::accept::check::{self, Origin};
 use crate::accept::list::Parameters;
 use crate::accept::problem::{Code, FieldError, ItemError, Problem};
-use crate::accept::request::{Request, is_object, malformed, merge, parse};
+use crate::accept::request::{Piece, Request, is_object, malformed, merge};
 use crate::accept::router::Asked;
-use crate::accept::{BATCH_MAX, Door, Gateway, ITEM_MAX, body, idempotency, ndjson, single};
+use crate::accept::{BATCH_MAX, Door, Gateway, ITEM_MAX, body, idempotency, ndjson, shape, single};
 use crate::clock::UnixMs;
 use crate::message::id::{IdMaker, PublicId};
 use crate::message::{Class, Ids, MessageId, TenantIx, Text};
@@ -165,7 +165,7 @@ pub(crate) struct Item {
 
 impl Reading<'_> {
     /// Reads one item.
-    pub(crate) fn item(&self, json: &[u8], defaults: Option<&Request<'_>>) -> Item {
+    pub(crate) fn item(&self, json: &[u8], piece: Piece, defaults: Option<&Request<'_>>) -> Item {
         let refused = |problem| Item {
             client_ref: None,
             fingerprint: idempotency::fingerprint(&String::from_utf8_lossy(json)),
@@ -175,7 +175,7 @@ impl Reading<'_> {
             let detail = "an item has at most 65536 bytes";
             return refused(Problem::new(Code::BodyTooLarge, detail));
         }
-        let (mut request, mut errors) = match parse(json) {
+        let (mut request, mut errors) = match piece.parse(json) {
             Ok(parsed) => parsed,
             Err(problem) => return refused(problem),
         };
@@ -190,7 +190,12 @@ impl Reading<'_> {
             Ok(Draft { message, key })
         });
         Item {
-            client_ref: request.client_ref.as_deref().map(Box::from),
+            // One that is too long is the mistake, and no reference.
+            client_ref: request
+                .client_ref
+                .as_deref()
+                .filter(|text| text.len() <= check::CLIENT_REF_OCTETS_MAX)
+                .map(Box::from),
             // Only a header key needs the fingerprints of all items.
             fingerprint: if self.own_keys {
                 [0; 16]
@@ -233,7 +238,14 @@ impl Reading<'_> {
 /// # Errors
 /// Their errors, with pointers below `/defaults`.
 pub(crate) fn defaults(json: &[u8]) -> Result<Request<'_>, Problem> {
-    let (mut request, mut errors) = parse(json)?;
+    let below = |error: &mut FieldError| {
+        error.pointer = error.pointer.take().map(|at| format!("/defaults{at}"));
+    };
+    let parsed = Piece::Defaults.parse(json);
+    let (mut request, mut errors) = parsed.map_err(|mut problem| {
+        problem.errors.iter_mut().for_each(below);
+        problem
+    })?;
     merge::expand(&mut request, &mut errors);
     if request.idempotency_key.is_some() {
         let detail = "one key cannot be every item's";
@@ -246,9 +258,7 @@ pub(crate) fn defaults(json: &[u8]) -> Result<Request<'_>, Problem> {
     if errors.is_empty() {
         return Ok(request);
     }
-    for error in &mut errors {
-        error.pointer = error.pointer.take().map(|at| format!("/defaults{at}"));
-    }
+    errors.iter_mut().for_each(below);
     Err(Problem::of(errors))
 }
 
@@ -256,7 +266,7 @@ pub(crate) fn defaults(json: &[u8]) -> Result<Request<'_>, Problem> {
 pub(crate) async fn send<B>(
     gateway: &Arc<Gateway>,
     asked: Asked,
-    body: B,
+    body: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -286,7 +296,7 @@ async fn json<B>(
     gateway: &Arc<Gateway>,
     asked: &Asked,
     tenant: TenantIx,
-    body: B,
+    body: &mut Option<B>,
     atomic: bool,
 ) -> Result<Response<Body>, Problem>
 where
@@ -303,8 +313,7 @@ where
     )
     .await?;
     let batch = gateway.batch_ids.next(gateway.door.clock.now());
-    let traceparent = headers.get("traceparent");
-    let traceparent = traceparent.and_then(|value| check::traceparent(value.as_bytes()));
+    let traceparent = check::traceparent(headers);
     let reading = Reading {
         door: &gateway.door,
         origin: Origin {
@@ -369,7 +378,7 @@ fn read_items(json: &[u8], reading: Reading<'_>, items_max: usize) -> Result<Vec
     };
     let raws = envelope.messages.iter();
     Ok(raws
-        .map(|raw| reading.item(raw.get().as_bytes(), base.as_ref()))
+        .map(|raw| reading.item(raw.get().as_bytes(), Piece::Item, base.as_ref()))
         .collect())
 }
 
@@ -413,7 +422,10 @@ fn envelope(json: &[u8]) -> Result<Envelope<'_>, Problem> {
         Some(_) => {}
     }
     if errors.is_empty() {
-        errors.push(wrong("", "not_readable", error.to_string()));
+        errors.push(match shape::first_twice(json) {
+            Some(at) => wrong(&at, "duplicate_key", "comes twice".to_owned()),
+            None => wrong("", "not_readable", error.to_string()),
+        });
     }
     Err(Problem::of(errors))
 }

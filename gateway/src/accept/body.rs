@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::accept::problem::{Code, Problem};
+use crate::metrics as names;
 
 /// A body's next bytes have to come within this time (chosen: a phone network's worst pause).
 pub(crate) const IDLE: Duration = Duration::from_secs(15);
@@ -24,17 +26,52 @@ const FREE: usize = 16 * 1024;
 /// A body read whole, and its share of the budget for as long as it is held.
 pub(crate) struct Held {
     pub(crate) bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
+    _share: Share,
 }
 
-/// Reads a body of at most `limit` bytes. Cancel safe: what was read is dropped.
+/// A share of the budget for bodies; counted while it is held.
+#[derive(Default)]
+struct Share(Option<OwnedSemaphorePermit>);
+
+impl Share {
+    /// Octets that it is good for.
+    fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |held| held.num_permits() * 1024)
+    }
+
+    /// Takes more octets from `budget`.
+    fn grow(&mut self, budget: &Arc<Semaphore>, bytes: usize) -> Result<(), Problem> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let more = budget.clone().try_acquire_many_owned(kib).map_err(|_| {
+            Problem::new(Code::Overloaded, "too many large requests at a time").retry_after(1)
+        })?;
+        gauge!(names::HTTP_BODY_BYTES).increment(f64::from(kib) * 1024.0);
+        match &mut self.0 {
+            Some(held) => held.merge(more),
+            None => self.0 = Some(more),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(held) = &self.0 {
+            let kib = u32::try_from(held.num_permits()).unwrap_or(u32::MAX);
+            gauge!(names::HTTP_BODY_BYTES).decrement(f64::from(kib) * 1024.0);
+        }
+    }
+}
+
+/// Reads the body in `slot`, of at most `limit` bytes. Cancel safe: what was read is dropped. When it
+/// is refused, what is left of it stays there.
 ///
 /// # Errors
 /// `too_large` beyond the limit, `request_timeout` when it comes too slowly, `overloaded` when too
 /// much is held already, `malformed_json` when it breaks off.
 pub(crate) async fn whole<B>(
     headers: &HeaderMap,
-    mut body: B,
+    slot: &mut Option<B>,
     limit: usize,
     too_large: Code,
     budget: &Arc<Semaphore>,
@@ -44,16 +81,15 @@ where
 {
     let refuse = || Problem::new(too_large, format!("at most {limit} bytes"));
     if declared(headers).is_some_and(|length| length > limit) {
-        // Who waits for 100 Continue has sent nothing yet, and need not.
-        if !headers.contains_key(hyper::header::EXPECT) {
-            drain(&mut body).await;
-        }
         return Err(refuse());
     }
+    let body = slot
+        .as_mut()
+        .ok_or_else(|| Problem::new(Code::Internal, "the body is gone"))?;
     let deadline = Instant::now() + WHOLE;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    let mut share: Option<OwnedSemaphorePermit> = None;
+    let mut share = Share::default();
     loop {
         let next = timeout(IDLE, timeout_at(deadline, body.frame())).await;
         let Ok(Ok(frame)) = next else {
@@ -61,6 +97,8 @@ where
         };
         let Some(frame) = frame else { break };
         let Ok(frame) = frame else {
+            // There is nothing left of it to be read away.
+            *slot = None;
             return Err(Problem::new(Code::MalformedJson, "the body broke off"));
         };
         let Ok(data) = frame.into_data() else {
@@ -68,16 +106,11 @@ where
         };
         let length = first.len() + rest.len() + data.len();
         if length > limit {
-            drain(&mut body).await;
             return Err(refuse());
         }
-        let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * 1024 + FREE;
+        let held = share.bytes() + FREE;
         if length > held {
-            let more = grow(budget, length - held)?;
-            match &mut share {
-                Some(share) => share.merge(more),
-                None => share = Some(more),
-            }
+            share.grow(budget, length - held)?;
         }
         if first.is_empty() && rest.is_empty() {
             first = data;
@@ -102,7 +135,7 @@ where
 
 /// Reads and drops what is left of a body that is refused, up to [`DRAIN_MAX`]: to close on unread
 /// octets resets the connection, and the client may lose the answer that says why.
-async fn drain<B>(body: &mut B)
+pub(crate) async fn drain<B>(body: &mut B)
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
@@ -118,13 +151,6 @@ where
     };
     // Who sends slowly has had its time; the answer goes out either way.
     drop(timeout(IDLE, all).await);
-}
-
-fn grow(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-    let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-    budget.clone().try_acquire_many_owned(kib).map_err(|_| {
-        Problem::new(Code::Overloaded, "too many large requests at a time").retry_after(1)
-    })
 }
 
 /// The problem of a body that does not come.
@@ -149,14 +175,21 @@ pub(crate) enum Kind {
 /// `unsupported_media_type`.
 pub(crate) fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
     let refuse = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
-    if let Some(encoding) = headers.get(CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    if encodings.any(|one| !one.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return refuse("Content-Encoding must be identity");
     }
-    let Some(value) = headers.get(CONTENT_TYPE) else {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if codings.any(|one| !one.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return refuse("Transfer-Encoding must be chunked");
+    }
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let Some(value) = values.next() else {
         return Ok(Kind::Json);
     };
+    if values.next().is_some() {
+        return refuse("Content-Type must come once");
+    }
     let essence = value
         .as_bytes()
         .split(|b| *b == b';')
@@ -189,7 +222,7 @@ mod tests {
         let body = Full::new(Bytes::from(vec![b'x'; bytes]));
         let held = whole(
             &HeaderMap::new(),
-            body,
+            &mut Some(body),
             limit,
             Code::BodyTooLarge,
             &budget(kib),
@@ -218,7 +251,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("content-length", "1000".parse().unwrap());
         let body = Full::new(Bytes::from_static(b"x"));
-        let held = whole(&headers, body, 10, Code::BatchTooLarge, &budget(0)).await;
+        let held = whole(
+            &headers,
+            &mut Some(body),
+            10,
+            Code::BatchTooLarge,
+            &budget(0),
+        )
+        .await;
         assert_eq!(held.err().unwrap().code, Code::BatchTooLarge);
     }
 
@@ -227,7 +267,7 @@ mod tests {
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
         let first = Frame::data(Bytes::from_static(b"{"));
         sender.send(Ok(first)).await.unwrap();
-        let body = Receiving(receiver);
+        let body = &mut Some(Receiving(receiver));
         let held = whole(&HeaderMap::new(), body, 10, Code::BodyTooLarge, &budget(0)).await;
         assert_eq!(held.err().unwrap().code, Code::RequestTimeout);
         drop(sender);
@@ -274,5 +314,16 @@ mod tests {
             Err(Code::UnsupportedMediaType)
         );
         assert_eq!(kind_of("content-encoding", "identity"), Ok(Kind::Json));
+        for (name, second) in [
+            ("content-type", "application/json"),
+            ("content-encoding", "gzip"),
+        ] {
+            let mut twice = HeaderMap::new();
+            twice.append("content-type", "application/json".parse().unwrap());
+            twice.append("content-encoding", "identity".parse().unwrap());
+            twice.append(name, second.parse().unwrap());
+            let problem = kind(&twice).unwrap_err();
+            assert_eq!(problem.code, Code::UnsupportedMediaType, "{name}");
+        }
     }
 }

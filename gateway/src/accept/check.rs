@@ -3,18 +3,22 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::accept::problem::{Code, FieldError, Problem};
-use crate::accept::request::{FailoverIn, Metadata, Request, Str, TrackingIn};
+use crate::accept::request::{FailoverIn, Request, Str};
 use crate::accept::shape::not_available;
-use crate::accept::{CallbackTarget, Door, PlanError, PlanRequest};
+use crate::accept::{Door, PlanError, PlanRequest};
 use crate::clock::UnixMs;
-use crate::event::EventKinds;
 use crate::message::{
-    Class, Encoding, EndpointIx, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority,
-    ROUTES_MAX, TenantIx, Texts,
+    Class, Encoding, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority, ROUTES_MAX,
+    TenantIx, Texts,
 };
 
+mod callback;
+mod labels;
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub(crate) use callback::is_event_type;
+pub(crate) use labels::{CLIENT_REF_OCTETS_MAX, is_tag};
 
 /// Characters of `content.text` (contract.md §1).
 const TEXT_MAX: usize = 2_000;
@@ -24,18 +28,6 @@ const SMS_TEXT_MAX: usize = 20 * 153;
 const FROM_MAX: usize = 64;
 /// Octets of source_addr without its NUL (SMPP v3.4 §4.4.1).
 const SMS_FROM_MAX: usize = 20;
-/// Characters of `client_ref` (contract.md §1).
-const CLIENT_REF_MAX: usize = 255;
-/// Tags, and characters of each (contract.md §1).
-const TAGS_MAX: usize = 10;
-const TAG_MAX: usize = 64;
-/// Keys of metadata, characters of a key and of a value, and bytes in all (contract.md §1).
-const METADATA_MAX: usize = 20;
-const METADATA_KEY_MAX: usize = 40;
-const METADATA_VALUE_MAX: usize = 500;
-const METADATA_BYTES_MAX: usize = 4 * 1024;
-/// Characters of each field of `tracking` (contract.md §1).
-const TRACKING_MAX: usize = 128;
 /// Seconds of `ttl` (contract.md §1; 28 days).
 const TTL: std::ops::RangeInclusive<i64> = 10..=2_419_200;
 /// `max_segments` and its default (contract.md §1).
@@ -43,42 +35,6 @@ const SEGMENTS: std::ops::RangeInclusive<i64> = 1..=20;
 const SEGMENTS_DEFAULT: u8 = 10;
 /// Default of `failover.max_routes` (contract.md §1).
 const ROUTES_DEFAULT: usize = 3;
-/// Types of `callback.types` (chosen: more than the contract has families), and octets of its URL.
-const CALLBACK_TYPES_MAX: usize = 20;
-const CALLBACK_URL_MAX: usize = 2_048;
-
-/// Event types of contract.md §3 that this version does not make: a callback may name them.
-const LATER_EVENTS: [&str; 28] = [
-    "message.scheduled",
-    "message.queued",
-    "message.read",
-    "message.canceled",
-    "message.fallback_started",
-    "attempt.sent",
-    "attempt.receipt",
-    "inbound.received",
-    "recipient.opted_out",
-    "recipient.opted_in",
-    "recipient.help_requested",
-    "device.unregistered",
-    "batch.completed",
-    "job.completed",
-    "route.up",
-    "route.down",
-    "route.degraded",
-    "route.paused",
-    "route.resumed",
-    "route.drained",
-    "endpoint.recovered",
-    "endpoint.test",
-    "suppression.created",
-    "suppression.deleted",
-    "inbound.*",
-    "recipient.*",
-    "device.*",
-    "route.*",
-];
-
 /// Where a request comes from: what it does not say itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
@@ -498,161 +454,6 @@ impl<'a> Check<'a> {
         }
         at
     }
-
-    fn tags(&mut self, request: &Request<'_>) -> String {
-        let tags = request.tags.as_deref().unwrap_or_default();
-        if tags.len() > TAGS_MAX {
-            self.wrong("/tags", "out_of_range", "must have at most 10 tags");
-            return String::new();
-        }
-        for (index, tag) in tags.iter().enumerate() {
-            if !is_tag(tag) {
-                let at = format!("/tags/{index}");
-                self.wrong(&at, "invalid_tag", "must be 1..64 of a-z 0-9 _ . -");
-            }
-        }
-        let words: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
-        words.join(" ")
-    }
-
-    fn metadata(&mut self, metadata: Option<&Metadata<'_>>) -> String {
-        let Some(metadata) = metadata.filter(|m| !m.0.is_empty()) else {
-            return String::new();
-        };
-        if metadata.0.len() > METADATA_MAX {
-            self.wrong("/metadata", "out_of_range", "must have at most 20 keys");
-            return String::new();
-        }
-        for (index, (key, value)) in metadata.0.iter().enumerate() {
-            let at = || pointer("/metadata/", key);
-            if key.is_empty() || key.chars().count() > METADATA_KEY_MAX {
-                self.wrong(&at(), "out_of_range", "a key must have 1..40 characters");
-            }
-            if value.chars().count() > METADATA_VALUE_MAX {
-                self.wrong(
-                    &at(),
-                    "out_of_range",
-                    "a value must have at most 500 characters",
-                );
-            }
-            if index > 0 && metadata.0[index - 1].0 == *key {
-                self.wrong(&at(), "duplicate_key", "comes twice");
-            }
-        }
-        let json = serde_json::to_string(metadata).unwrap_or_default();
-        if json.len() > METADATA_BYTES_MAX {
-            self.wrong(
-                "/metadata",
-                "out_of_range",
-                "must have at most 4 KiB in all",
-            );
-        }
-        json
-    }
-
-    fn tracking(&mut self, tracking: Option<&TrackingIn<'_>>) -> String {
-        let Some(tracking) = tracking else {
-            return String::new();
-        };
-        let mut any = false;
-        for (name, value) in tracking.fields() {
-            any |= value.is_some();
-            if value
-                .as_deref()
-                .is_some_and(|v| v.chars().count() > TRACKING_MAX)
-            {
-                let at = format!("/tracking/{name}");
-                self.wrong(&at, "out_of_range", "must have at most 128 characters");
-            }
-        }
-        if any {
-            serde_json::to_string(tracking).unwrap_or_default()
-        } else {
-            String::new()
-        }
-    }
-
-    fn client_ref(&mut self, request: &Request<'_>) {
-        if request
-            .client_ref
-            .as_deref()
-            .is_some_and(|r| r.chars().count() > CLIENT_REF_MAX)
-        {
-            self.wrong(
-                "/client_ref",
-                "out_of_range",
-                "must have at most 255 characters",
-            );
-        }
-    }
-
-    fn callback(&mut self, request: &Request<'_>) -> (Option<EndpointIx>, String) {
-        let Some(callback) = &request.callback else {
-            return (None, String::new());
-        };
-        let endpoint = match (callback.endpoint_id.as_deref(), callback.url.as_deref()) {
-            (Some(_), Some(_)) => {
-                self.wrong("/callback/url", "exclusive", "excludes endpoint_id");
-                None
-            }
-            (None, None) => {
-                self.wrong("/callback", "required", "needs endpoint_id or url");
-                None
-            }
-            (Some(id), None) => self.callback_endpoint(id),
-            (None, Some(url)) => self.callback_url(url),
-        };
-        let types = callback.types.as_deref().unwrap_or_default();
-        if callback.types.is_some() && !(1..=CALLBACK_TYPES_MAX).contains(&types.len()) {
-            self.wrong("/callback/types", "out_of_range", "must have 1..20 types");
-            return (endpoint, String::new());
-        }
-        for (index, word) in types.iter().enumerate() {
-            if !is_event_type(word) {
-                let at = format!("/callback/types/{index}");
-                self.wrong(&at, "unknown_event_type", "");
-            }
-        }
-        let words: Vec<&str> = types.iter().map(|word| &**word).collect();
-        (endpoint, words.join(" "))
-    }
-
-    fn targets(&self) -> impl Iterator<Item = &'a CallbackTarget> + use<'a> {
-        let tenant = self.origin.tenant;
-        self.door
-            .callbacks
-            .iter()
-            .filter(move |target| target.tenant == tenant)
-    }
-
-    fn callback_endpoint(&mut self, id: &str) -> Option<EndpointIx> {
-        let names = &self.door.names;
-        let found = self
-            .targets()
-            .find(|target| names.endpoint(target.endpoint) == id);
-        if found.is_none() {
-            let detail = "not an endpoint of this tenant";
-            self.wrong("/callback/endpoint_id", "unknown_endpoint", detail);
-        }
-        found.map(|target| target.endpoint)
-    }
-
-    fn callback_url(&mut self, url: &str) -> Option<EndpointIx> {
-        // Without user info, fragment or dot segments, what the prefix allows is what is called.
-        let plain = url.len() <= CALLBACK_URL_MAX
-            && url
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && !matches!(b, b'@' | b'#' | b'\\'))
-            && !url.contains("/..");
-        let found = self
-            .targets()
-            .find(|target| plain && target.url_prefixes.iter().any(|prefix| below(url, prefix)));
-        if found.is_none() {
-            let detail = "no endpoint of this tenant has registered a prefix of it";
-            self.wrong("/callback/url", "url_not_registered", detail);
-        }
-        found.map(|target| target.endpoint)
-    }
 }
 
 /// What is expected of a time.
@@ -665,21 +466,6 @@ pub(crate) fn timestamp(text: &str) -> Option<UnixMs> {
     u64::try_from(since.as_millis()).ok().map(UnixMs)
 }
 
-/// Whether a tag is `[a-z0-9_.-]{1,64}`.
-pub(crate) fn is_tag(tag: &str) -> bool {
-    (1..=TAG_MAX).contains(&tag.len())
-        && tag
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-'))
-}
-
-/// Whether the contract has this event type or family.
-pub(crate) fn is_event_type(word: &str) -> bool {
-    EventKinds::matching(word) != EventKinds(0)
-        || LATER_EVENTS.contains(&word)
-        || word == "attempt.*"
-}
-
 /// Whether `place` is `root` or lies below it: the next character must begin a new part.
 fn below(place: &str, root: &str) -> bool {
     place
@@ -687,15 +473,14 @@ fn below(place: &str, root: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || root.ends_with('/') || rest.starts_with(['/', '?']))
 }
 
-/// A JSON pointer to a member by its name (RFC 6901 §3).
-fn pointer(parent: &str, name: &str) -> String {
-    format!("{parent}{}", name.replace('~', "~0").replace('/', "~1"))
-}
-
 /// A W3C traceparent (version 00) that is well formed; anything else is ignored, as the
-/// recommendation asks (Trace Context §3.2).
-pub(crate) fn traceparent(value: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(value).ok()?;
+/// recommendation asks (Trace Context §3.2), also one that comes twice.
+pub(crate) fn traceparent(headers: &hyper::HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all("traceparent").iter();
+    let text = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
     let hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let mut parts = text.split('-');
     let shape = [2, 32, 16, 2];

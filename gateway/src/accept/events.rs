@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::header::{HeaderValue, LINK};
 use hyper::{Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
+use utoipa::ToSchema;
 
 use crate::accept::Gateway;
 use crate::accept::answer::{self, Body};
@@ -17,32 +18,42 @@ use crate::event::EventKinds;
 use crate::store::{EventPage, EventQuery};
 
 /// Longest wait, in seconds (contract.md §2).
-const WAIT_MAX: u64 = 30;
+pub(crate) const WAIT_MAX: u64 = 30;
 /// From the log's beginning: its numbers start at 1.
 const AFTER_DEFAULT: u64 = 0;
-/// No log gets as long; larger numbers are refused before anything is added to them.
-const AFTER_MAX: u64 = 1 << 62;
 
-const KNOWN: [&str; 5] = ["types", "message_id", "after", "wait", "limit"];
+/// The parameters of `GET /v1/events`.
+pub(crate) const KNOWN: [&str; 5] = ["types", "message_id", "after", "wait", "limit"];
+
+/// A page of events, as it is written below.
+#[derive(ToSchema)]
+#[schema(as = EventPage)]
+#[expect(
+    dead_code,
+    reason = "only its schema is used: the events are JSON already"
+)]
+pub(crate) struct EventPageView {
+    /// As webhooks carry them.
+    #[schema(value_type = Vec<Object>)]
+    data: Vec<()>,
+    /// For `after`; also when there is nothing more yet.
+    next_cursor: String,
+    has_more: bool,
+}
 
 /// Answers `GET /v1/events`.
 pub(crate) async fn list(gateway: &Arc<Gateway>, asked: &Asked) -> Result<Response<Body>, Problem> {
     let mut parameters = Parameters::read(asked.parts.uri.query(), &KNOWN);
     let ids = gateway.store.ids();
     let wait = parameters.parsed("wait", "must be 0..30", |text| {
-        text.parse()
-            .ok()
-            .filter(|seconds| (0..=WAIT_MAX).contains(seconds))
-    });
-    let after = parameters.parsed("after", "must be a next_cursor", |text| {
-        text.parse().ok().filter(|after| *after <= AFTER_MAX)
+        text.parse().ok().filter(|seconds| *seconds <= WAIT_MAX)
     });
     let kinds = parameters.parsed("types", "must be event types", kinds);
     let message = parameters.parsed("message_id", "must be a message's id", |id| {
         ids.parse_message(id)
     });
-    let query = EventQuery {
-        after: after.unwrap_or(AFTER_DEFAULT),
+    let mut query = EventQuery {
+        after: AFTER_DEFAULT,
         tenant: asked.principal.tenant,
         kinds: kinds.unwrap_or_else(EventKinds::defaults),
         message,
@@ -51,9 +62,31 @@ pub(crate) async fn list(gateway: &Arc<Gateway>, asked: &Asked) -> Result<Respon
     if !parameters.errors.is_empty() {
         return Err(Problem::of(parameters.errors));
     }
-    let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0));
+    if let Some(cursor) = parameters.get("after") {
+        query.after = read_cursor(cursor, *gateway.store.head().borrow())?;
+    }
+    let wait = Duration::from_secs(wait.unwrap_or(0));
+    let deadline = Instant::now() + wait;
     let page = wait_for(gateway, query, deadline).await;
     respond(asked, query, &page, *gateway.store.head().borrow())
+}
+
+/// Reads a cursor: an event's number, at most that of the newest, `head`. A greater one would wait
+/// for events that are told to nobody, and then miss them.
+///
+/// # Errors
+/// `invalid_cursor`.
+fn read_cursor(text: &str, head: u64) -> Result<u64, Problem> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let after: Option<u64> = text.parse().ok().filter(|_| digits);
+    match after {
+        Some(after) if after <= head => Ok(after),
+        None if !digits => Err(Problem::cursor("after", "must be a next_cursor")),
+        _ => {
+            let detail = format!("is beyond the log's newest event, which is {head}");
+            Err(Problem::cursor("after", detail))
+        }
+    }
 }
 
 /// Reads a page; waits until `deadline` while there is nothing to tell. Cancel safe.
@@ -141,7 +174,21 @@ fn kinds(list: &str) -> Option<EventKinds> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accept::problem::Code;
     use crate::event::EventKind;
+
+    #[test]
+    fn cursors_are_numbers_up_to_the_head() {
+        assert_eq!(read_cursor("0", 7), Ok(0));
+        assert_eq!(read_cursor("7", 7), Ok(7), "the head itself is a long poll");
+        for bad in ["8", "abc", "-1", "+7", " 7", "7.0", "99999999999999999999"] {
+            let problem = read_cursor(bad, 7).unwrap_err();
+            assert_eq!(problem.code, Code::InvalidCursor, "{bad}");
+            assert_eq!(problem.errors[0].parameter.as_deref(), Some("after"));
+        }
+        let beyond = read_cursor("8", 7).unwrap_err().detail;
+        assert!(beyond.ends_with("which is 7"), "{beyond}");
+    }
 
     #[test]
     fn types_are_words_and_families_of_the_contract() {

@@ -147,9 +147,11 @@ impl Bucket {
         })
     }
 
-    /// `r` is what is left; `t` the seconds until the window's quota is whole again, 1 at least.
+    /// `r` is what is left; `t` the seconds until the window's quota (or the burst, when that is less)
+    /// is whole again, 1 at least.
     fn headers(&self, left: u32, wait: Option<Duration>) -> RateHeaders {
-        let missing = self.rate.messages.get().saturating_sub(left);
+        let whole = self.rate.messages.min(self.rate.burst).get();
+        let missing = whole.saturating_sub(left);
         let whole = self
             .rate
             .per
@@ -259,7 +261,7 @@ mod tests {
     fn slow_rates_say_how_long() {
         let ingress = ingress(2, 60, 1);
         let taken = ingress.take(ACME, 1, ingress.start);
-        assert_eq!(limit(&taken), "\"msg\";r=0;t=60");
+        assert_eq!(limit(&taken), "\"msg\";r=0;t=30", "the burst is one");
         let Taken::Wait { after, headers } = ingress.take(ACME, 1, ingress.start) else {
             panic!("one a half-minute")
         };

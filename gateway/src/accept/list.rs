@@ -14,6 +14,7 @@ use crate::accept::answer::{self, Body};
 use crate::accept::check::{NOT_RFC3339, is_tag, timestamp};
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::router::{Asked, decode};
+use crate::accept::shape::NOT_IN_THIS_VERSION;
 use crate::accept::view::{self, MessageView};
 use crate::accept::{Gateway, Scope};
 use crate::clock::UnixMs;
@@ -29,9 +30,11 @@ pub(crate) const LIMIT_DEFAULT: usize = 50;
 pub(crate) const LIMIT_MAX: usize = 1_000;
 /// Cursors live so long (contract.md §2 "Lists").
 const CURSOR_LIFE_MS: u64 = 24 * 3_600 * 1_000;
-/// Octets of a cursor: its form, the id it goes on below, when it was made, what it was made for.
-const CURSOR_LEN: usize = 1 + 8 + 8 + 8;
-const CURSOR_FORM: u8 = 1;
+/// Octets of a cursor: its form, the id it goes on below, when it was made, what it was made for, and
+/// a checksum over these.
+const CURSOR_LEN: usize = CURSOR_SUM + 4;
+const CURSOR_SUM: usize = 1 + 8 + 8 + 8;
+const CURSOR_FORM: u8 = 2;
 
 /// A page of messages.
 #[derive(Serialize, ToSchema)]
@@ -101,6 +104,12 @@ impl Parameters {
         parsed
     }
 
+    /// Refuses a value that the contract has and this version lacks.
+    fn later(&mut self, name: &str, code: Code) {
+        let error = FieldError::parameter(name, code.name(), NOT_IN_THIS_VERSION);
+        self.errors.push(error.alone(code));
+    }
+
     /// `limit`.
     pub(crate) fn limit(&mut self) -> usize {
         let limit = self.parsed("limit", "must be 1..1000", |text| {
@@ -112,7 +121,8 @@ impl Parameters {
     }
 }
 
-const KNOWN: [&str; 13] = [
+/// The parameters of `GET /v1/messages`.
+pub(crate) const KNOWN: [&str; 13] = [
     "status",
     "class",
     "channel",
@@ -128,15 +138,46 @@ const KNOWN: [&str; 13] = [
     "cursor",
 ];
 
+/// Statuses of contract.md §4 that no message of this version has.
+const LATER_STATUSES: [&str; 4] = ["accepted", "scheduled", "read", "canceled"];
+
+/// Reads `status`, as messages show it: `sending` is a view of some that are queued, and `queued` are
+/// the others (contract.md §4).
+fn status(p: &mut Parameters) -> (Option<Status>, Option<bool>) {
+    let word = p.get("status").unwrap_or_default().to_owned();
+    if LATER_STATUSES.contains(&&*word) {
+        p.later("status", Code::NotAvailable);
+        return (None, None);
+    }
+    if word == "sending" {
+        return (Some(Status::Queued), Some(true));
+    }
+    let status = p.parsed("status", "must be a status", Status::from_name);
+    let queued = status == Some(Status::Queued);
+    (status, queued.then_some(false))
+}
+
+/// Checks `channel`: there is one in this version.
+fn channel(p: &mut Parameters) {
+    match p.get("channel") {
+        Some("push") => p.later("channel", Code::NotAvailable),
+        Some("email" | "rcs") => p.later("channel", Code::ChannelNotEnabled),
+        _ => {
+            let sms = |word: &str| (word == "sms").then_some(());
+            p.parsed("channel", "must be sms", sms);
+        }
+    }
+}
+
 /// Reads the filters of `GET /v1/messages`.
 fn query(parameters: &mut Parameters, ids: Ids, names: &Names) -> Query {
     let p = parameters;
-    p.parsed("channel", "must be sms", |word| {
-        (word == "sms").then_some(())
-    });
+    channel(p);
+    let (status, sending) = status(p);
     Query {
         tenant: None,
-        status: p.parsed("status", "must be a status", Status::from_name),
+        status,
+        sending,
         class: p.parsed("class", "must be a class", Class::from_name),
         // A plus that was not encoded reads as a space.
         to: p.parsed("to", "must be E.164", |text| {
@@ -232,11 +273,18 @@ fn write_cursor(next: MessageId, made_for: [u8; 8], now: UnixMs) -> String {
     bytes.extend_from_slice(&next.0.to_be_bytes());
     bytes.extend_from_slice(&now.0.to_be_bytes());
     bytes.extend_from_slice(&made_for);
+    bytes.extend_from_slice(&checksum(&bytes));
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Against slips, not against forgers: a cursor reaches nothing that its filters and key do not.
+fn checksum(bytes: &[u8]) -> [u8; 4] {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    [digest[0], digest[1], digest[2], digest[3]]
+}
+
 fn read_cursor(text: &str, made_for: [u8; 8], now: UnixMs) -> Result<MessageId, Problem> {
-    let refuse = |detail| Problem::new(Code::InvalidCursor, detail);
+    let refuse = |detail| Problem::cursor("cursor", detail);
     let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     let bytes: [u8; CURSOR_LEN] = bytes
         .try_into()
@@ -246,7 +294,8 @@ fn read_cursor(text: &str, made_for: [u8; 8], now: UnixMs) -> Result<MessageId, 
         octets.copy_from_slice(&bytes[at..at + 8]);
         octets
     };
-    if bytes[0] != CURSOR_FORM {
+    let (told, sum) = bytes.split_at(CURSOR_SUM);
+    if bytes[0] != CURSOR_FORM || checksum(told) != sum {
         return Err(refuse("not a cursor of this list"));
     }
     if number(17) != made_for {
@@ -296,6 +345,14 @@ mod tests {
     }
 
     #[test]
+    fn sending_and_queued_are_told_apart_as_messages_show_them() {
+        let of = |text: &str| (read(text).0.status, read(text).0.sending);
+        assert_eq!(of("status=sending"), (Some(Status::Queued), Some(true)));
+        assert_eq!(of("status=queued"), (Some(Status::Queued), Some(false)));
+        assert_eq!(of("status=sent"), (Some(Status::Sent), None));
+    }
+
+    #[test]
     fn all_bad_parameters_are_told() {
         let (_, errors) =
             read("stauts=sent&status=gone&limit=0&to=1&since=now&class=otp&class=otp&tag=%zz");
@@ -312,7 +369,15 @@ mod tests {
                 owned("limit", "invalid"),
             ]
         );
-        assert_eq!(read("channel=push").1, [owned("channel", "invalid")]);
+        assert_eq!(read("channel=fax").1, [owned("channel", "invalid")]);
+        for (later, code) in [
+            ("channel=push", "not_available"),
+            ("channel=rcs", "channel_not_enabled"),
+            ("status=canceled", "not_available"),
+        ] {
+            let name = later.split('=').next().unwrap_or_default();
+            assert_eq!(read(later).1, [owned(name, code)]);
+        }
         assert_eq!(read("limit=1001").1, [owned("limit", "invalid")]);
     }
 
@@ -338,6 +403,18 @@ mod tests {
                 code(read_cursor(bad, purpose(&sent), NOW)),
                 Code::InvalidCursor
             );
+        }
+        // Whatever single character is changed, it is another page's or nobody's: refused.
+        for place in 0..cursor.len() {
+            for other in "ABQZaz09-_=%".chars() {
+                let mut changed: Vec<char> = cursor.chars().collect();
+                if std::mem::replace(&mut changed[place], other) == other {
+                    continue;
+                }
+                let changed: String = changed.into_iter().collect();
+                let read = read_cursor(&changed, purpose(&sent), NOW);
+                assert_eq!(code(read), Code::InvalidCursor, "{changed}");
+            }
         }
     }
 }

@@ -29,8 +29,9 @@ use crate::accept::answer::{self, Body, Source};
 use crate::accept::batch::{self, Fate, ItemResult, Reading};
 use crate::accept::check::{self, Origin};
 use crate::accept::ingress::Taken;
+use crate::accept::patience::Patience;
 use crate::accept::problem::{Code, FieldError, Problem};
-use crate::accept::request::{Request, is_object};
+use crate::accept::request::{Piece, Request, is_object};
 use crate::accept::router::Asked;
 use crate::accept::{Gateway, NDJSON_BYTES_MAX, NDJSON_LINES_MAX, body};
 use crate::message::{MessageId, TenantIx};
@@ -60,7 +61,7 @@ pub(crate) async fn send<B>(
     gateway: &Arc<Gateway>,
     asked: &Asked,
     tenant: TenantIx,
-    body: B,
+    body: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -74,8 +75,7 @@ where
     let permit = gateway.streams.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Code::Overloaded, "limits.ndjson_streams are being read").retry_after(1)
     })?;
-    let traceparent = asked.parts.headers.get("traceparent");
-    let traceparent = traceparent.and_then(|value| check::traceparent(value.as_bytes()));
+    let traceparent = check::traceparent(&asked.parts.headers);
     let streaming = asked.wants_ndjson();
     let batch = gateway.batch_ids.next(gateway.door.clock.now());
     let format = if streaming {
@@ -83,6 +83,9 @@ where
     } else {
         Format::Envelope
     };
+    let body = body
+        .take()
+        .ok_or_else(|| Problem::new(Code::Internal, "the body is gone"))?;
     let results = Results::new(format, gateway.store.ids(), batch);
     let reader = Reader {
         gateway: gateway.clone(),
@@ -94,13 +97,17 @@ where
         defaults: None,
         line: 0,
         index: 0,
+        begun: false,
         over: false,
     };
+    // Results may stay unread for as long as there is something to read.
+    let patience = asked.parts.extensions.get::<Arc<Patience>>();
+    let reading = patience.map(Patience::stream);
     let run = async move {
         gauge!(names::NDJSON_STREAMS).increment(1.0);
         reader.run(body).await;
         gauge!(names::NDJSON_STREAMS).decrement(1.0);
-        drop(permit);
+        drop((permit, reading));
     };
     let media = if streaming {
         tokio::spawn(run);
@@ -137,6 +144,8 @@ struct Reader {
     line: u32,
     /// The next message's index.
     index: u32,
+    /// Whether a line came that is not blank.
+    begun: bool,
     /// Whether there were more lines than allowed.
     over: bool,
 }
@@ -294,14 +303,15 @@ impl Reader {
                 return Ok((waiting, drafts, true));
             }
             self.line += 1;
+            let first = line != Line::Blank && !std::mem::replace(&mut self.begun, true);
             let item = match &line {
                 Line::Blank => continue,
-                Line::Whole(json) if self.line == 1 && self.take_defaults(json)? => {
+                Line::Whole(json) if first && self.take_defaults(json)? => {
                     // What follows is read with them.
                     return Ok((waiting, drafts, true));
                 }
-                Line::Whole(json) => reading.item(json, defaults),
-                Line::TooLong => reading.item(&lines::TOO_LONG, None),
+                Line::Whole(json) => reading.item(json, Piece::Line(self.line), defaults),
+                Line::TooLong => reading.item(&lines::TOO_LONG, Piece::Line(self.line), None),
             };
             let index = self.index;
             self.index += 1;
@@ -311,7 +321,14 @@ impl Reader {
                     waiting.push(Waiting { index, client_ref });
                     drafts.push(draft);
                 }
-                Err(problem) => {
+                Err(mut problem) => {
+                    if let Line::Whole(json) = &line
+                        && serde_json::from_slice::<FirstLine<'_>>(json).is_ok()
+                    {
+                        let detail = "only the first line may be defaults";
+                        let error = FieldError::at("/defaults", "not_allowed_here", detail);
+                        problem = Problem::of(vec![error]);
+                    }
                     gateway.metrics.refused(Source::Ndjson, problem.code);
                     self.results.push([ItemResult {
                         index,

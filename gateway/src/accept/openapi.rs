@@ -1,5 +1,7 @@
 //! The OpenAPI document, made from the router's table and the types that are read and written.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde_json::json;
 use utoipa::openapi::content::ContentBuilder;
@@ -9,7 +11,7 @@ use utoipa::openapi::path::{
 };
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::schema::{ObjectBuilder, Ref, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Ref, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, RefOr, Required, Schema,
@@ -18,14 +20,15 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::accept::answer::NDJSON;
 use crate::accept::batch::{BatchView, Envelope, ItemResultView};
-use crate::accept::list::PageView;
+use crate::accept::events::{EventPageView, WAIT_MAX};
+use crate::accept::list::{LIMIT_DEFAULT, LIMIT_MAX, PageView};
 use crate::accept::ndjson::SummaryLine;
-use crate::accept::problem::ProblemBody;
+use crate::accept::problem::{Code, ProblemBody};
 use crate::accept::request::Request;
 use crate::accept::router::{Endpoint, Entry, TABLE};
 use crate::accept::timeline::TimelineView;
-use crate::accept::view::MessageView;
-use crate::accept::{Config, NDJSON_LINES_MAX};
+use crate::accept::view::{MessageView, RouteListView};
+use crate::accept::{Config, NDJSON_LINES_MAX, shape};
 use crate::route_view::RouteView;
 
 const JSON: &str = "application/json";
@@ -59,8 +62,11 @@ pub fn document(config: &Config) -> OpenApi {
                 .description(Some(
                     "Messages in, signed events back. 202 means: on disk. Every error is \
                      application/problem+json (RFC 9457): branch on `code`. Every answer carries \
-                     Trunkline-Request-Id. Unknown request fields answer 422; unknown response \
-                     fields must be ignored.",
+                     Trunkline-Request-Id. Unknown request fields and query parameters answer 422; \
+                     unknown response fields must be ignored. A path that is not here answers 404 \
+                     not_found, or not_available when a later version will have it; another method \
+                     405 method_not_allowed with Allow. HEAD answers as GET without the body. What \
+                     is no HTTP at all, or has too long a head, gets a bare 400, 414 or 431.",
                 )),
         )
         .paths(paths)
@@ -79,11 +85,32 @@ fn components() -> ComponentsBuilder {
     add::<ItemResultView<'_>>(&mut all);
     add::<SummaryLine<'_>>(&mut all);
     add::<RouteView>(&mut all);
+    add::<RouteListView>(&mut all);
+    add::<EventPageView>(&mut all);
     add::<ProblemBody<'_>>(&mut all);
+    fixed_fields(&mut all);
     let builder = ComponentsBuilder::new();
     all.into_iter().fold(builder, |builder, (name, schema)| {
         builder.schema(name, schema)
     })
+}
+
+/// Adds the fields that may be sent with their default only.
+fn fixed_fields(all: &mut [(String, RefOr<Schema>)]) {
+    for (schema, field, value) in shape::defaults() {
+        let only = ObjectBuilder::new()
+            .schema_type(SchemaType::AnyValue)
+            .enum_values(Some([value]))
+            .description(Some("Its default: other values are not in this version."));
+        let only = Schema::Object(only.build());
+        // A schema that several others refer to is in the list more than once.
+        for (_, found) in all.iter_mut().filter(|one| one.0 == schema) {
+            if let RefOr::T(Schema::Object(object)) = found {
+                let only = only.clone().into();
+                object.properties.insert(field.to_owned(), only);
+            }
+        }
+    }
 }
 
 /// A type and all that it is made of.
@@ -116,8 +143,8 @@ fn operation(entry: &Entry, config: &Config) -> Operation {
     operation = operation
         .request_body(request_body(entry.endpoint))
         .response(status(entry.endpoint), good(entry.endpoint));
-    for (code, why) in problems(entry.endpoint) {
-        operation = operation.response(*code, problem(code, why));
+    for (status, codes) in by_status(&problems(entry)) {
+        operation = operation.response(status.to_string(), problem(status, &codes));
     }
     operation.build()
 }
@@ -156,7 +183,7 @@ fn parameters(entry: &Entry, config: &Config) -> Vec<Parameter> {
          422 idempotency_key_reused.",
         config.idempotency.as_secs() / 3600
     );
-    let queries: &[&str] = match entry.endpoint {
+    match entry.endpoint {
         Endpoint::SendMessage => {
             all.push(header("Idempotency-Key", &keys));
             all.push(header(
@@ -167,38 +194,20 @@ fn parameters(entry: &Entry, config: &Config) -> Vec<Parameter> {
                 "traceparent",
                 "W3C Trace Context, stored with the message.",
             ));
-            &[]
         }
         Endpoint::SendBatch => {
             let more = " On a batch: the whole of it. Not with NDJSON, whose lines carry \
                         idempotency_key.";
             all.push(header("Idempotency-Key", &format!("{keys}{more}")));
-            &["atomic"]
         }
-        Endpoint::ListMessages => &[
-            "status",
-            "class",
-            "channel",
-            "to",
-            "client_ref",
-            "tag",
-            "batch_id",
-            "route",
-            "reason",
-            "since",
-            "until",
-            "limit",
-            "cursor",
-        ],
-        Endpoint::ListEvents => &["types", "message_id", "after", "wait", "limit"],
-        _ => &[],
-    };
-    all.extend(queries.iter().map(|name| {
+        _ => {}
+    }
+    all.extend(entry.queries.iter().map(|name| {
         ParameterBuilder::new()
             .name(*name)
             .parameter_in(ParameterIn::Query)
             .required(Required::False)
-            .schema(Some(text()))
+            .schema(Some(query_schema(name)))
             .build()
     }));
     all
@@ -212,6 +221,29 @@ fn header(name: &str, description: &str) -> Parameter {
         .description(Some(description))
         .schema(Some(text()))
         .build()
+}
+
+/// What a query parameter may be.
+fn query_schema(name: &str) -> RefOr<Schema> {
+    let whole = |least: u64, most: u64, default: u64| {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(least))
+            .maximum(Some(most))
+            .default(Some(json!(default)))
+    };
+    let object = match name {
+        "limit" => whole(1, LIMIT_MAX as u64, LIMIT_DEFAULT as u64),
+        "wait" => whole(0, WAIT_MAX, 0),
+        "atomic" => ObjectBuilder::new()
+            .schema_type(Type::Boolean)
+            .default(Some(json!(false))),
+        "since" | "until" => ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
+        _ => return text(),
+    };
+    Schema::Object(object.build()).into()
 }
 
 fn text() -> RefOr<Schema> {
@@ -297,9 +329,14 @@ fn good(endpoint: Endpoint) -> Response {
             .content(NDJSON, line)
             .header("Idempotent-Replayed", out("true when the header key was used before."))
             }
-            Endpoint::ListRoutes => with("The routes, below `data`.", reference::<RouteView>()),
+            Endpoint::ListEvents => with("A page.", reference::<EventPageView>())
+                .header("Link", out("rel=\"next\", when there is more.")),
+            Endpoint::ListRoutes => with("The routes.", reference::<RouteListView>()),
             Endpoint::RouteByName => with("The route.", reference::<RouteView>()),
-            _ => response("As described."),
+            Endpoint::OpenApi | Endpoint::Nothing => {
+                let any = ObjectBuilder::new().schema_type(Type::Object).build();
+                with("This document.", Schema::Object(any).into())
+            }
         };
     builder.build()
 }
@@ -326,51 +363,82 @@ fn out(description: &str) -> utoipa::openapi::header::Header {
         .build()
 }
 
-fn problems(endpoint: Endpoint) -> &'static [(&'static str, &'static str)] {
-    match endpoint {
-        Endpoint::SendMessage | Endpoint::SendBatch => &[
-            ("400", "malformed_json, idempotency_key_missing"),
-            ("401", "unauthenticated"),
-            (
-                "403",
-                "insufficient_scope, tenant_mismatch, sender_not_allowed",
-            ),
-            ("408", "request_timeout"),
-            ("413", "body_too_large, batch_too_large"),
-            ("415", "unsupported_media_type"),
-            (
-                "422",
-                "invalid_request, not_available, idempotency_key_reused, invalid_recipient, \
-                 content_missing_for_channel, too_many_segments, expires_before_send, \
-                 channel_not_enabled; strict: no_route",
-            ),
-            ("429", "quota_exceeded"),
-            ("503", "overloaded, store_unavailable, shutting_down"),
-        ],
-        Endpoint::ListMessages | Endpoint::ListEvents => &[
-            ("400", "invalid_cursor"),
-            ("401", "unauthenticated"),
-            ("403", "insufficient_scope, tenant_mismatch"),
-            ("422", "invalid_request"),
-        ],
-        Endpoint::OpenApi | Endpoint::Nothing => &[],
-        _ => &[
-            ("401", "unauthenticated"),
-            ("403", "insufficient_scope, tenant_mismatch"),
-            ("404", "not_found"),
-        ],
+/// The problems that an operation can answer; a test holds every answer of the others to it.
+pub(crate) fn problems(entry: &Entry) -> Vec<Code> {
+    let mut all = vec![Code::NotAcceptable];
+    if entry.scope.is_some() {
+        all.extend([
+            Code::Unauthenticated,
+            Code::InsufficientScope,
+            Code::TenantMismatch,
+            Code::InvalidRequest,
+            Code::Internal,
+        ]);
     }
+    if entry.endpoint == Endpoint::SendBatch {
+        all.push(Code::BatchTooLarge);
+    }
+    all.extend_from_slice(match entry.endpoint {
+        Endpoint::SendMessage | Endpoint::SendBatch => &ACCEPTING,
+        Endpoint::ListMessages => &[
+            Code::InvalidCursor,
+            Code::NotAvailable,
+            Code::ChannelNotEnabled,
+        ],
+        Endpoint::ListEvents => &[Code::InvalidCursor],
+        Endpoint::MessageById | Endpoint::Timeline | Endpoint::RouteByName => &[Code::NotFound],
+        Endpoint::ListRoutes | Endpoint::OpenApi | Endpoint::Nothing => &[],
+    });
+    all
 }
 
-fn problem(status: &str, codes: &str) -> Response {
+/// What only an operation that takes messages can answer.
+const ACCEPTING: [Code; 18] = [
+    Code::MalformedJson,
+    Code::IdempotencyKeyMissing,
+    Code::SenderNotAllowed,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::NotAvailable,
+    Code::IdempotencyKeyReused,
+    Code::InvalidRecipient,
+    Code::ContentMissing,
+    Code::TooManySegments,
+    Code::ExpiresBeforeSend,
+    Code::ChannelNotEnabled,
+    Code::NoRoute,
+    Code::QuotaExceeded,
+    Code::Overloaded,
+    Code::StoreUnavailable,
+    Code::ShuttingDown,
+];
+
+/// Codes by their status, as one text each.
+fn by_status(codes: &[Code]) -> BTreeMap<u16, String> {
+    let mut all = BTreeMap::<u16, String>::new();
+    for code in codes {
+        let text = all.entry(code.status()).or_default();
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(code.name());
+        if *code == Code::NoRoute {
+            text.push_str(" (with Prefer: handling=strict)");
+        }
+    }
+    all
+}
+
+fn problem(status: u16, codes: &str) -> Response {
     let content = ContentBuilder::new()
         .schema(Some(reference::<ProblemBody<'_>>()))
         .build();
     let builder = response(codes).content("application/problem+json", content);
     let builder = match status {
-        "429" => rated(builder).header("Retry-After", out("Seconds.")),
-        "503" => builder.header("Retry-After", out("Seconds.")),
-        "401" => builder.header("WWW-Authenticate", out("Bearer.")),
+        429 => rated(builder).header("Retry-After", out("Seconds.")),
+        503 => builder.header("Retry-After", out("Seconds.")),
+        401 => builder.header("WWW-Authenticate", out("Bearer.")),
         _ => builder,
     };
     builder.build()

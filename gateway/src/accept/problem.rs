@@ -15,6 +15,18 @@ use crate::store::Refused;
 /// Field errors shown at most (chosen: enough to mend a request, bounded for one that is all wrong).
 pub(crate) const ERRORS_MAX: usize = 32;
 
+/// Characters of a name that the client made up, as errors repeat it (chosen: every name of the
+/// contract fits; 100,000 bad lines stay small).
+const NAME_MAX: usize = 64;
+
+/// A client's name for something, cut to what errors repeat of it.
+pub(crate) fn shown(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(NAME_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
+    }
+}
+
 /// Where the problem types are explained.
 const TYPE_BASE: &str = "https://trunkline.dev/problems/";
 /// IANA "HTTP Problem Types" registry (draft-ietf-httpapi-ratelimit-headers).
@@ -311,7 +323,7 @@ impl FieldError {
     ) -> Self {
         Self {
             pointer: None,
-            parameter: Some(name.to_owned()),
+            parameter: Some(shown(name).into_owned()),
             ..Self::at("", code, detail)
         }
     }
@@ -369,12 +381,24 @@ impl Problem {
         let same = errors.iter().all(|error| error.cause.0 == first);
         let detail = match errors.len() {
             1 => Cow::Borrowed("1 field is not valid"),
-            n => Cow::Owned(format!("{n} fields are not valid")),
+            n @ ..=ERRORS_MAX => Cow::Owned(format!("{n} fields are not valid")),
+            // How many more is not known: who looks for them stops as well.
+            _ => Cow::Owned(format!("more than {ERRORS_MAX} fields are not valid")),
         };
         errors.truncate(ERRORS_MAX);
         Self {
             errors,
             ..Self::new(if same { first } else { Code::InvalidRequest }, detail)
+        }
+    }
+
+    /// A cursor in the query parameter `name` that cannot be.
+    pub(crate) fn cursor(name: &str, detail: impl Into<Cow<'static, str>>) -> Self {
+        let detail = detail.into();
+        let error = FieldError::parameter(name, "invalid", detail.clone());
+        Self {
+            errors: vec![error],
+            ..Self::new(Code::InvalidCursor, detail)
         }
     }
 
@@ -504,7 +528,9 @@ mod tests {
         let many = vec![FieldError::at("/x", "unknown_field", ""); 500];
         let problem = Problem::of(many);
         assert_eq!(problem.errors.len(), ERRORS_MAX);
-        assert_eq!(problem.detail, "500 fields are not valid");
+        assert_eq!(problem.detail, "more than 32 fields are not valid");
+        let long = FieldError::parameter(&"å".repeat(1000), "unknown_parameter", "");
+        assert_eq!(long.parameter.unwrap().chars().count(), NAME_MAX + 1);
     }
 
     #[test]

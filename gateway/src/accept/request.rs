@@ -180,7 +180,7 @@ pub(crate) struct PlanIn<'a> {
 #[serde(deny_unknown_fields, default)]
 #[schema(as = Step)]
 pub(crate) struct StepIn<'a> {
-    /// `sms`.
+    /// `sms`. (`until`, `on` and `revoke` are fixed to their defaults in this version.)
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "sms", required)]
     pub(crate) channel: Option<Str<'a>>,
@@ -467,7 +467,56 @@ pub(crate) fn parse(json: &[u8]) -> Result<(Request<'_>, Vec<FieldError>), Probl
     }
 }
 
+/// What a message's JSON is a piece of: positions in it are told in terms of what was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Piece {
+    /// One of the `messages` of a batch.
+    Item,
+    /// The `defaults` of a batch or stream.
+    Defaults,
+    /// A line of a stream, counted from 1, blank ones too.
+    Line(u32),
+}
+
+impl Piece {
+    /// Reads one message as [`parse`] does.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub(crate) fn parse(self, json: &[u8]) -> Result<(Request<'_>, Vec<FieldError>), Problem> {
+        parse(json).map_err(|problem| match problem.code {
+            Code::MalformedJson => self.malformed(json),
+            _ => problem,
+        })
+    }
+
+    /// Reads it again only for the position, which is rare enough.
+    fn malformed(self, json: &[u8]) -> Problem {
+        let error = match serde_json::from_slice::<Object<Request<'_>>>(json) {
+            Err(error) if !error.is_data() => error,
+            _ => match serde_json::from_slice::<serde_json::Value>(json) {
+                Err(error) => error,
+                Ok(_) => return Problem::new(Code::MalformedJson, "not JSON"),
+            },
+        };
+        let (what, line, column) = (without_position(&error), error.line(), error.column());
+        let detail = match self {
+            Self::Item => format!("{what} at line {line} column {column} of the item"),
+            Self::Defaults => format!("{what} at line {line} column {column} of the defaults"),
+            Self::Line(line) => format!("{what} at column {column} of the stream's line {line}"),
+        };
+        Problem::new(Code::MalformedJson, detail)
+    }
+}
+
 /// The problem of bytes that are not JSON, with the position.
 pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(Code::MalformedJson, error.to_string())
+}
+
+/// What is wrong, without where: the position is of what was read, which need not be what was sent.
+pub(crate) fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&position).unwrap_or(&text).to_owned()
 }

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{ACCEPT, HeaderValue};
+use hyper::header::{ACCEPT, EXPECT, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
 use crate::accept::answer::{self, Body};
 use crate::accept::auth::{self, Principal};
+use crate::accept::list::Parameters;
 use crate::accept::problem::{Code, Problem};
-use crate::accept::{Gateway, Scope, batch, events, list, single, timeline, view};
+use crate::accept::{Gateway, Scope, batch, body, events, list, single, timeline, view};
 
 /// What can be asked for, in the order of [`TABLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub(crate) struct Entry {
     pub(crate) path: &'static str,
     /// The scope it needs; `None`: no key.
     pub(crate) scope: Option<Scope>,
+    /// The query parameters that it knows; others are refused.
+    pub(crate) queries: &'static [&'static str],
     pub(crate) summary: &'static str,
 }
 
@@ -57,6 +60,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::POST,
         path: "/v1/messages",
         scope: Some(Scope::MessagesWrite),
+        queries: &[],
         summary: "Accept a message: 202 when it is on disk",
     },
     Entry {
@@ -64,6 +68,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/messages",
         scope: Some(Scope::MessagesRead),
+        queries: &list::KNOWN,
         summary: "List messages, newest first",
     },
     Entry {
@@ -71,6 +76,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/messages/{id}",
         scope: Some(Scope::MessagesRead),
+        queries: &[],
         summary: "One message; its content only with messages:content",
     },
     Entry {
@@ -78,6 +84,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/messages/{id}/timeline",
         scope: Some(Scope::MessagesRead),
+        queries: &[],
         summary: "Everything that happened to a message",
     },
     Entry {
@@ -85,6 +92,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::POST,
         path: "/v1/batches",
         scope: Some(Scope::MessagesWrite),
+        queries: &["atomic"],
         summary: "Accept many messages, as JSON or as NDJSON",
     },
     Entry {
@@ -92,6 +100,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/events",
         scope: Some(Scope::EventsRead),
+        queries: &events::KNOWN,
         summary: "Read the event log; waits for news when asked to",
     },
     Entry {
@@ -99,6 +108,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/routes",
         scope: Some(Scope::RoutesRead),
+        queries: &[],
         summary: "The routes as they stand",
     },
     Entry {
@@ -106,6 +116,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/v1/routes/{name}",
         scope: Some(Scope::RoutesRead),
+        queries: &[],
         summary: "One route as it stands",
     },
     Entry {
@@ -113,6 +124,7 @@ pub(crate) static TABLE: [Entry; 9] = [
         method: Method::GET,
         path: "/openapi.json",
         scope: None,
+        queries: &[],
         summary: "This document",
     },
 ];
@@ -171,17 +183,9 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// A header as text; empty when it is missing or no text.
-    pub(crate) fn header(&self, name: &str) -> &str {
-        let value = self.parts.headers.get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    }
-
     /// Whether the client asks for NDJSON.
     pub(crate) fn wants_ndjson(&self) -> bool {
-        self.header("accept").contains(answer::NDJSON)
+        ranges(&self.parts.headers).any(|range| range.eq_ignore_ascii_case(answer::NDJSON))
     }
 
     /// Whether policy refusals are to be errors (`Prefer: handling=strict`, RFC 7240 §4.4).
@@ -203,19 +207,32 @@ where
     let id = gateway.request_ids.next(gateway.door.clock.now());
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
+    let head = parts.method == Method::HEAD;
     let found = find(&parts.method, &path);
     let endpoint = found
         .as_ref()
         .map_or(Endpoint::Nothing, |found| found.0.endpoint);
+    // Who waits for 100 Continue has sent nothing yet, and need not.
+    let sent = !parts.headers.contains_key(EXPECT);
+    let mut body = Some(body);
     let answered = match found {
-        Ok((entry, name)) => endpoint_answer(&gateway, entry, name, parts, body).await,
+        Ok((entry, name)) => endpoint_answer(&gateway, entry, name, parts, &mut body).await,
         Err(problem) => Err(problem),
     };
+    if let (Err(problem), Some(body)) = (&answered, &mut body)
+        && sent
+        && problem.code != Code::RequestTimeout
+    {
+        body::drain(body).await;
+    }
     let mut response = match answered {
         Ok(response) => response,
         Err(problem) => answer::problem(&problem, &path, id.to_str().unwrap_or_default()),
     };
     response.headers_mut().insert("trunkline-request-id", id);
+    if head {
+        answer::without_body(&mut response);
+    }
     let took = gateway
         .door
         .clock
@@ -225,18 +242,19 @@ where
     response
 }
 
+/// Answers what was found. The body is left where it is unless it is read by somebody else.
 async fn endpoint_answer<B>(
     gateway: &Arc<Gateway>,
     entry: &'static Entry,
     name: String,
     parts: Parts,
-    body: B,
+    body: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Send,
 {
-    acceptable(parts.headers.get(ACCEPT))?;
+    acceptable(&parts.headers, entry.endpoint)?;
     let principal = match entry.scope {
         Some(scope) => auth::authenticate(&gateway.door, &parts.headers, scope)?,
         None => Principal {
@@ -244,6 +262,12 @@ where
             scopes: crate::accept::Scopes::default(),
         },
     };
+    if entry.scope.is_some() && entry.queries.is_empty() {
+        let unknown = Parameters::read(parts.uri.query(), &[]);
+        if !unknown.errors.is_empty() {
+            return Err(Problem::of(unknown.errors));
+        }
+    }
     let asked = Asked {
         parts,
         name,
@@ -267,7 +291,13 @@ where
 }
 
 /// Finds an endpoint and its path's variable part.
-fn find(method: &Method, path: &str) -> Result<(&'static Entry, String), Problem> {
+pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Entry, String), Problem> {
+    // RFC 9110 §9.3.2: the same as GET but for the body.
+    let method = if *method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
     let mut allowed = Vec::new();
     for entry in &TABLE {
         if let Some(name) = matches(entry.path, path) {
@@ -275,6 +305,9 @@ fn find(method: &Method, path: &str) -> Result<(&'static Entry, String), Problem
                 return Ok((entry, name));
             }
             allowed.push(entry.method.as_str());
+            if entry.method == Method::GET {
+                allowed.push("HEAD");
+            }
         }
     }
     let later = LATER
@@ -332,20 +365,43 @@ pub(crate) fn decode(text: &str, form: bool) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The media ranges that the client takes, without parameters; those of weight 0 it does not take
+/// (RFC 9110 §12.5.1).
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(ACCEPT).iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default();
+            let none = |parameter: &str| {
+                let weight = parameter.strip_prefix(['q', 'Q']).map(str::trim_start);
+                let weight = weight.and_then(|rest| rest.strip_prefix('='));
+                weight.is_some_and(|weight| weight.trim().parse() == Ok(0.0))
+            };
+            (!parts.any(none)).then_some(media)
+        })
+}
+
 /// Refuses clients that take none of our media types.
-fn acceptable(accept: Option<&HeaderValue>) -> Result<(), Problem> {
-    let Some(accept) = accept.and_then(|value| value.to_str().ok()) else {
+fn acceptable(headers: &HeaderMap, endpoint: Endpoint) -> Result<(), Problem> {
+    if !headers.contains_key(ACCEPT) {
         return Ok(());
+    }
+    let known: &[&str] = match endpoint {
+        Endpoint::SendBatch => &["*/*", "application/*", "application/json", answer::NDJSON],
+        _ => &["*/*", "application/*", "application/json"],
     };
-    let known = ["*/*", "application/*", "application/json", answer::NDJSON];
-    let takes = accept.split(',').any(|range| {
-        let range = range.split(';').next().unwrap_or_default().trim();
-        range.is_empty() || known.iter().any(|one| range.eq_ignore_ascii_case(one))
-    });
+    let takes = ranges(headers)
+        .any(|range| range.is_empty() || known.iter().any(|one| range.eq_ignore_ascii_case(one)));
     if takes {
         Ok(())
     } else {
-        let detail = "answers are application/json or application/x-ndjson";
+        let detail = match endpoint {
+            Endpoint::SendBatch => "answers are application/json or application/x-ndjson",
+            _ => "answers are application/json",
+        };
         Err(Problem::new(Code::NotAcceptable, detail))
     }
 }
@@ -393,7 +449,7 @@ mod tests {
         }
         let problem = find(&Method::DELETE, "/v1/messages").err().unwrap();
         assert_eq!(problem.code, Code::MethodNotAllowed);
-        assert_eq!(problem.header.unwrap().1, "POST, GET");
+        assert_eq!(problem.header.unwrap().1, "POST, GET, HEAD");
     }
 
     #[test]
@@ -426,9 +482,25 @@ mod tests {
 
     #[test]
     fn accept_is_honoured() {
-        let takes = |value: &str| acceptable(Some(&value.parse().unwrap())).is_ok();
+        let takes = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT, "text/css".parse().unwrap());
+            headers.append(ACCEPT, value.parse().unwrap());
+            acceptable(&headers, Endpoint::SendBatch).is_ok()
+        };
         assert!(takes("*/*") && takes("text/html, application/json;q=0.5"));
-        assert!(takes("application/x-ndjson") && takes("") && acceptable(None).is_ok());
+        assert!(
+            takes("application/x-ndjson")
+                && takes("")
+                && acceptable(&HeaderMap::new(), Endpoint::OpenApi).is_ok()
+        );
+        let mut ndjson = HeaderMap::new();
+        ndjson.append(ACCEPT, answer::NDJSON.parse().unwrap());
+        assert!(acceptable(&ndjson, Endpoint::SendBatch).is_ok());
+        let refused = acceptable(&ndjson, Endpoint::ListRoutes).unwrap_err();
+        assert_eq!(refused.code, Code::NotAcceptable);
         assert!(!takes("text/html") && !takes("application/xml;q=1"));
+        assert!(!takes("application/json;q=0") && !takes("*/*; q=0.000"));
+        assert!(takes("application/json;q=0.001") && takes("Application/X-NDJSON"));
     }
 }

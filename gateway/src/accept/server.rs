@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use metrics::gauge;
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::accept::patience::{Patience, Watched};
 use crate::accept::{Config, Gateway, router};
 use crate::metrics as names;
 use crate::stop::Stop;
@@ -98,16 +99,32 @@ async fn begin(stream: TcpStream, tls: Option<TlsAcceptor>, gateway: Arc<Gateway
     }
 }
 
-async fn connection<S>(stream: S, gateway: Arc<Gateway>, mut stop: Stop)
+pub(super) async fn connection<S>(stream: S, gateway: Arc<Gateway>, mut stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let begun = Arc::new(AtomicBool::new(false));
     let seen = begun.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let patience = Patience::new();
+    let theirs = patience.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
+        // Only a stream needs to know; extensions cost an allocation, which single messages spare.
+        if request.uri().path() == "/v1/batches" {
+            request.extensions_mut().insert(theirs.clone());
+        }
+        // Over HTTP/1.1 the socket itself tells.
+        let told = (request.version() == Version::HTTP_2).then(|| theirs.clone());
+        let asking = theirs.request();
         let answer = router::answer(gateway.clone(), request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        async move {
+            let answer = answer.await;
+            drop(asking);
+            Ok::<_, Infallible>(match told {
+                Some(patience) => answer.map(|body| body.held(&patience.answer())),
+                None => answer,
+            })
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -115,13 +132,19 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(READ_MAX)
-        .pipeline_flush(true);
+        // Who has asked may close its side and wait for the answer (RFC 9112 §9.6).
+        .half_close(true)
+        // Else what answers unreadable octets would never be written: they stay in the buffer.
+        .pipeline_flush(false);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS)
         .keep_alive_interval(H2_PING);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    let serving = builder.serve_connection(
+        TokioIo::new(Watched::new(stream, patience.clone())),
+        service,
+    );
     let mut serving = std::pin::pin!(serving);
     // hyper times a head only once it knows the protocol, which a silent peer never tells.
     let silent = async {
@@ -130,13 +153,22 @@ where
             std::future::pending::<()>().await;
         }
     };
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = stop.stopped() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let served = async {
+        tokio::select! {
+            ended = serving.as_mut() => return ended,
+            () = stop.stopped() => {}
+            () = patience.idle() => {}
         }
+        serving.as_mut().graceful_shutdown();
+        serving.await
+    };
+    let ended = tokio::select! {
+        ended = served => ended,
         () = silent => return,
+        () = patience.lost() => {
+            tracing::debug!("the client does not read its answers");
+            return;
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");

@@ -6,8 +6,12 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::accept::problem::{Code, ERRORS_MAX, FieldError, Problem};
-use crate::accept::request::{Request, malformed};
+use crate::accept::problem::{Code, ERRORS_MAX, FieldError, Problem, shown};
+use crate::accept::request::{Request, malformed, without_position};
+
+mod twice;
+
+pub(crate) use twice::first as first_twice;
 
 /// What a field may hold.
 enum Shape {
@@ -23,11 +27,15 @@ enum Shape {
     List(&'static Self),
     /// In the contract, not in this version.
     Later,
+    /// As [`Shape::Later`], but for its default, as JSON: who says it asks for nothing.
+    Default(&'static str),
     /// Content of a channel that is not enabled.
     OtherChannel,
 }
 
-use Shape::{Integer, Later, List, Object, OtherChannel, Text, TextMap, TextOr, TextOrLater};
+use Shape::{
+    Default, Integer, Later, List, Object, OtherChannel, Text, TextMap, TextOr, TextOrLater,
+};
 
 static MESSAGE: &[(&str, Shape)] = &[
     (
@@ -43,17 +51,7 @@ static MESSAGE: &[(&str, Shape)] = &[
     ("idempotency_key", Text),
     ("metadata", TextMap),
     ("plan", Object(&[("steps", List(&Object(STEP)))])),
-    (
-        "policy",
-        Object(&[
-            ("on_ambiguous", Text),
-            ("frequency_cap", Later),
-            ("quiet_hours", Later),
-            ("redact_to", Later),
-            ("retain_content", Later),
-            ("suppressions", Later),
-        ]),
-    ),
+    ("policy", Object(POLICY)),
     ("priority", Text),
     ("routing", Later),
     ("send_at", Later),
@@ -63,6 +61,15 @@ static MESSAGE: &[(&str, Shape)] = &[
     ("to", TextOr(TO)),
     ("tracking", Object(TRACKING)),
     ("ttl", Integer),
+];
+
+static POLICY: &[(&str, Shape)] = &[
+    ("on_ambiguous", Text),
+    ("frequency_cap", Default("\"respect\"")),
+    ("quiet_hours", Default("\"respect\"")),
+    ("redact_to", Default("false")),
+    ("retain_content", Default("\"full\"")),
+    ("suppressions", Default("\"respect\"")),
 ];
 
 static TO: &[(&str, Shape)] = &[
@@ -91,10 +98,10 @@ static SMS: &[(&str, Shape)] = &[
     ("max_segments", Integer),
     ("text", Text),
     ("data", Later),
-    ("flash", Later),
-    ("on_too_long", Later),
+    ("flash", Default("false")),
+    ("on_too_long", Default("\"reject\"")),
     ("regulatory", Later),
-    ("smart_encoding", Later),
+    ("smart_encoding", Default("\"off\"")),
     ("tlv", Later),
     ("udh", Later),
 ];
@@ -105,9 +112,9 @@ static STEP: &[(&str, Shape)] = &[
         "failover",
         Object(&[("max_routes", Integer), ("on", List(&Text))]),
     ),
-    ("on", Later),
-    ("revoke", Later),
-    ("until", Later),
+    ("on", Default(r#"["no_route","rejected","undelivered"]"#)),
+    ("revoke", Default("true")),
+    ("until", Default("\"delivered\"")),
     ("wait", Later),
 ];
 
@@ -121,6 +128,17 @@ static TRACKING: &[(&str, Shape)] = &[
     ("trigger_id", Text),
 ];
 
+/// The fields that may be sent with their default only: the schema's name, the field and its value.
+pub(crate) fn defaults() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
+    let tables = [("Policy", POLICY), ("SmsContent", SMS), ("Step", STEP)];
+    tables.into_iter().flat_map(|(schema, fields)| {
+        fields.iter().filter_map(move |(name, shape)| match shape {
+            Default(json) => Some((schema, *name, serde_json::from_str(json).ok()?)),
+            _ => None,
+        })
+    })
+}
+
 /// Explains JSON that could not be read as a [`Request`] because of `error`. What is wrong is taken
 /// out, so that the rest can be checked as well.
 ///
@@ -131,6 +149,7 @@ pub(crate) fn explain(
     error: &serde_json::Error,
 ) -> Result<(Request<'static>, Vec<FieldError>), Problem> {
     let mut value: Value = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
+    let twice = twice::first(json);
     if !value.is_object() {
         return Err(Problem::of(vec![FieldError::at(
             "",
@@ -145,17 +164,20 @@ pub(crate) fn explain(
         &mut String::new(),
         &mut errors,
     );
-    let reason = error.to_string();
+    // A name that comes twice is not seen in a map, which keeps the last.
+    if let Some(pointer) = twice {
+        errors.push(FieldError::at(pointer, "duplicate_key", "comes twice"));
+    }
     match Request::deserialize(value) {
-        // A field that comes twice is not seen in a map. Without errors it was a null that says nothing.
-        Ok(request) if !errors.is_empty() || !reason.starts_with("duplicate") => {
-            Ok((request, errors))
+        Ok(request) => Ok((request, errors)),
+        Err(_) => {
+            let reason = without_position(error);
+            Err(Problem::of(vec![FieldError::at(
+                "",
+                "not_readable",
+                reason,
+            )]))
         }
-        _ => Err(Problem::of(vec![FieldError::at(
-            "",
-            "not_readable",
-            reason,
-        )])),
     }
 }
 
@@ -178,7 +200,9 @@ fn walk(value: &mut Value, shape: &Shape, at: &mut String, errors: &mut Vec<Fiel
             return true;
         }
         (List(each), Value::Array(values)) => return list(values, each, at, errors),
-        (TextOrLater, Value::Object(_)) | (Later, _) => {
+        // Taken out: it is the same request as without.
+        (Default(json), value) if is_default(value, json) => return false,
+        (TextOrLater, Value::Object(_)) | (Later | Default(_), _) => {
             errors.push(not_available(at.clone()));
             return false;
         }
@@ -200,9 +224,23 @@ fn walk(value: &mut Value, shape: &Shape, at: &mut String, errors: &mut Vec<Fiel
     false
 }
 
+/// Whether `value` is the default that `json` says; the order of a list of words means nothing.
+fn is_default(value: &Value, json: &str) -> bool {
+    let default: Value = serde_json::from_str(json).unwrap_or_default();
+    match (value, &default) {
+        (Value::Array(own), Value::Array(words)) => {
+            own.len() == words.len() && words.iter().all(|word| own.contains(word))
+        }
+        (own, default) => own == default,
+    }
+}
+
+/// What is said of what the contract has and this version lacks.
+pub(crate) const NOT_IN_THIS_VERSION: &str = "not in this version";
+
 /// A field that the contract has and this version lacks.
 pub(crate) fn not_available(pointer: impl Into<String>) -> FieldError {
-    FieldError::at(pointer, "not_available", "not in this version").alone(Code::NotAvailable)
+    FieldError::at(pointer, "not_available", NOT_IN_THIS_VERSION).alone(Code::NotAvailable)
 }
 
 fn members(
@@ -248,9 +286,9 @@ fn list(
 }
 
 /// Appends a reference token, escaped as RFC 6901 §3 says.
-fn push_token(pointer: &mut String, token: &str) {
+pub(crate) fn push_token(pointer: &mut String, token: &str) {
     pointer.push('/');
-    for char in token.chars() {
+    for char in shown(token).chars() {
         match char {
             '~' => pointer.push_str("~0"),
             '/' => pointer.push_str("~1"),
@@ -307,7 +345,11 @@ mod tests {
                 "/plan/steps/0/until",
             ),
             (
-                r#"{"policy":{"quiet_hours":"respect"}}"#,
+                r#"{"plan":{"steps":[{"on":["no_route","timeout","rejected"]}]}}"#,
+                "/plan/steps/0/on",
+            ),
+            (
+                r#"{"policy":{"quiet_hours":"ignore"}}"#,
                 "/policy/quiet_hours",
             ),
             (
@@ -320,6 +362,29 @@ mod tests {
             assert_eq!(errors[0].pointer.as_deref(), Some(pointer));
             assert_eq!(Problem::of(errors).code, Code::NotAvailable, "{json}");
         }
+    }
+
+    #[test]
+    fn a_field_that_is_not_built_may_be_sent_with_its_default() {
+        let (plain, _) = parse(br#"{"plan":{"steps":[{"channel":"sms"}]}}"#).unwrap();
+        for json in [
+            r#"{"plan":{"steps":[{"channel":"sms","until":"delivered"}]}}"#,
+            r#"{"plan":{"steps":[{"channel":"sms","revoke":true}]}}"#,
+            r#"{"plan":{"steps":[{"channel":"sms","on":["undelivered","rejected","no_route"]}]}}"#,
+        ] {
+            let (request, errors) = parse(json.as_bytes()).unwrap();
+            assert_eq!(errors, [], "{json}");
+            let text = |request| serde_json::to_string(request).unwrap();
+            assert_eq!(text(&request), text(&plain), "the same request: {json}");
+        }
+        for json in [
+            r#"{"policy":{"quiet_hours":"respect","suppressions":"respect","frequency_cap":"respect"}}"#,
+            r#"{"policy":{"retain_content":"full","redact_to":false}}"#,
+            r#"{"content":{"sms":{"smart_encoding":"off","flash":false,"on_too_long":"reject"}}}"#,
+        ] {
+            assert_eq!(errors(json), [], "{json}");
+        }
+        assert_eq!(super::defaults().count(), 11, "each is a table's field");
     }
 
     #[test]
@@ -404,9 +469,25 @@ mod tests {
 
     #[test]
     fn a_field_that_comes_twice_is_refused() {
-        let problem = parse(br#"{"ttl":5,"ttl":6}"#).unwrap_err();
-        assert_eq!(problem.errors[0].code, "not_readable");
-        assert!(problem.errors[0].detail.contains("duplicate field"));
+        for (json, pointer) in [
+            (r#"{"ttl":5,"ttl":6}"#, "/ttl"),
+            (r#"{"send_at":null,"ttl":5,"ttl":6}"#, "/ttl"),
+            (r#"{"ttl":5,"t\u0074l":5}"#, "/ttl"),
+            (
+                r#"{"plan":{"steps":[{"until":"delivered","channel":"push","channel":"sms"}]}}"#,
+                "/plan/steps/0/channel",
+            ),
+            (
+                r#"{"policy":{"redact_to":false,"redact_to":true}}"#,
+                "/policy/redact_to",
+            ),
+        ] {
+            let found = errors(json);
+            assert!(
+                found.contains(&(pointer.into(), "duplicate_key")),
+                "{json}: {found:?}"
+            );
+        }
     }
 
     #[test]
@@ -417,5 +498,10 @@ mod tests {
         }
         json.push_str("\"z\":1}");
         assert!(errors(&json).len() < 40);
+        let long = format!(
+            r#"{{"{}":{{"x":1}},"metadata":{{"a":1}}}}"#,
+            "k".repeat(60_000)
+        );
+        assert!(errors(&long).iter().all(|(pointer, _)| pointer.len() < 100));
     }
 }

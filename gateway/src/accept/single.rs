@@ -21,7 +21,7 @@ use crate::store::{Accepted, Draft};
 pub(crate) async fn send<B>(
     gateway: &Arc<Gateway>,
     asked: &Asked,
-    body: B,
+    body: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
@@ -36,7 +36,7 @@ where
 async fn accept<B>(
     gateway: &Arc<Gateway>,
     asked: &Asked,
-    body: B,
+    body: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
@@ -119,13 +119,10 @@ fn draft(
         ));
     }
     let sugar = merge::expand(&mut request, &mut errors);
-    let traceparent = asked.parts.headers.get("traceparent");
     let origin = Origin {
         tenant,
         batch: None,
-        traceparent: traceparent
-            .and_then(|value| check::traceparent(value.as_bytes()))
-            .unwrap_or_default(),
+        traceparent: check::traceparent(&asked.parts.headers).unwrap_or_default(),
         now: door.clock.now(),
     };
     let key = key_of(door, tenant, key.as_deref(), &request)?;

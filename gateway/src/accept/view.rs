@@ -284,15 +284,17 @@ pub(crate) async fn own_record(gateway: &Gateway, asked: &Asked) -> Result<Recor
     }
 }
 
-#[derive(Serialize)]
-struct Routes {
+/// All routes.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RouteList)]
+pub(crate) struct RouteListView {
     data: Vec<RouteView>,
 }
 
 /// Answers `GET /v1/routes`.
 pub(crate) fn routes(gateway: &Gateway) -> Result<Response<Body>, Problem> {
     let data = gateway.routes.routes();
-    answer::json(StatusCode::OK, &Routes { data })
+    answer::json(StatusCode::OK, &RouteListView { data })
 }
 
 /// Answers `GET /v1/routes/{name}`.

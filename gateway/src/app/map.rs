@@ -287,7 +287,7 @@ pub(super) fn webhook(config: &Config, names: &Names) -> anyhow::Result<webhook:
                 max_wait: batch.max_wait,
                 max_bytes: batch.max_bytes,
             }),
-            rate: endpoint.rate.as_ref().and_then(per_second),
+            rate: endpoint.rate.as_ref().map(pace),
             headers: headers.collect(),
         });
     }
@@ -300,15 +300,10 @@ pub(super) fn webhook(config: &Config, names: &Names) -> anyhow::Result<webhook:
     })
 }
 
-/// A rate of POSTs in whole requests per second, at least one.
-fn per_second(rate: &config::Rate) -> Option<NonZeroU32> {
-    let per = rate.per.max(Duration::from_millis(1)).as_secs_f64();
-    let whole = (f64::from(rate.count) / per).max(1.0);
-    // Within range: the config allows no more than u32::MAX per second.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked above"
-    )]
-    NonZeroU32::new(whole.min(f64::from(u32::MAX)) as u32)
+/// How fast POSTs may start: also less than one a second.
+fn pace(rate: &config::Rate) -> webhook::Pace {
+    webhook::Pace {
+        gap: rate.per / rate.count.max(1),
+        burst: rate.burst,
+    }
 }

@@ -189,6 +189,7 @@ fn listeners(root: &Section<'_>, server: &Server, admin: &Admin) {
         root.blame(
             ("admin.listen", "another address than server.listen"),
             ("server.listen", "another address than admin.listen"),
+            None,
         );
     }
 }
@@ -207,7 +208,13 @@ fn store(section: &Section<'_>) -> Option<Store> {
     let years = DAY * 3_650;
     let messages = kept.duration("messages", HOUR..=years, "how long a message is kept");
     let content = kept.duration("content", Duration::ZERO..=years, "how long texts are kept");
-    if content > messages {
+    let idempotency = kept.duration(
+        "idempotency",
+        HOUR..=DAY * 7,
+        "how long an idempotency key holds",
+    );
+    let good = kept.sound("messages");
+    if good && kept.sound("content") && content > messages {
         kept.blame(
             (
                 "content",
@@ -217,6 +224,15 @@ fn store(section: &Section<'_>) -> Option<Store> {
                 "messages",
                 "at least retention.content: a text goes with its message",
             ),
+            None,
+        );
+    }
+    if good && kept.sound("idempotency") && idempotency > messages {
+        let hint = "a key answers with its message, which must be there as long as the key holds";
+        kept.blame(
+            ("idempotency", "at most retention.messages"),
+            ("messages", "at least retention.idempotency"),
+            Some(hint.to_owned()),
         );
     }
     Some(Store {
@@ -224,11 +240,7 @@ fn store(section: &Section<'_>) -> Option<Store> {
         retention_messages: messages,
         retention_content: content,
         retention_events: kept.duration("events", HOUR..=years, "how long events can be read"),
-        retention_idempotency: kept.duration(
-            "idempotency",
-            HOUR..=DAY * 7,
-            "how long an idempotency key holds",
-        ),
+        retention_idempotency: idempotency,
     })
 }
 

@@ -241,6 +241,9 @@ pub(crate) fn matches(query: &Query, message: &Message, life: &Life) -> bool {
         && query.since.is_none_or(|since| message.accepted_at >= since)
         && query.until.is_none_or(|until| message.accepted_at < until)
         && query.status.is_none_or(|status| status == life.status)
+        && query
+            .sending
+            .is_none_or(|sending| sending != life.parts_out().is_empty())
         && query.class.is_none_or(|class| class == message.class)
         && query.to.is_none_or(|to| to == message.to)
         && query.batch.is_none_or(|batch| message.batch == Some(batch))

@@ -17,7 +17,6 @@ use crate::event::EventKind;
 use crate::message::id::IdMaker;
 use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
-use crate::metrics::STORE_COMMIT_SECONDS;
 use crate::outcome::{Next, Receipt, Settle};
 use crate::store::handle;
 use crate::store::inbox::{Adopted, KnownKeys, KnownParts, Matched, Reply, Request, Undone};
@@ -86,7 +85,7 @@ impl Writer {
             references,
             salt: epoch,
             full: false,
-            commit_seconds: metrics::histogram!(STORE_COMMIT_SECONDS),
+            commit_seconds: metrics::histogram!("trunkline_store_commit_duration_seconds"),
         }
     }
 

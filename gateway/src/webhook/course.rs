@@ -1,8 +1,8 @@
 //! The course of one endpoint: what to send next and what each answer means. No IO, no clock.
 
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use super::Pace;
 use super::batch::Ready;
 use super::gate::{Gate, Heard, Permit};
 use super::ledger::Ledger;
@@ -96,7 +96,7 @@ pub(super) struct Told {
 #[derive(Debug)]
 pub(super) struct Course {
     gate: Gate,
-    rate: Option<NonZeroU32>,
+    pace: Option<Pace>,
     ledger: Ledger,
     retries: RetrySet,
     fresh_out: usize,
@@ -106,15 +106,15 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Goes on from what was remembered; `rate` in POSTs per second. Retries of what lies after the
-    /// cursor are forgotten: those events are read and sent anew anyway.
+    /// Goes on from what was remembered. Retries of what lies after the cursor are forgotten: those
+    /// events are read and sent anew anyway.
     #[must_use]
-    pub(super) fn restore(state: &EndpointState, rate: Option<NonZeroU32>) -> Self {
+    pub(super) fn restore(state: &EndpointState, pace: Option<Pace>) -> Self {
         let mut retries = state.retries.clone();
         retries.retain(|entry| entry.first <= state.cursor);
         Self {
-            gate: Gate::new(rate),
-            rate,
+            gate: Gate::new(pace),
+            pace,
             ledger: Ledger::at(state.cursor),
             retries: RetrySet::restore(&retries),
             fresh_out: 0,
@@ -258,7 +258,7 @@ impl Course {
         }
         self.failing_since = None;
         // What is still out reports to the new gate too, which takes an end without a start.
-        self.gate = Gate::new(self.rate);
+        self.gate = Gate::new(self.pace);
         true
     }
 

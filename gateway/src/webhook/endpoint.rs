@@ -87,14 +87,10 @@ enum Done {
 impl Task {
     /// A task that goes on from `state`.
     #[must_use]
-    pub(super) fn new(
-        means: Means,
-        state: EndpointState,
-        rate: Option<std::num::NonZeroU32>,
-    ) -> Self {
+    pub(super) fn new(means: Means, state: EndpointState, pace: Option<super::Pace>) -> Self {
         let meters = Meters::new(&means.target.name);
         Self {
-            course: Course::restore(&state, rate),
+            course: Course::restore(&state, pace),
             means,
             meters,
             work: JoinSet::new(),

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::Pace;
+
 /// Most POSTs of one endpoint in flight. Chosen: at 50 ms there and back, 8 batches of 500 are
 /// 80,000 events/s; more would only load a receiver that is slow anyway.
 pub(super) const WINDOW_MAX: usize = 8;
@@ -64,21 +66,21 @@ pub(super) struct Gate {
     cut_at: Option<Instant>,
     pause_until: Option<Instant>,
     circuit: Circuit,
-    /// Time between two starts at the endpoint's rate, and when the next may be.
-    pace: Option<(Duration, Option<Instant>)>,
+    /// The endpoint's pace, and when the next start is due at it (GCRA's theoretical arrival time).
+    pace: Option<(Pace, Option<Instant>)>,
 }
 
 impl Gate {
-    /// An endpoint of which nothing is known yet; `rate` in POSTs per second.
+    /// An endpoint of which nothing is known yet.
     #[must_use]
-    pub(super) fn new(rate: Option<std::num::NonZeroU32>) -> Self {
+    pub(super) fn new(pace: Option<Pace>) -> Self {
         Self {
             window: WINDOW_START,
             in_flight: 0,
             cut_at: None,
             pause_until: None,
             circuit: Circuit::Closed { failures: 0 },
-            pace: rate.map(|rate| (Duration::from_secs(1) / rate.get(), None)),
+            pace: pace.map(|pace| (pace, None)),
         }
     }
 
@@ -93,7 +95,11 @@ impl Gate {
             Circuit::Open { until, .. } => Some(until),
             Circuit::Closed { .. } => None,
         };
-        let pace = self.pace.and_then(|(_, next)| next);
+        let pace = self.pace.and_then(|(pace, due)| {
+            let ahead = pace.gap.saturating_mul(pace.burst.saturating_sub(1));
+            // Beyond the clock's beginning: any time is late enough.
+            due?.checked_sub(ahead)
+        });
         match circuit.max(self.pause_until).max(pace) {
             Some(at) if at > now => Permit::At(at),
             _ => Permit::Go,
@@ -103,10 +109,10 @@ impl Gate {
     /// A POST started at `now`.
     pub(super) fn started(&mut self, now: Instant) {
         self.in_flight += 1;
-        if let Some((gap, next)) = &mut self.pace {
-            // From when it could have started, so that wake-ups a little late do not add up.
-            let base = next.filter(|at| now.saturating_duration_since(*at) < *gap);
-            *next = Some(base.unwrap_or(now) + *gap);
+        if let Some((Pace { gap, .. }, due)) = &mut self.pace {
+            // From when it was due, so that wake-ups a little late do not add up.
+            let base = due.filter(|at| now.saturating_duration_since(*at) < *gap);
+            *due = Some(base.unwrap_or(now) + *gap);
         }
     }
 
@@ -265,7 +271,8 @@ mod tests {
     #[test]
     fn a_rate_spaces_the_starts() {
         let start = Instant::now();
-        let mut gate = Gate::new(std::num::NonZeroU32::new(10));
+        let pace = |gap, burst| Some(Pace { gap, burst });
+        let mut gate = Gate::new(pace(Duration::from_millis(100), 1));
         gate.started(start);
         let next = start + Duration::from_millis(100);
         assert_eq!(gate.permit(start), Permit::At(next));
@@ -276,6 +283,35 @@ mod tests {
             gate.permit(next),
             Permit::At(next + Duration::from_millis(100))
         );
+        // 30/min: one every two seconds, never one a second.
+        let mut gate = Gate::new(pace(Duration::from_secs(2), 0));
+        gate.started(start);
+        let next = start + Duration::from_secs(2);
+        assert_eq!(gate.permit(start), Permit::At(next));
+        assert_eq!(gate.permit(next), Permit::Go);
+    }
+
+    #[test]
+    fn a_burst_goes_at_once_and_then_the_rate() {
+        let start = Instant::now();
+        let mut gate = Gate::new(Some(Pace {
+            gap: Duration::from_secs(1),
+            burst: 3,
+        }));
+        for _ in 0..3 {
+            assert_eq!(gate.permit(start), Permit::Go);
+            gate.started(start);
+            gate.finished(start, start, Heard::Good);
+        }
+        for second in 1..5 {
+            let next = start + Duration::from_secs(second);
+            assert_eq!(
+                gate.permit(next - Duration::from_millis(1)),
+                Permit::At(next)
+            );
+            gate.started(next);
+            gate.finished(next, next, Heard::Good);
+        }
     }
 
     proptest! {

@@ -6,10 +6,11 @@ use sha2::{Digest, Sha256};
 use smallvec::smallvec;
 
 use super::*;
+use crate::accept::CallbackTarget;
 use crate::accept::request::{merge, parse};
 use crate::accept::{Config, IngressRate, Key, Planned, Planner, Scope, Scopes, Senders, Tenant};
 use crate::clock::Clock;
-use crate::message::{RouteIx, Text};
+use crate::message::{EndpointIx, RouteIx, Text};
 use crate::names::Names;
 
 pub(crate) const NOW: UnixMs = UnixMs(1_795_248_000_000);
@@ -596,8 +597,16 @@ fn no_route_is_no_error_here() {
 
 #[test]
 fn traceparents_are_kept_only_when_well_formed() {
+    let read = |values: &[&str]| {
+        let mut headers = hyper::HeaderMap::new();
+        for value in values {
+            headers.append("traceparent", value.parse().unwrap());
+        }
+        traceparent(&headers).map(str::to_owned)
+    };
     let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    assert_eq!(traceparent(good.as_bytes()), Some(good));
+    assert_eq!(read(&[good]).as_deref(), Some(good));
+    assert_eq!(read(&[good, good]), None, "said twice");
     for bad in [
         "",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
@@ -605,7 +614,7 @@ fn traceparents_are_kept_only_when_well_formed() {
         "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
     ] {
-        assert_eq!(traceparent(bad.as_bytes()), None, "{bad}");
+        assert_eq!(read(&[bad]), None, "{bad}");
     }
 }
 

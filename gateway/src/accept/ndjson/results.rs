@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::accept::batch::{Fate, ItemResult};
+use crate::accept::patience::Unread;
 use crate::accept::problem::{ItemError, Problem};
 use crate::message::id::PublicId;
 use crate::message::{Ids, MessageId};
@@ -192,15 +193,35 @@ fn write(piece: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 /// The results as a body.
-pub(crate) struct ResultStream(Arc<Results>);
+pub(crate) struct ResultStream {
+    results: Arc<Results>,
+    /// Over HTTP/2: what tells that they are taken.
+    unread: Option<Unread>,
+}
 
 impl ResultStream {
     pub(super) fn new(results: Arc<Results>) -> Self {
-        Self(results)
+        Self {
+            results,
+            unread: None,
+        }
+    }
+
+    /// The same results, whose octets tell when they are gone.
+    pub(crate) fn held(self, unread: Unread) -> Self {
+        Self {
+            unread: Some(unread),
+            ..self
+        }
     }
 
     /// The next piece; `None` at the end.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.0.poll(context)
+        let piece = self.results.poll(context);
+        let unread = self.unread.as_ref();
+        piece.map(|piece| match (piece, unread) {
+            (Some(piece), Some(unread)) => Some(unread.hold(piece)),
+            (piece, _) => piece,
+        })
     }
 }

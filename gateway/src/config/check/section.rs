@@ -389,9 +389,19 @@ impl<'a> Section<'a> {
         found
     }
 
+    /// Whether nothing was noted about `key`: its value is what was meant.
+    pub(super) fn sound(&self, key: &str) -> bool {
+        let path = match self.at.path.as_str() {
+            "" => key.to_owned(),
+            path => format!("{path}.{key}"),
+        };
+        let problems = self.at.notes.problems.borrow();
+        !problems.iter().any(|problem| problem.path == path)
+    }
+
     /// Notes that two values do not go together, at the second one if the first is a default. Their
     /// paths start here; both are there.
-    pub(super) fn blame(&self, first: (&str, &str), second: (&str, &str)) {
+    pub(super) fn blame(&self, first: (&str, &str), second: (&str, &str), hint: Option<String>) {
         let find = |keys: &str| {
             let step = |field: Option<Field<'a>>, key| {
                 let field = field?;
@@ -403,8 +413,8 @@ impl<'a> Section<'a> {
             return;
         };
         match &*one.node.origin.file == DEFAULT_ORIGIN {
-            true => other.wrong(second.1),
-            false => one.wrong(first.1),
+            true => other.wrong_hint(second.1, hint),
+            false => one.wrong_hint(first.1, hint),
         }
     }
 

@@ -448,8 +448,38 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "messages = \"30d\"",
+        "messages = \"12h\", content = \"1h\"",
+        "c.toml:6 store.retention.messages = \"12h\": expected at least retention.idempotency (a key answers with its message",
+    ),
+    (
+        "messages = \"30d\"",
+        "messages = \"3d\", content = \"1h\", idempotency = \"4d\"",
+        "c.toml:6 store.retention.idempotency = \"4d\": expected at most retention.messages (a key",
+    ),
+    (
+        "messages = \"30d\"",
+        "messages = \"for ever\"",
+        "store.retention.messages = \"for ever\": expected a duration such as",
+    ),
+    (
+        "messages = \"30d\"",
+        "messages = \"30m\"",
+        "store.retention.messages = \"30m\": expected a duration such as",
+    ),
+    (
+        "messages = \"30d\"",
+        "messages = \"30d\", content = \"11y\"",
+        "store.retention.content = \"11y\": expected a duration such as",
+    ),
+    (
+        "messages = \"30d\"",
         "idempotency = \"8d\"",
         "store.retention.idempotency = \"8d\": expected a duration such as",
+    ),
+    (
+        "types = [\"message.*\"]",
+        "rate = \"0.5/s\"",
+        "endpoints.crm.rate = \"0.5/s\": expected a rate such as \"400/s\"",
     ),
     (
         "[server]",
