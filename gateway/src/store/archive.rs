@@ -84,6 +84,23 @@ impl Archive {
     /// Pending or a key file cannot be read. History is not looked at: what is damaged there does
     /// not keep messages from being sent.
     pub(crate) fn open(directory: &Path, snapshot: &Snapshot) -> Result<Self, ArchiveError> {
+        // Also finishes what a crash left half made.
+        drop(file::open_for_writing(
+            directory,
+            PENDING,
+            &pending::schema(),
+        )?);
+        Self::open_offline(directory, snapshot)
+    }
+
+    /// Opens what is there and makes nothing.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub(crate) fn open_offline(
+        directory: &Path,
+        snapshot: &Snapshot,
+    ) -> Result<Self, ArchiveError> {
         let archive = Self {
             directory: directory.to_owned(),
             line: Mutex::default(),
@@ -98,12 +115,6 @@ impl Archive {
             #[cfg(test)]
             stop_at: std::sync::atomic::AtomicU32::new(0),
         };
-        // Also finishes what a crash left half made.
-        drop(file::open_for_writing(
-            directory,
-            PENDING,
-            &pending::schema(),
-        )?);
         let names = file::names(directory).map_err(|error| ArchiveError::Failed {
             path: directory.to_owned(),
             what: error.to_string(),
