@@ -78,6 +78,8 @@ pub struct RouteFacts {
     pub receipts: bool,
     /// How long a receipt is waited for.
     pub receipt_timeout: Duration,
+    /// How long an answer is waited for.
+    pub response_timeout: Duration,
     /// How the id in a receipt relates to the one in the answer.
     pub id_format: IdFormat,
 }

@@ -53,18 +53,20 @@ pub(crate) enum Request {
         adopt: Adopted,
         reply: Reply<Vec<Next>, Vec<Settle>>,
     },
-    /// The route is down: move those on that have another one. The reply tells which did.
+    /// The route is down: move those on that have another one. The reply tells which are not in its
+    /// queue any more.
     MoveOn {
         route: RouteIx,
         ids: Vec<MessageId>,
         adopt: Adopted,
         reply: Reply<Vec<bool>, Vec<MessageId>>,
     },
+    /// Parts are about to be handed over under `hold`. The reply names those that must not be.
     Intent {
         route: RouteIx,
         parts: Vec<(MessageId, Parts)>,
         adopt: Adopted,
-        reply: Reply<(), Vec<(MessageId, Parts)>>,
+        reply: Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
     },
     Receipts {
         receipts: Vec<Receipt>,

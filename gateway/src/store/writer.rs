@@ -54,7 +54,10 @@ enum Done {
     Accept(AcceptReply, Vec<Accepted>),
     Settle(Reply<Vec<Next>, Vec<Settle>>, Vec<Next>),
     MoveOn(Reply<Vec<bool>, Vec<MessageId>>, Vec<bool>),
-    Intent(Reply<(), Vec<(MessageId, Parts)>>),
+    Intent(
+        Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
+        Vec<MessageId>,
+    ),
     Receipts(Reply<Matched, Vec<Receipt>>, Matched),
     Archived(oneshot::Sender<Vec<PathBuf>>, Vec<PathBuf>),
     Overdue(oneshot::Sender<usize>, usize),
@@ -240,7 +243,7 @@ impl Writer {
                 Done::Accept(reply, accepted) => drop(reply.send(Ok(accepted))),
                 Done::Settle(reply, next) => drop(reply.send(Ok(next))),
                 Done::MoveOn(reply, moved) => drop(reply.send(Ok(moved))),
-                Done::Intent(reply) => drop(reply.send(Ok(()))),
+                Done::Intent(reply, over) => drop(reply.send(Ok(over))),
                 Done::Receipts(reply, matched) => drop(reply.send(Ok(matched))),
                 Done::Overdue(reply, count) => drop(reply.send(count)),
                 Done::Archived(reply, files) => drop(reply.send(files)),
@@ -298,13 +301,24 @@ impl Writer {
                     drop(reply.send(Err(Undone::Missing(parts, missing))));
                     return;
                 }
+                let here = |young: &Young, id| {
+                    young.row(id).is_some_and(|row| {
+                        row.life.status == Status::Queued
+                            && row.life.route(&row.message) == Some(route)
+                    })
+                };
+                let mut over = Vec::new();
                 for (id, parts) in parts {
+                    if !here(young, id) {
+                        over.push(id);
+                        continue;
+                    }
                     let what = What::Intent { route, parts };
                     self.plain_change(young, id, now, |life, context| {
                         Some(decide::intent(life, what, context))
                     });
                 }
-                batch.done.push(Done::Intent(reply));
+                batch.done.push(Done::Intent(reply, over));
             }
             other => self.apply_rest(young, other, now, batch),
         }
@@ -559,12 +573,12 @@ impl Writer {
         batch: &mut Batch,
     ) -> bool {
         let context = self.context(now, None);
-        let Some(row) = young.row(id) else {
-            return false;
-        };
-        if row.life.route(&row.message) != Some(route) {
+        // What has ended or is gone does not wait there either.
+        let Some(row) = young.row(id).filter(|row| {
+            row.life.status == Status::Queued && row.life.route(&row.message) == Some(route)
+        }) else {
             return true;
-        }
+        };
         let Some(change) = decide::route_down(&row.message, &row.life, context) else {
             return false;
         };
