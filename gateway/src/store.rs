@@ -27,6 +27,7 @@ mod keys;
 mod listing;
 mod open;
 mod record;
+mod replan;
 mod room;
 mod shared;
 mod state;
@@ -35,7 +36,7 @@ mod young;
 
 pub use check::{CheckReport, Damage, ExportReport, check, export};
 pub use handle::Store;
-pub use inbox::Matched;
+pub use inbox::{Matched, Replanned};
 pub use journal::JournalError;
 pub use open::{Found, OpenError};
 pub use shared::{Entry, FeedEntries, ReceiptCounts};

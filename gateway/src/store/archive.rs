@@ -365,6 +365,19 @@ impl Archive {
         count
     }
 
+    /// How many messages of pending are queued on a route, but for those that `shadowed` knows.
+    pub(crate) fn count_queued_on(
+        &self,
+        route: RouteIx,
+        shadowed: impl Fn(MessageId) -> bool,
+    ) -> u64 {
+        let mut count = 0;
+        self.pool.read(PENDING, |connection| {
+            pending::each_queued_on(connection, route, |id| count += u64::from(!shadowed(id)))
+        });
+        count
+    }
+
     /// How many messages of pending are queued, and the batch as of which.
     pub(crate) fn queued(&self) -> (u64, u64) {
         self.pool.read(PENDING, |connection| {

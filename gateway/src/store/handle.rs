@@ -99,6 +99,11 @@ impl Store {
         Ok(Self { shared, threads })
     }
 
+    /// What the threads share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Writes what is waiting, syncs, and ends the store's threads. Blocks until they have ended.
     pub fn close(&self) {
         self.shared.closing.store(true, Ordering::Release);
@@ -526,7 +531,7 @@ impl Store {
         }
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Shared) -> T + Send + 'static,
     ) -> Option<T> {
@@ -832,11 +837,6 @@ impl Store {
             shared.inbox.push(turn, true);
             done.await.unwrap();
         }
-    }
-
-    /// What the threads share, to be looked at.
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.shared
     }
 
     /// Stops the archiver before one of its steps.

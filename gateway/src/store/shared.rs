@@ -243,6 +243,13 @@ impl Shared {
         facts.map_or(IdFormat::Auto, |facts| facts.id_format)
     }
 
+    /// Whether the config has this route.
+    pub(crate) fn is_known(&self, route: RouteIx) -> bool {
+        self.feeds
+            .get(usize::from(route.0))
+            .is_some_and(Option::is_some)
+    }
+
     /// Hands queue entries to their routes' dispatchers.
     pub(crate) fn feed(&self, ready: Vec<(RouteIx, Entry)>) {
         let mut told: Option<&Feed> = None;

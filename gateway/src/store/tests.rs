@@ -377,3 +377,73 @@ async fn a_dispatcher_is_told_what_has_ended_or_is_gone() {
     );
     store.close();
 }
+
+#[tokio::test]
+async fn what_waits_for_a_lost_route_goes_on_or_fails() {
+    const B: RouteIx = RouteIx(1);
+    const C: RouteIx = RouteIx(2);
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let with = |number, routes: &[u16]| {
+        let mut draft = draft(number, 1);
+        draft.message.routes = routes.iter().copied().map(RouteIx).collect();
+        draft
+    };
+    let own = accept_one(&store, with(1, &[0, 1])).await;
+    let archived = accept_one(&store, with(2, &[0])).await;
+    store.archive_now().await;
+    let none = accept_one(&store, with(3, &[0])).await;
+    let later = accept_one(&store, with(4, &[1, 0])).await;
+    store.close();
+    drop(store);
+
+    let mut config = config(&dir);
+    config.routes.remove(0);
+    let c = RouteFacts {
+        name: "c".to_owned(),
+        ..config.routes[0].clone()
+    };
+    config.routes.push(c);
+    let (store, _) = Store::open(config.clone(), Clock::system()).unwrap();
+    assert_eq!(store.stranded().await, 3);
+    let to = store.get(none).await.unwrap().message.to;
+    let plan = |message: &Message| match message.to == to {
+        true => smallvec![RouteIx(0)],
+        false => smallvec![C],
+    };
+    let done = store.replan(plan).await;
+    assert_eq!((done.moved, done.failed), (2, 1));
+    assert_eq!((store.stranded().await, store.figures().queued), (0, 3));
+    for (route, ids) in [(B, vec![own]), (C, vec![archived])] {
+        let fed = store.take_feed(route).entries;
+        let fed: Vec<MessageId> = fed.iter().map(|entry| entry.message.id).collect();
+        assert_eq!(fed, ids);
+    }
+    // The next route of a refused one is gone as well.
+    let refused = Settle {
+        route: B,
+        ..settle(later, 0, OutcomeResult::Refused, Retry::Elsewhere, "")
+    };
+    assert_eq!(store.settle(vec![refused]).await, Ok(vec![Next::Done]));
+    store.archive_now().await;
+    store.close();
+    drop(store);
+
+    let (store, found) = Store::open(config, Clock::system()).unwrap();
+    assert_eq!((found.queued, store.stranded().await), (2, 0));
+    for (id, route) in [(own, B), (archived, C)] {
+        let record = store.get(id).await.unwrap();
+        assert_eq!(record.life.route(&record.message), Some(route));
+        let ready = store.load_ready(route, Class::Transactional, 0, 10).await;
+        let ready: Vec<MessageId> = ready.unwrap().iter().map(|e| e.message.id).collect();
+        assert_eq!(ready, [id]);
+    }
+    for id in [none, later] {
+        let life = store.get(id).await.unwrap().life;
+        assert_eq!(
+            (life.status, life.reason),
+            (Status::Failed, Some(Reason::NoRoute))
+        );
+    }
+    store.close();
+}

@@ -253,6 +253,20 @@ pub(crate) fn each_queued(
     Ok(())
 }
 
+/// Calls `each` for every message that is queued on a route.
+pub(crate) fn each_queued_on(
+    connection: &Connection,
+    route: RouteIx,
+    mut each: impl FnMut(MessageId),
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare_cached("SELECT id FROM queue WHERE route = ?1")?;
+    let mut rows = select.query([route.0])?;
+    while let Some(row) = rows.next()? {
+        each(MessageId(uint(row.get(0)?)));
+    }
+    Ok(())
+}
+
 /// Drops the lookup entries of segments below `seg` whose messages have all left.
 pub(crate) fn drop_segments(connection: &Connection, seg: u64) -> rusqlite::Result<()> {
     let empty: Vec<i64> = connection
