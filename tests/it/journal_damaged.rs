@@ -59,7 +59,7 @@ async fn a_flipped_octet_in_the_middle_is_refused() {
     opened.read_exact_at(&mut octet, middle).unwrap();
     opened.write_all_at(&[octet[0] ^ 0x40], middle).unwrap();
     refused(&scene.directory).await;
-    offline(&scene.directory, &["is damaged", "-wal"]).await;
+    offline(&scene.directory, &["do not fit their checksums", "-wal"]).await;
 }
 
 /// What the offline verbs say of a damaged directory: where, on stderr, and with exit code 1.

@@ -320,6 +320,7 @@ impl Walker<'_> {
                 (self.directory, place)
             }
         };
+        let place = format!("{place}, and batch {acknowledged} was acknowledged");
         each.wrong(self.missing(path, (last + 1, acknowledged), place, 0))
     }
 
