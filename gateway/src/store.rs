@@ -270,6 +270,8 @@ pub struct DeliveryRetry {
 }
 
 #[cfg(test)]
+mod flips;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,17 @@ impl State {
             Ok(connection)
         };
         let connection = open().map_err(|error| wrong(&path, &error))?;
+        // It is small, and everything else is understood by it.
+        let sound: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| wrong(&path, &error))?;
+        if sound != "ok" {
+            return Err(StateError {
+                path,
+                what: format!("damaged: {}", sound.replace('\n', " ")),
+                passing: false,
+            });
+        }
         let state = Self {
             connection: Mutex::new(connection),
             path,

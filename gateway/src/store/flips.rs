@@ -1,0 +1,136 @@
+//! Single octets flipped anywhere in what a kill leaves: a start either has every acknowledged message
+//! or refuses and says where, and the offline check agrees with it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::tests::{TempDir, accepted, config, delivered, draft};
+use super::*;
+use crate::clock::Clock;
+
+/// Octets flipped, each in a copy of its own: about 10 ms a piece.
+const FLIPS: u64 = 400;
+
+/// A directory as a kill leaves it, with three journal files, and how its messages stand.
+async fn killed() -> (TempDir, BTreeMap<MessageId, Status>) {
+    let (dir, copy) = (TempDir::new(), TempDir::new());
+    let mut known = BTreeMap::new();
+    for process in 0..3_u64 {
+        let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+        for number in 0..5 {
+            let number = process * 5 + number;
+            let Accepted::Stored(message) = store
+                .accept(vec![draft(number, 1)])
+                .await
+                .unwrap()
+                .remove(0)
+            else {
+                panic!("a new message is stored");
+            };
+            let (id, provider) = (message.id, format!("p{number}"));
+            let mut status = Status::Queued;
+            if number % 3 > 0 {
+                store
+                    .settle(vec![accepted(id, 0, &provider)])
+                    .await
+                    .unwrap();
+                status = Status::Sent;
+            }
+            if number % 3 > 1 {
+                let receipts = vec![delivered(&provider)];
+                store.apply_receipts(receipts).await.unwrap();
+                status = Status::Delivered;
+            }
+            known.insert(id, status);
+        }
+        if process < 2 {
+            store.close();
+            continue;
+        }
+        // The second place is at most a second behind: here it is not.
+        while store.shared().state.acknowledged().unwrap()
+            < store
+                .shared()
+                .acknowledged
+                .load(std::sync::atomic::Ordering::Acquire)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        copy_of(&dir.0, &copy.0);
+        store.close();
+    }
+    (copy, known)
+}
+
+fn copy_of(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if !entry.file_name().to_string_lossy().ends_with("-shm") {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_octet_loses_nothing_in_silence() {
+    let (dir, known) = killed().await;
+    let mut files: Vec<String> = fs::read_dir(&dir.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("journal-") || name.starts_with("state.db"))
+        .collect();
+    files.sort();
+    assert!(files.contains(&"state.db-wal".to_owned()), "{files:?}");
+    let mut dice = 7_u64;
+    let mut below = |limit: usize| {
+        // SplitMix64.
+        dice = dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (dice ^ (dice >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from(mixed >> 32).unwrap() % limit
+    };
+    let (mut refused, mut recovered) = (0, 0);
+    for _ in 0..FLIPS {
+        let copy = TempDir::new();
+        copy_of(&dir.0, &copy.0);
+        let name = &files[below(files.len())];
+        let path = copy.0.join(name);
+        let mut octets = fs::read(&path).unwrap();
+        if octets.is_empty() {
+            continue;
+        }
+        let at = below(octets.len());
+        octets[at] ^= 1 << below(8);
+        fs::write(&path, octets).unwrap();
+        let place = format!("{name}, octet {at}");
+        let checked = check(&copy.0).unwrap();
+        match Store::open(config(&copy), Clock::system()) {
+            Ok((store, _)) => {
+                for (id, status) in &known {
+                    let record = store.get(*id).await;
+                    let now = record.map(|record| record.life.status);
+                    assert_eq!(now, Some(*status), "{place}: {id:?}");
+                }
+                assert!(checked.is_sound(), "{place}: {checked:?}");
+                store.close();
+                recovered += 1;
+            }
+            Err(error) => {
+                let said = error.to_string();
+                assert!(said.contains(".db"), "{place}: {said}");
+                assert!(
+                    !checked.is_sound(),
+                    "{place}: {said}, but the check finds nothing"
+                );
+                let out = copy.0.join("out");
+                let exported = export(&copy.0, &out).unwrap();
+                assert!(!exported.damaged.is_empty(), "{place}: {exported:?}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0 && recovered > 0, "{refused} {recovered}");
+}
