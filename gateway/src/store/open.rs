@@ -105,15 +105,7 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
     let started = Instant::now();
     make_directory(&config.path)?;
     let lock = lock(&config.path)?;
-    let lost = |name: &str, what| OpenError::Lost {
-        path: config.path.join(name),
-        directory: config.path.display().to_string(),
-        what,
-    };
-    if let Some(what) = state_lost(&config.path)? {
-        return Err(lost(STATE, what));
-    }
-    let state = State::open(&config.path)?;
+    let state = open_state(&config.path)?;
     let node = state.node()?;
     let acknowledged = state.acknowledged()?;
     let snapshot = state.snapshot()?;
@@ -127,13 +119,7 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         endpoints: config.endpoints.clone(),
     };
     let names = Arc::new(state.names(&wanted)?);
-    if snapshot.as_of > 0 && !config.path.join(PENDING).exists() {
-        return Err(lost(PENDING, PENDING_GONE));
-    }
-    let archive = Archive::open(&config.path, &snapshot).map_err(archive_error)?;
-    if archive.queued().1 < snapshot.as_of {
-        return Err(lost(PENDING, PENDING_OLD));
-    }
+    let archive = open_archive(&config.path, &snapshot)?;
     let now = clock.now();
     let mut recovery = Recovery::new(&config, &snapshot, &archive, now);
     let known = Known {
@@ -181,6 +167,33 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         why,
     })?;
     Ok((store, found))
+}
+
+fn lost(directory: &Path, name: &str, what: &'static str) -> OpenError {
+    OpenError::Lost {
+        path: directory.join(name),
+        directory: directory.display().to_string(),
+        what,
+    }
+}
+
+fn open_state(directory: &Path) -> Result<State, OpenError> {
+    match state_lost(directory)? {
+        Some(what) => Err(lost(directory, STATE, what)),
+        None => Ok(State::open(directory)?),
+    }
+}
+
+/// Opens the archive, which has at least what the state database knows of.
+fn open_archive(directory: &Path, snapshot: &Snapshot) -> Result<Archive, OpenError> {
+    if snapshot.as_of > 0 && !directory.join(PENDING).exists() {
+        return Err(lost(directory, PENDING, PENDING_GONE));
+    }
+    let archive = Archive::open(directory, snapshot).map_err(archive_error)?;
+    if archive.queued().1 < snapshot.as_of {
+        return Err(lost(directory, PENDING, PENDING_OLD));
+    }
+    Ok(archive)
 }
 
 /// What is said of a `pending.db` that is not there …

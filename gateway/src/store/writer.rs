@@ -20,7 +20,7 @@ use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Next, Receipt, Settle};
 use crate::store::handle;
 use crate::store::inbox::{
-    Adopted, KnownKeys, KnownParts, Matched, Replanned, Reply, Request, Routes, Undone,
+    Adopted, KnownKeys, KnownParts, Matched, Replanned, Reply, Request, Undone,
 };
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
@@ -28,13 +28,12 @@ use crate::store::shared::{Entry, Full, ReceiptCounts, Shared};
 use crate::store::young::{self, Young};
 use crate::store::{Accepted, Draft, Refused, keys};
 
+mod onward;
+
 /// Small things (cursors) wait at most so long for a commit to ride in.
 const LAZY_MAX: Duration = Duration::from_secs(1);
 /// How long the writer waits before it tries a full disk again.
 const FULL_PAUSE: Duration = Duration::from_millis(200);
-/// Routes of a message over all of its plans (chosen: far above what configs go through in the days
-/// that a message lives, and its place in them is one octet).
-const PLANNED_MAX: usize = 64;
 /// Concatenation references are counted per destination, in so many slots (smpp.md §2.3: never
 /// random, or two messages to one handset would mix).
 const REFERENCE_SLOTS: usize = 65_536;
@@ -368,14 +367,7 @@ impl Writer {
                 reply,
             } => {
                 adopt_all(&self.shared, young, adopt);
-                let mut count = Replanned::default();
-                for (id, routes) in items {
-                    match self.replan(young, id, &routes, now, batch) {
-                        Some(true) => count.moved += 1,
-                        Some(false) => count.failed += 1,
-                        None => {}
-                    }
-                }
+                let count = self.replan_all(young, items, now, batch);
                 batch.done.push(Done::Replanned(reply, count));
             }
             Request::Adopt { adopt, reply } => {
@@ -604,64 +596,6 @@ impl Writer {
         self.record(young, id, change);
         self.enter(young, id, now, batch);
         true
-    }
-
-    /// Puts a message into the queue of the route it has moved on to. When the config does not have
-    /// that one, it goes on to the next that it has.
-    fn enter(&mut self, young: &mut Young, id: MessageId, now: UnixMs, batch: &mut Batch) {
-        if self.replan(young, id, &[], now, batch).is_some() {
-            return;
-        }
-        if let Some(row) = young.row(id)
-            && let Some(route) = row.life.route(&row.message)
-        {
-            let entry = Entry::of(&row.message, &row.life);
-            batch.ready.push((route, entry));
-        }
-    }
-
-    /// Sends a queued message whose route is gone from the config on: over the next one of its own
-    /// that is there, or else over `others`. Tells whether there was any; `None` when its route is
-    /// there, or it is not queued.
-    fn replan(
-        &mut self,
-        young: &mut Young,
-        id: MessageId,
-        others: &[RouteIx],
-        now: UnixMs,
-        batch: &mut Batch,
-    ) -> Option<bool> {
-        let row = young.row(id)?;
-        let (routes, at) = (&row.message.routes, usize::from(row.life.route_at));
-        let known = |route: &&RouteIx| self.shared.is_known(**route);
-        if row
-            .life
-            .route(&row.message)
-            .as_ref()
-            .is_none_or(|r| known(&r))
-        {
-            return None;
-        }
-        let past = &routes[..=at.min(routes.len() - 1)];
-        let own = routes[past.len()..].iter().filter(known);
-        let mut next: Routes = own.copied().collect();
-        if next.is_empty() {
-            next.extend(others.iter().filter(known).copied());
-        }
-        next.truncate(PLANNED_MAX.saturating_sub(past.len()));
-        let found = !next.is_empty();
-        let all: Routes = past.iter().chain(&next).copied().collect();
-        let context = self.context(now, None);
-        let change = decide::replanned(&row.life, all, context)?;
-        self.record(young, id, change);
-        if found
-            && let Some(row) = young.row(id)
-            && let Some(route) = row.life.route(&row.message)
-        {
-            let entry = Entry::of(&row.message, &row.life);
-            batch.ready.push((route, entry));
-        }
-        Some(found)
     }
 
     fn plain_change(
