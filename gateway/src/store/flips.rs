@@ -134,3 +134,32 @@ async fn a_flipped_octet_loses_nothing_in_silence() {
     }
     assert!(refused > 0 && recovered > 0, "{refused} {recovered}");
 }
+
+#[tokio::test]
+async fn a_lost_file_is_named_before_anything_is_made_in_its_place() {
+    let (dir, _) = killed().await;
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    store.archive_now().await;
+    store.accept(vec![draft(99, 1)]).await.unwrap();
+    store.close();
+    drop(store);
+    for name in ["state.db", "pending.db"] {
+        let copy = TempDir::new();
+        copy_of(&dir.0, &copy.0);
+        for suffix in ["", "-wal"] {
+            drop(fs::remove_file(copy.0.join(format!("{name}{suffix}"))));
+        }
+        let error = Store::open(config(&copy), Clock::system()).err();
+        let said = error.map(|error| error.to_string()).unwrap_or_default();
+        let path = copy.0.join(name);
+        let told = format!("{}: it is gone", path.display());
+        assert!(said.starts_with(&told), "{said}");
+        assert!(said.contains("trunkline store export"), "{said}");
+        assert!(!path.exists(), "{name} is not made anew");
+        let report = check(&copy.0).unwrap();
+        assert!(report.damaged.iter().any(|d| d.path == path), "{report:?}");
+        let exported = export(&copy.0, &copy.0.join("out")).unwrap();
+        assert!(exported.damaged.iter().any(|d| d.path == path));
+        assert!(exported.messages > 0, "{exported:?}");
+    }
+}
