@@ -115,7 +115,15 @@ async fn what_cannot_be_read_or_written_is_told_once_with_exit_1() {
     let store = directory.store().display().to_string();
     assert_eq!(ended.code, Some(1), "{}", ended.said);
     assert!(ended.said.contains(&store), "{}", ended.said);
+    assert!(ended.said.contains("not a directory"), "{}", ended.said);
+    // Below a file: what the system says, once.
+    let config = Setup::default().toml(&directory.store());
+    fs::write(directory.config(), config).unwrap();
+    let ended = Gateway::try_start(&directory, &[]).await.unwrap();
+    let ended = ended.expect_err("nothing is below a file");
+    assert_eq!(ended.code, Some(1), "{}", ended.said);
     assert_eq!(ended.said.matches("os error").count(), 1, "{}", ended.said);
+    directory.configure(&Setup::default()).unwrap();
     // A directory in place of a journal's file.
     fs::remove_file(directory.store()).unwrap();
     drop(Gateway::start(&directory).await.unwrap().stop().await);

@@ -111,6 +111,21 @@ impl From<JournalError> for Damage {
                 );
                 (path, Some(first), what)
             }
+            JournalError::Older {
+                state,
+                known,
+                path,
+                batch,
+                epoch,
+                ..
+            } => {
+                let what = format!(
+                    "it is older than the journal, or its -wal is gone or damaged: it knows no \
+                     epoch after {known}, and batch {batch} in {} was written by epoch {epoch}",
+                    path.display()
+                );
+                (state, None, what)
+            }
             JournalError::Io { path, why } => (path, None, why.to_string()),
             JournalError::Directory { path, why } => (path, None, why.to_string()),
             JournalError::Full => (PathBuf::new(), None, JournalError::Full.to_string()),

@@ -77,6 +77,26 @@ pub enum JournalError {
         /// What is wrong.
         why: String,
     },
+    /// The state database does not know the process that wrote a batch.
+    #[error(
+        "{state}: it is older than the journal, or its -wal is gone or damaged: it knows no epoch \
+         after {known}, and batch {batch} in {path} was written by epoch {epoch}. \
+         `trunkline store export {directory} --out FILE` writes what is readable"
+    )]
+    Older {
+        /// The state database.
+        state: PathBuf,
+        /// The last epoch that it knows.
+        known: u64,
+        /// The journal's file.
+        path: PathBuf,
+        /// The batch.
+        batch: u64,
+        /// Who wrote it.
+        epoch: u64,
+        /// The directory, for the command.
+        directory: String,
+    },
     /// Batches are missing.
     #[error(
         "batches {first} to {last} are missing: {place}; {behind} later batches are behind them. \
@@ -142,7 +162,7 @@ impl Journal {
         if let Some(last) = files.last() {
             make_firm(last, 2 * replayed.last_bytes + TAIL_EXTRA)?;
         }
-        let (open, open_path) = create(directory, replayed.last_batch + 1)?;
+        let (open, open_path) = begin(directory, replayed.last_batch + 1)?;
         // An empty file of the same name was replaced: it is the open one now, not to be unlinked.
         closed.retain(|(path, _)| *path != open_path);
         let journal = Self {
@@ -190,12 +210,7 @@ impl Journal {
     }
 
     fn rotate(&mut self) -> Result<(), JournalError> {
-        let (next, path) = match create(&self.directory, self.last_batch + 1) {
-            Err(JournalError::Io { why, .. }) if room::is_full(&self.directory, &why) => {
-                return Err(JournalError::Full);
-            }
-            other => other?,
-        };
+        let (next, path) = begin(&self.directory, self.last_batch + 1)?;
         self.open = next;
         let full = std::mem::replace(&mut self.open_path, path);
         self.closed.push((full, self.last_batch));
@@ -250,6 +265,16 @@ fn first_of(path: &Path) -> Option<u64> {
         .strip_suffix(SUFFIX)?
         .parse()
         .ok()
+}
+
+/// Creates the next file.
+fn begin(directory: &Path, first: u64) -> Result<(Connection, PathBuf), JournalError> {
+    match create(directory, first) {
+        Err(JournalError::Io { why, .. }) if room::is_full(directory, &why) => {
+            Err(JournalError::Full)
+        }
+        other => other,
+    }
 }
 
 fn create(directory: &Path, first: u64) -> Result<(Connection, PathBuf), JournalError> {

@@ -45,7 +45,7 @@ pub enum OpenError {
         /// What the system says.
         why: std::io::Error,
     },
-    /// It is no store's directory: an offline verb was pointed at the wrong place.
+    /// It is no store's directory: a config or an offline verb points at the wrong place.
     #[error("{path}: {what}")]
     NotAStore {
         /// The path.
@@ -127,7 +127,15 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         acknowledged: acknowledged.max(snapshot.batch),
         epoch: state.epoch()?,
     };
-    let (journal, replayed) = Journal::open(&config.path, known, FILE_BYTES, &mut recovery)?;
+    let opened = Journal::open(&config.path, known, FILE_BYTES, &mut recovery);
+    let (journal, replayed) = opened.map_err(|error| match error {
+        // The first file of this process found no room.
+        JournalError::Full => OpenError::Directory {
+            path: config.path.clone(),
+            why: std::io::ErrorKind::StorageFull.into(),
+        },
+        other => other.into(),
+    })?;
     let Recovery {
         mut young, last_id, ..
     } = recovery;
@@ -217,6 +225,8 @@ pub(crate) fn state_lost(directory: &Path) -> Result<Option<&'static str>, OpenE
     })
 }
 
+const NO_DIRECTORY: &str = "not a directory, so not a store";
+
 /// Locks a directory for an offline verb, and makes nothing where there is no store.
 pub(crate) fn lock_offline(directory: &Path) -> Result<File, OpenError> {
     let is_none = |what| OpenError::NotAStore {
@@ -228,7 +238,7 @@ pub(crate) fn lock_offline(directory: &Path) -> Result<File, OpenError> {
         why,
     })?;
     if !found.is_dir() {
-        return Err(is_none("not a directory, so not a store"));
+        return Err(is_none(NO_DIRECTORY));
     }
     let any = !journal::files(directory)?.is_empty()
         || directory.join(STATE).exists()
@@ -241,6 +251,12 @@ pub(crate) fn lock_offline(directory: &Path) -> Result<File, OpenError> {
 
 /// Makes the directory, and its name durable.
 fn make_directory(path: &Path) -> Result<(), OpenError> {
+    if path.exists() && !path.is_dir() {
+        return Err(OpenError::NotAStore {
+            path: path.to_owned(),
+            what: NO_DIRECTORY,
+        });
+    }
     fs::create_dir_all(path).map_err(|why| OpenError::Directory {
         path: path.to_owned(),
         why,

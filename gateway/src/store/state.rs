@@ -279,10 +279,13 @@ impl State {
 
 fn wrong(path: &Path, error: &rusqlite::Error) -> StateError {
     let busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
-    let directory = path.parent().unwrap_or(path);
+    let full = room::is_full(path.parent().unwrap_or(path), error);
     StateError {
         path: path.to_owned(),
-        what: error.to_string(),
-        passing: busy || room::is_full(directory, error),
+        what: match full {
+            true => "the disk is full".to_owned(),
+            false => error.to_string(),
+        },
+        passing: busy || full,
     }
 }

@@ -17,6 +17,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::{JournalError, PAGE_BYTES, Replayed, first_of, open_for_reading};
 use crate::store::record::{BlobError, Reading};
+use crate::store::state::STATE;
 
 /// What other places know of the journal.
 #[derive(Clone, Copy, Debug)]
@@ -288,13 +289,20 @@ impl Walker<'_> {
     ) -> Result<(), JournalError> {
         let (by, before, known) = (reading.epoch, self.epoch, self.known.epoch);
         self.epoch = by;
-        let why = if by < before {
-            format!("written by epoch {by} after epoch {before}")
-        } else if by > known && before <= known {
-            format!("written by epoch {by}, but state.db knows none after {known}: it is older")
-        } else {
+        if by > known && before <= known {
+            return each.wrong(JournalError::Older {
+                state: self.directory.join(STATE),
+                known,
+                path: path.to_owned(),
+                batch: reading.batch,
+                epoch: by,
+                directory: self.directory.display().to_string(),
+            });
+        }
+        if by >= before {
             return Ok(());
-        };
+        }
+        let why = format!("written by epoch {by} after epoch {before}");
         each.wrong(self.damaged(path, reading.batch, behind(), why))
     }
 
