@@ -22,8 +22,8 @@ use crate::store::open::{self, OpenError};
 use crate::store::record::{BlobError, Op, Reading};
 use crate::store::state::{STATE, Snapshot};
 
-/// Lines that `PRAGMA quick_check` gives of one file, at most: the first ones tell enough.
-const QUICK_CHECK_LINES: u32 = 10;
+/// Lines about one file, at most: the first ones tell enough.
+const LINES_MAX: usize = 10;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -157,7 +157,14 @@ pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
     for name in names {
         if name == PENDING || Kind::ALL.iter().any(|kind| kind.span_of(&name).is_some()) {
             report.files += 1;
-            quick_check(directory, &name, &mut report);
+            let sound = quick_check(directory, &name, &mut report);
+            // Otherwise the pages that do not read have been told.
+            if sound && is_messages(&name) {
+                let wrong = each_archived(directory, &name, |_| ());
+                for what in wrong.into_iter().take(LINES_MAX) {
+                    report.damage(&directory.join(&name), None, what);
+                }
+            }
         }
     }
     Ok(report)
@@ -282,11 +289,13 @@ fn state_facts(path: &Path) -> rusqlite::Result<StateFacts> {
     })
 }
 
-fn quick_check(directory: &Path, name: &str, report: &mut CheckReport) {
+/// Lets SQLite check a file. Tells whether it is sound.
+fn quick_check(directory: &Path, name: &str, report: &mut CheckReport) -> bool {
+    let before = report.damaged.len();
     let path = directory.join(name);
     let lines = || -> rusqlite::Result<Vec<String>> {
         let connection = file::open_for_reading(&path)?;
-        let mut check = connection.prepare(&format!("PRAGMA quick_check({QUICK_CHECK_LINES})"))?;
+        let mut check = connection.prepare(&format!("PRAGMA quick_check({LINES_MAX})"))?;
         check.query_map([], |row| row.get(0))?.collect()
     };
     match lines() {
@@ -297,6 +306,7 @@ fn quick_check(directory: &Path, name: &str, report: &mut CheckReport) {
         }
         Err(error) => report.damage(&path, None, error),
     }
+    report.damaged.len() == before
 }
 
 /// One exported message.

@@ -163,3 +163,40 @@ async fn a_lost_file_is_named_before_anything_is_made_in_its_place() {
         assert!(exported.messages > 0, "{exported:?}");
     }
 }
+
+#[tokio::test]
+async fn a_pending_record_that_was_changed_is_not_sent() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    store.accept(vec![draft(1, 1), draft(2, 1)]).await.unwrap();
+    store.archive_now().await;
+    store.close();
+    drop(store);
+    let path = dir.0.join("pending.db");
+    let pending = rusqlite::Connection::open(&path).unwrap();
+    let last = "SELECT id, record FROM messages ORDER BY id DESC LIMIT 1";
+    let (id, mut record): (i64, Vec<u8>) = pending
+        .query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    record[3] ^= 1;
+    let change = "UPDATE messages SET record = ?2 WHERE id = ?1";
+    pending
+        .execute(change, rusqlite::params![id, record])
+        .unwrap();
+    drop(pending);
+    let report = check(&dir.0).unwrap();
+    let told = format!("message {id}");
+    assert_eq!(report.damaged.len(), 1, "{report:?}");
+    assert!(report.damaged[0].what.contains(&told), "{report:?}");
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let mut failed = store.failed();
+    let ready = store
+        .load_ready(RouteIx(0), Class::Transactional, 0, 10)
+        .await;
+    assert!(ready.is_none_or(|ready| ready.is_empty()));
+    // The process ends, and says why.
+    let why = tokio::time::timeout(Duration::from_secs(20), failed.wait_for(Option::is_some));
+    let why = why.await.unwrap().unwrap().clone().unwrap_or_default();
+    assert!(why.contains("pending.db") && why.contains(&told), "{why}");
+    store.close();
+}
