@@ -17,7 +17,7 @@ use crate::store::Config;
 use crate::store::archive::Archive;
 use crate::store::archive::file::{ArchiveError, PENDING};
 use crate::store::handle::Store;
-use crate::store::journal::{self, FILE_BYTES, Journal, JournalError, Known, Walk};
+use crate::store::journal::{self, FILE_BYTES, Journal, JournalError, Known, Replayed, Walk};
 use crate::store::record::{BlobError, Op, Reading};
 use crate::store::shared::{Full, Shared};
 use crate::store::state::{STATE, Snapshot, State, StateError};
@@ -127,15 +127,7 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         acknowledged: acknowledged.max(snapshot.batch),
         epoch: state.epoch()?,
     };
-    let opened = Journal::open(&config.path, known, FILE_BYTES, &mut recovery);
-    let (journal, replayed) = opened.map_err(|error| match error {
-        // The first file of this process found no room.
-        JournalError::Full => OpenError::Directory {
-            path: config.path.clone(),
-            why: std::io::ErrorKind::StorageFull.into(),
-        },
-        other => other.into(),
-    })?;
+    let (journal, replayed) = open_journal(&config.path, known, &mut recovery)?;
     let Recovery {
         mut young, last_id, ..
     } = recovery;
@@ -202,6 +194,21 @@ fn open_archive(directory: &Path, snapshot: &Snapshot) -> Result<Archive, OpenEr
         return Err(lost(directory, PENDING, PENDING_OLD));
     }
     Ok(archive)
+}
+
+fn open_journal(
+    directory: &Path,
+    known: Known,
+    recovery: &mut Recovery<'_>,
+) -> Result<(Journal, Replayed), OpenError> {
+    Journal::open(directory, known, FILE_BYTES, recovery).map_err(|error| match error {
+        // The first file of this process found no room.
+        JournalError::Full => OpenError::Directory {
+            path: directory.to_owned(),
+            why: std::io::ErrorKind::StorageFull.into(),
+        },
+        other => other.into(),
+    })
 }
 
 /// What is said of a `pending.db` that is not there …
