@@ -247,8 +247,12 @@ fn check_state(directory: &Path, report: &mut CheckReport) -> Result<StateFacts,
     if as_of > 0 && !pending.exists() {
         report.damage(&pending, None, open::PENDING_GONE);
     } else if as_of > 0 {
-        let known = file::open_for_reading(&pending)
-            .and_then(|connection| pending::number(&connection, "as_of"));
+        let known = file::open_for_reading(&pending).and_then(|connection| {
+            match connection.table_exists(None, "meta")? {
+                true => pending::number(&connection, "as_of"),
+                false => Ok(None),
+            }
+        });
         // What SQLite cannot read is told when the file's turn comes.
         if known.is_ok_and(|known| file::uint(known.unwrap_or(0)) < as_of) {
             report.damage(&pending, None, open::PENDING_OLD);
@@ -388,6 +392,10 @@ fn each_archived(directory: &Path, name: &str, mut each: impl FnMut(Record)) -> 
         Ok(connection) => connection,
         Err(error) => return vec![error.to_string()],
     };
+    // Without the table, the process ended between creating the file and its first commit.
+    if let Ok(false) = connection.table_exists(None, "messages") {
+        return Vec::new();
+    }
     let content = Kind::History.span_of(name).and_then(|day| {
         let path = directory.join(Kind::Content.name(day));
         path.exists().then(|| file::open_for_reading(&path).ok())?

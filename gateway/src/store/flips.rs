@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::tests::{TempDir, accepted, config, delivered, draft};
@@ -12,6 +13,9 @@ use crate::clock::Clock;
 
 /// Octets flipped, each in a copy of its own: about 10 ms a piece.
 const FLIPS: u64 = 400;
+
+/// Far above what any step takes.
+const SOON: Duration = Duration::from_secs(20);
 
 /// A directory as a kill leaves it, with three journal files, and how its messages stand.
 async fn killed() -> (TempDir, BTreeMap<MessageId, Status>) {
@@ -50,14 +54,13 @@ async fn killed() -> (TempDir, BTreeMap<MessageId, Status>) {
             continue;
         }
         // The second place is at most a second behind: here it is not.
-        while store.shared().state.acknowledged().unwrap()
-            < store
-                .shared()
-                .acknowledged
-                .load(std::sync::atomic::Ordering::Acquire)
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let last = store.shared().acknowledged.load(Ordering::Acquire);
+        let kept = async {
+            while store.shared().state.acknowledged().unwrap() < last {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SOON, kept).await.unwrap();
         copy_of(&dir.0, &copy.0);
         store.close();
     }
@@ -195,8 +198,40 @@ async fn a_pending_record_that_was_changed_is_not_sent() {
         .await;
     assert!(ready.is_none_or(|ready| ready.is_empty()));
     // The process ends, and says why.
-    let why = tokio::time::timeout(Duration::from_secs(20), failed.wait_for(Option::is_some));
+    let why = tokio::time::timeout(SOON, failed.wait_for(Option::is_some));
     let why = why.await.unwrap().unwrap().clone().unwrap_or_default();
     assert!(why.contains("pending.db") && why.contains(&told), "{why}");
     store.close();
+}
+
+#[tokio::test]
+async fn an_emptied_file_does_not_cost_its_log() {
+    let (dir, _) = killed().await;
+    let names = fs::read_dir(&dir.0).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let filled = |name: &String| fs::metadata(dir.0.join(name)).unwrap().len() > 0;
+    let logs = names.filter(|name| name.ends_with("-wal") && filled(name));
+    let logs: Vec<String> = logs.collect();
+    assert!(logs.len() > 3, "{logs:?}");
+    for log in logs {
+        let copy = TempDir::new();
+        copy_of(&dir.0, &copy.0);
+        let name = log.trim_end_matches("-wal");
+        fs::write(copy.0.join(name), "").unwrap();
+        let length = fs::metadata(copy.0.join(&log)).unwrap().len();
+        for turn in 0..2 {
+            let report = check(&copy.0).unwrap();
+            let told = |damage: &Damage| damage.path == copy.0.join(name);
+            assert!(report.damaged.iter().any(told), "{name} {turn}: {report:?}");
+            let error = Store::open(config(&copy), Clock::system()).err();
+            let said = error.map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.contains(name), "{name} {turn}: {said}");
+            let now = fs::metadata(copy.0.join(&log)).map(|log| log.len());
+            assert_eq!(
+                now.ok(),
+                Some(length),
+                "{name} {turn}: its log is as it was"
+            );
+        }
+    }
 }

@@ -367,6 +367,7 @@ pub(crate) fn unlink(path: &Path) -> Result<(), JournalError> {
 /// Opens a journal file for reading what a crash or a stop left.
 pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, JournalError> {
     let open = || -> rusqlite::Result<Connection> {
+        room::refuse_emptied(path)?;
         let connection = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,

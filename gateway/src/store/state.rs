@@ -63,6 +63,7 @@ impl State {
     pub(crate) fn open(directory: &Path) -> Result<Self, StateError> {
         let path = directory.join(STATE);
         let open = || -> rusqlite::Result<Connection> {
+            room::refuse_emptied(&path)?;
             let connection = Connection::open(&path)?;
             connection.execute_batch(
                 "PRAGMA journal_mode = WAL;
