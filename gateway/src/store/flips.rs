@@ -67,6 +67,17 @@ async fn killed() -> (TempDir, BTreeMap<MessageId, Status>) {
     (copy, known)
 }
 
+/// Numbers below a limit, the same in each run (SplitMix64).
+fn dice(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |limit| {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from(mixed >> 32).unwrap() % limit
+    }
+}
+
 fn copy_of(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -87,14 +98,7 @@ async fn a_flipped_octet_loses_nothing_in_silence() {
         .collect();
     files.sort();
     assert!(files.contains(&"state.db-wal".to_owned()), "{files:?}");
-    let mut dice = 7_u64;
-    let mut below = |limit: usize| {
-        // SplitMix64.
-        dice = dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (dice ^ (dice >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from(mixed >> 32).unwrap() % limit
-    };
+    let mut below = dice(7);
     let (mut refused, mut recovered) = (0, 0);
     for _ in 0..FLIPS {
         let copy = TempDir::new();
@@ -233,5 +237,73 @@ async fn an_emptied_file_does_not_cost_its_log() {
                 "{name} {turn}: its log is as it was"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_octet_of_the_archive_is_noticed_where_it_matters() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let drafts = (0..200).map(|number| draft(number, 1)).collect();
+    let mut known = BTreeMap::new();
+    for (number, accepted_as) in (0..).zip(store.accept(drafts).await.unwrap()) {
+        let Accepted::Stored(message) = accepted_as else {
+            panic!("a new message is stored");
+        };
+        let provider = format!("p{number}");
+        if number % 2 > 0 {
+            let settles = vec![accepted(message.id, 0, &provider)];
+            store.settle(settles).await.unwrap();
+            let receipts = vec![delivered(&provider)];
+            store.apply_receipts(receipts).await.unwrap();
+        }
+        known.insert(message.id, message.to);
+    }
+    store.archive_now().await;
+    store.close();
+    drop(store);
+    let names = fs::read_dir(&dir.0).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut files: Vec<String> = names
+        .filter(|name| !name.starts_with("journal-") && !name.starts_with("state"))
+        .filter(|name| name.ends_with(".db"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 4, "{files:?}");
+    let mut below = dice(11);
+    for _ in 0..FLIPS / 2 {
+        let copy = TempDir::new();
+        copy_of(&dir.0, &copy.0);
+        let name = &files[below(files.len())];
+        let path = copy.0.join(name);
+        let mut octets = fs::read(&path).unwrap();
+        let at = below(octets.len());
+        octets[at] ^= 1 << below(8);
+        fs::write(&path, octets).unwrap();
+        let place = format!("{name}, octet {at}");
+        let checked = check(&copy.0).unwrap();
+        export(&copy.0, &copy.0.join("out")).unwrap();
+        let Ok((store, _)) = Store::open(config(&copy), Clock::system()) else {
+            assert!(
+                !checked.is_sound(),
+                "{place}: refused, but the check finds nothing"
+            );
+            continue;
+        };
+        let query = Query {
+            limit: 500,
+            ..Query::default()
+        };
+        store.find(query).await;
+        let all = store.load_ready(RouteIx(0), Class::Transactional, 0, 500);
+        let all = all.await.unwrap_or_default();
+        for entry in &all {
+            let to = known.get(&entry.message.id);
+            assert_eq!(to, Some(&entry.message.to), "{place}: sent elsewhere");
+        }
+        if all.len() < known.len() / 2 {
+            assert!(!checked.is_sound(), "{place}: only {} wait", all.len());
+        }
+        store.close();
     }
 }
