@@ -70,6 +70,7 @@ fn config(path: PathBuf) -> Config {
             name: "a".to_owned(),
             receipts: true,
             receipt_timeout: 3 * day,
+            response_timeout: Duration::from_secs(30),
             id_format: trunkline::store::IdFormat::Auto,
         }],
         tenants: vec!["acme".to_owned()],

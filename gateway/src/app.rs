@@ -16,12 +16,12 @@ use crate::connect;
 use crate::dispatch::view::RouteStates;
 use crate::dispatch::{self, Dispatcher};
 use crate::link::{LinkHandle, LinkIx};
-use crate::message::RouteIx;
+use crate::message::{Message, RouteIx};
 use crate::outcome::ReceiptBatch;
 use crate::plan;
 use crate::receipt;
 use crate::stop::{Stop, Stopper};
-use crate::store::{Found, Store};
+use crate::store::{Found, Replanned, Store};
 use crate::{accept, admin, webhook};
 
 mod map;
@@ -120,6 +120,7 @@ impl Gateway {
 
         // plan, accept
         let table = Arc::new(map::table(config, &names));
+        replan(&store, &table, &mut running).await;
         let planner = accept::Planner::new(move |request| planned(&table, request));
         let shown = shown::Shown::new(config, &store, states);
         let view = accept::RoutesView::new(move || shown.routes());
@@ -267,6 +268,29 @@ fn report(found: &Found) {
             "a torn commit at the journal's end was discarded: it was never acknowledged"
         );
     }
+}
+
+/// Sends what waits for routes that the config does not have any more on over others, in the
+/// background: it may be a large backlog.
+async fn replan(store: &Store, table: &Arc<plan::Table>, running: &mut JoinSet<()>) {
+    let count = store.stranded().await;
+    if count == 0 {
+        return;
+    }
+    tracing::warn!(
+        count,
+        "messages wait for routes that are gone from the config: they are planned again"
+    );
+    let (store, table) = (store.clone(), table.clone());
+    running.spawn(async move {
+        let plan = |message: &Message| table.routes(message.tenant, message.class, message.to);
+        let Replanned { moved, failed } = store.replan(plan).await;
+        tracing::info!(
+            moved,
+            failed,
+            "planned again: those without a route failed as no_route"
+        );
+    });
 }
 
 fn planned(

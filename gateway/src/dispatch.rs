@@ -64,7 +64,7 @@ pub struct Config {
 enum Done {
     Settled(Vec<(Arc<Message>, u64)>, Result<Vec<Next>, Refused>),
     Loaded(Class, Option<Vec<Entry>>),
-    Intended(Vec<Entry>, Result<(), Refused>),
+    Intended(Vec<Entry>, Result<Vec<MessageId>, Refused>),
     Moved(Vec<Entry>, Result<Vec<(MessageId, bool)>, Refused>),
     Expired,
 }
@@ -572,12 +572,15 @@ impl Dispatcher {
         }
     }
 
-    fn intended(&mut self, entries: Vec<Entry>, result: Result<(), Refused>) {
+    fn intended(&mut self, entries: Vec<Entry>, result: Result<Vec<MessageId>, Refused>) {
         self.intending = false;
         self.reserved = 0;
         let mut batches: Vec<Vec<Attempt>> = vec![Vec::new(); self.links.len()];
         for entry in entries {
-            if result.is_ok() {
+            let over = |over: &Vec<MessageId>| over.contains(&entry.message.id);
+            if result.as_ref().is_ok_and(over) {
+                self.drop_ended(&entry);
+            } else if result.is_ok() {
                 self.hand_over(&entry.message, entry.parts, &mut batches);
             } else {
                 for part in entry.parts.iter() {
@@ -586,6 +589,17 @@ impl Dispatcher {
             }
         }
         self.send(batches);
+    }
+
+    /// The store says that a message has ended, or left the route: it does not go out.
+    fn drop_ended(&mut self, entry: &Entry) {
+        let id = entry.message.id;
+        for part in entry.parts.iter() {
+            self.flights.unreserve(id, part);
+        }
+        self.flights.end(id);
+        self.give_back_rate(u32::from(entry.parts.count()));
+        self.land(id);
     }
 
     fn tick(&mut self) {
@@ -666,3 +680,6 @@ async fn sleep_until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod ended;

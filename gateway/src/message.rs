@@ -275,7 +275,8 @@ pub struct TextsTooLong;
 /// The most routes a message may try: `failover.max_routes` is 1 to 5 (contract.md §1).
 pub const ROUTES_MAX: usize = 5;
 
-/// A message as accepted. Everything that acceptance and planning decided, and nothing that changes.
+/// A message as accepted. Everything that acceptance and planning decided, and nothing that changes, but
+/// for further routes when a later config has lost one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// Given by the store's writer in the commit that accepts it; zero before.

@@ -27,6 +27,7 @@ mod keys;
 mod listing;
 mod open;
 mod record;
+mod replan;
 mod room;
 mod shared;
 mod state;
@@ -35,7 +36,7 @@ mod young;
 
 pub use check::{CheckReport, Damage, ExportReport, check, export};
 pub use handle::Store;
-pub use inbox::Matched;
+pub use inbox::{Matched, Replanned};
 pub use journal::JournalError;
 pub use open::{Found, OpenError};
 pub use shared::{Entry, FeedEntries, ReceiptCounts};
@@ -78,6 +79,8 @@ pub struct RouteFacts {
     pub receipts: bool,
     /// How long a receipt is waited for.
     pub receipt_timeout: Duration,
+    /// How long an answer is waited for.
+    pub response_timeout: Duration,
     /// How the id in a receipt relates to the one in the answer.
     pub id_format: IdFormat,
 }
@@ -269,6 +272,8 @@ pub struct DeliveryRetry {
 }
 
 #[cfg(test)]
+mod flips;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -123,7 +123,7 @@ pub enum OpenError {
     #[error("{0} endpoints; at most {ENDPOINTS_MAX}")]
     TooMany(usize),
     /// TLS cannot be set up.
-    #[error("TLS: {0}")]
+    #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
 }
 

@@ -112,6 +112,30 @@ impl Scene {
         Ok(())
     }
 
+    /// Waits until the number of the last acknowledged batch is on disk in its second place: the
+    /// second look at the disk that ends from now on has begun after this.
+    ///
+    /// # Panics
+    /// When it is not in time.
+    pub async fn kept(&self) {
+        let looks = async || -> Option<u64> {
+            let answer = self.gateway.admin_client().get("/metrics").await.ok()?;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            let line = text
+                .lines()
+                .find_map(|l| l.strip_prefix("trunkline_store_looks_total "));
+            line?.trim().parse().ok()
+        };
+        let before = wait_for("the store's looks at the disk", SOON, async || {
+            looks().await
+        })
+        .await;
+        wait_for("two more looks at the disk", SOON, async || {
+            looks().await.filter(|now| *now >= before + 2)
+        })
+        .await;
+    }
+
     /// Sends a message; its id.
     ///
     /// # Panics

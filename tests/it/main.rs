@@ -22,6 +22,7 @@ mod overload;
 mod overload_backlog;
 mod power_cut;
 mod receipt_early_hex_dec_other_bind;
+mod route_removed;
 mod second_process;
 mod sigterm_drains;
 mod submit_then_receipt;

@@ -46,6 +46,7 @@ impl Rig {
             name: name.to_owned(),
             receipts: true,
             receipt_timeout: day,
+            response_timeout: Duration::from_secs(30),
             id_format: IdFormat::Auto,
         };
         let clock = Clock::system();

@@ -181,6 +181,8 @@ fn details<'a>(what: &'a What, names: &'a Names) -> (&'static str, Details<'a>) 
         What::Receipt { .. } => ("receipt", receipt(what)),
         What::ExpiredInQueue => ("expired_in_queue", because(Some(Reason::ExpiredInQueue))),
         What::NoReceipt => ("no_receipt", because(Some(Reason::NoReceipt))),
+        What::Replanned { .. } => ("replanned", none),
+        What::NoRoute => ("no_route", because(Some(Reason::NoRoute))),
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         name: name.clone(),
         receipts: route.receipts.enabled,
         receipt_timeout: route.receipts.timeout,
+        response_timeout: route.response_timeout,
         id_format: match route.receipts.id_format {
             config::IdFormat::Auto => store::IdFormat::Auto,
             config::IdFormat::Same => store::IdFormat::Same,

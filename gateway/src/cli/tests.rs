@@ -146,3 +146,36 @@ fn a_known_webhook_signature_verifies() {
     assert_eq!(judge(&asked, body).expect("a secret"), late);
     assert!(verify::judge(&asked, "hunter2", body, 0).is_err());
 }
+
+#[test]
+fn store_verbs_tell_what_is_no_store_and_leave_nothing_there() {
+    let dir = std::env::temp_dir().join(format!("trunkline-cli-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let file = dir.join("file");
+    std::fs::write(&file, "").expect("a file");
+    let empty = dir.join("empty");
+    std::fs::create_dir_all(&empty).expect("a directory");
+    for (path, told) in [
+        (&empty, "not a store: no state.db and no journal in it"),
+        (&file, "not a directory, so not a store"),
+        (&dir.join("none"), "No such file or directory (os error 2)"),
+    ] {
+        let path = path.display().to_string();
+        let out_file = dir.join("out").display().to_string();
+        for args in [
+            &["store", "check", &path][..],
+            &["store", "export", &path, "--out", &out_file],
+        ] {
+            let (exit, out, err) = run_args(args);
+            assert_eq!((exit, out.as_str()), (Exit::Failed, ""));
+            assert_eq!(err, format!("trunkline: {path}: {told}\n"));
+        }
+        let (exit, out, err) = run_args(&["--json", "store", "check", &path]);
+        assert_eq!((exit, out.as_str()), (Exit::Failed, ""));
+        let error: serde_json::Value = serde_json::from_str(&err).expect("--json");
+        assert_eq!(error["error"], format!("{path}: {told}"));
+        assert_eq!(error["exit"], 1);
+    }
+    assert_eq!(std::fs::read_dir(&empty).expect("still there").count(), 0);
+    std::fs::remove_dir_all(&dir).expect("removed");
+}

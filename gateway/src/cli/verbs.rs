@@ -11,7 +11,7 @@ use super::{Demo, Exit, Failure, SimReceiver, SimSmsc};
 use crate::app::Gateway;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::{self, OpenError};
+use crate::store::{self, Damage, OpenError};
 
 fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
@@ -97,20 +97,24 @@ pub(super) fn serve(config: Config, json: bool, out: &mut dyn Write) -> Result<(
     result
 }
 
-/// What kept the gateway from starting, with its exit code: 3 when it must not start.
+/// What kept the gateway from starting, with its exit code.
 fn refused(error: anyhow::Error) -> Failure {
-    let must_not = matches!(
-        error.downcast_ref::<OpenError>(),
-        Some(OpenError::Locked { .. } | OpenError::Journal(_) | OpenError::Record { .. })
-    );
-    let exit = if must_not {
-        Exit::Refused
-    } else {
-        Exit::Failed
+    match error.downcast_ref::<OpenError>() {
+        Some(open) => not_opened(open),
+        None => Failure::failed(format!("{error:#}")),
+    }
+}
+
+/// Why a store was not opened. Exit code 3 is for the one reason that passes by itself and says
+/// nothing against the store: another process has it.
+fn not_opened(error: &OpenError) -> Failure {
+    let exit = match error {
+        OpenError::Locked { .. } => Exit::Refused,
+        _ => Exit::Failed,
     };
     Failure {
         exit,
-        message: format!("{error:#}"),
+        message: error.to_string(),
     }
 }
 
@@ -200,13 +204,9 @@ fn show<T: serde::Serialize>(out: &mut dyn Write, json: bool, report: &T) -> Res
 
 /// `store check`.
 pub(super) fn store_check(dir: &Path, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
-    let report = store::check(dir).map_err(|error| offline(&error))?;
+    let report = store::check(dir).map_err(|error| not_opened(&error))?;
     show(out, json, &report)?;
-    if report.is_sound() {
-        Ok(())
-    } else {
-        Err(Failure::failed(format!("{}: damaged", dir.display())))
-    }
+    sound(dir, "damaged", &report.damaged)
 }
 
 /// `store export`.
@@ -216,19 +216,23 @@ pub(super) fn store_export(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let report = store::export(dir, file).map_err(|error| offline(&error))?;
-    show(out, json, &report)
+    let report = store::export(dir, file).map_err(|error| not_opened(&error))?;
+    show(out, json, &report)?;
+    let what = format!("exported {} messages; damaged", report.messages);
+    sound(dir, &what, &report.damaged)
 }
 
-fn offline(error: &OpenError) -> Failure {
-    let exit = match error {
-        OpenError::Locked { .. } => Exit::Refused,
-        _ => Exit::Failed,
-    };
-    Failure {
-        exit,
-        message: error.to_string(),
+/// Names what is damaged or missing, if anything is.
+fn sound(dir: &Path, what: &str, damaged: &[Damage]) -> Result<(), Failure> {
+    if damaged.is_empty() {
+        return Ok(());
     }
+    let mut message = format!("{}: {what}:", dir.display());
+    for damage in damaged {
+        message.push_str("\n  ");
+        message.push_str(&damage.to_string());
+    }
+    Err(Failure::failed(message))
 }
 
 /// `openapi`.

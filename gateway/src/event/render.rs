@@ -201,7 +201,7 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
                 text: raw,
             }),
         )),
-        What::MovedOn { .. } | What::ExpiredInQueue => Some(("queue", None)),
+        What::MovedOn { .. } | What::ExpiredInQueue | What::NoRoute => Some(("queue", None)),
         What::NoReceipt => Some(("carrier", None)),
         What::Rejected { .. } => Some(("accept", None)),
         _ => None,

@@ -173,6 +173,15 @@ pub enum What {
     ExpiredInQueue,
     /// No receipt came in time.
     NoReceipt,
+    /// The config does not have its route any more: it goes on over others.
+    Replanned {
+        /// The message's routes from now on: those up to the one that is gone, then the others.
+        routes: SmallVec<[RouteIx; 4]>,
+        /// The order key under which it is queued there.
+        order: u64,
+    },
+    /// The config does not have its route any more, nor any other for it.
+    NoRoute,
 }
 
 /// What was decided for the message's next step.
@@ -386,6 +395,8 @@ impl Life {
             }
             What::ExpiredInQueue => self.reason = Some(Reason::ExpiredInQueue),
             What::NoReceipt => self.reason = Some(Reason::NoReceipt),
+            What::Replanned { order, .. } => self.apply_then(Then::NextRoute { order: *order }),
+            What::NoRoute => self.reason = Some(Reason::NoRoute),
         }
     }
 

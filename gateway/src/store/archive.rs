@@ -84,6 +84,23 @@ impl Archive {
     /// Pending or a key file cannot be read. History is not looked at: what is damaged there does
     /// not keep messages from being sent.
     pub(crate) fn open(directory: &Path, snapshot: &Snapshot) -> Result<Self, ArchiveError> {
+        // Also finishes what a crash left half made.
+        drop(file::open_for_writing(
+            directory,
+            PENDING,
+            &pending::schema(),
+        )?);
+        Self::open_offline(directory, snapshot)
+    }
+
+    /// Opens what is there and makes nothing.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub(crate) fn open_offline(
+        directory: &Path,
+        snapshot: &Snapshot,
+    ) -> Result<Self, ArchiveError> {
         let archive = Self {
             directory: directory.to_owned(),
             line: Mutex::default(),
@@ -98,12 +115,6 @@ impl Archive {
             #[cfg(test)]
             stop_at: std::sync::atomic::AtomicU32::new(0),
         };
-        // Also finishes what a crash left half made.
-        drop(file::open_for_writing(
-            directory,
-            PENDING,
-            &pending::schema(),
-        )?);
         let names = file::names(directory).map_err(|error| ArchiveError::Failed {
             path: directory.to_owned(),
             what: error.to_string(),
@@ -355,6 +366,19 @@ impl Archive {
             pending::each_queued(connection, |id| {
                 count += u64::from(young.row(id).is_none());
             })
+        });
+        count
+    }
+
+    /// How many messages of pending are queued on a route, but for those that `shadowed` knows.
+    pub(crate) fn count_queued_on(
+        &self,
+        route: RouteIx,
+        shadowed: impl Fn(MessageId) -> bool,
+    ) -> u64 {
+        let mut count = 0;
+        self.pool.read(PENDING, |connection| {
+            pending::each_queued_on(connection, route, |id| count += u64::from(!shadowed(id)))
         });
         count
     }

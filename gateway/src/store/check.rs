@@ -3,6 +3,7 @@
 //! Both read everything and repair nothing. SQLite may create its `-shm` files beside what it reads.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -16,13 +17,13 @@ use crate::message::{Ids, MessageId, Text};
 use crate::store::Record;
 use crate::store::archive::file::{self, Kind, PENDING};
 use crate::store::archive::{Archive, history, pending};
-use crate::store::journal;
+use crate::store::journal::{self, JournalError, Known, Walk};
 use crate::store::open::{self, OpenError};
-use crate::store::record::{Op, Reading};
-use crate::store::state::Snapshot;
+use crate::store::record::{BlobError, Op, Reading};
+use crate::store::state::{STATE, Snapshot};
 
-/// Lines that `PRAGMA quick_check` gives of one file, at most: the first ones tell enough.
-const QUICK_CHECK_LINES: u32 = 10;
+/// Lines about one file, at most: the first ones tell enough.
+const LINES_MAX: usize = 10;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -39,6 +40,9 @@ pub struct CheckReport {
     pub acknowledged: Option<u64>,
     /// The last batch whose accepts are archived.
     pub archived: Option<u64>,
+    /// Whether the journal ends with a part of a commit that was never acknowledged: the next start
+    /// discards it. That is no damage.
+    pub torn_tail: bool,
     /// What is damaged or missing. Empty: the directory is sound.
     pub damaged: Vec<Damage>,
 }
@@ -70,6 +74,66 @@ pub struct Damage {
     pub what: String,
 }
 
+impl fmt::Display for Damage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: ", self.path.display())?;
+        if let Some(batch) = self.batch {
+            write!(out, "batch {batch}: ")?;
+        }
+        out.write_str(&self.what)
+    }
+}
+
+impl From<JournalError> for Damage {
+    fn from(error: JournalError) -> Self {
+        let (path, batch, what) = match error {
+            JournalError::Damaged {
+                path,
+                batch,
+                behind,
+                why,
+                ..
+            } => {
+                let what = format!("{why}; {behind} later batches are behind it");
+                (path, Some(batch), what)
+            }
+            JournalError::Missing {
+                path,
+                place,
+                first,
+                last,
+                behind,
+                ..
+            } => {
+                let what = format!(
+                    "batches {first} to {last} are missing: {place}; {behind} later batches are \
+                     behind them"
+                );
+                (path, Some(first), what)
+            }
+            JournalError::Older {
+                state,
+                known,
+                path,
+                batch,
+                epoch,
+                ..
+            } => {
+                let what = format!(
+                    "it is older than the journal, or its -wal is gone or damaged: it knows no \
+                     epoch after {known}, and batch {batch} in {} was written by epoch {epoch}",
+                    path.display()
+                );
+                (state, None, what)
+            }
+            JournalError::Io { path, why } => (path, None, why.to_string()),
+            JournalError::Directory { path, why } => (path, None, why.to_string()),
+            JournalError::Full => (PathBuf::new(), None, JournalError::Full.to_string()),
+        };
+        Self { path, batch, what }
+    }
+}
+
 /// What an export wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ExportReport {
@@ -83,74 +147,118 @@ pub struct ExportReport {
 ///
 /// # Errors
 /// [`OpenError::Locked`] while a gateway has it open; [`OpenError::Directory`] when it cannot be
-/// listed. Damage is no error: the report has it.
+/// listed; [`OpenError::NotAStore`]. Damage is no error: the report has it.
 pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
-    let _lock = open::lock(directory)?;
+    let _lock = open::lock_offline(directory)?;
     let mut report = CheckReport::default();
     let names = names(directory)?;
-    check_state(directory, &mut report);
-    let done = report.archived.unwrap_or(0);
-    let (mut expected, mut epoch) = (None, 0);
-    for path in journal::files(directory)? {
-        report.files += 1;
-        let read = each_blob(&path, |batch, blob| {
-            let want = expected.unwrap_or_else(|| batch.min(done + 1));
-            if batch != want {
-                let what = format!("batches {want} to {} are missing", batch - 1);
-                report.damage(&path, Some(want), what);
-            }
-            expected = Some(batch + 1);
-            match read_ops(batch, blob, |_| ()) {
-                Ok(by) => {
-                    if by < epoch {
-                        let what = format!("written by epoch {by} after epoch {epoch}");
-                        report.damage(&path, Some(batch), what);
-                    }
-                    epoch = by;
-                    report.batches += 1;
-                    report.first_batch = report.first_batch.or(Some(batch));
-                    report.last_batch = Some(batch);
-                }
-                Err(what) => report.damage(&path, Some(batch), what),
-            }
-        });
-        if let Err(what) = read {
-            report.damage(&path, None, what);
-        }
-    }
-    let acknowledged = report.acknowledged.unwrap_or(0);
-    let last = report.last_batch.unwrap_or(0).max(done);
-    if last < acknowledged {
-        let what = format!("ends with batch {last}, but batch {acknowledged} was acknowledged");
-        report.damage(directory, Some(acknowledged), what);
-    }
+    let facts = check_state(directory, &mut report)?;
+    read_journal(directory, &facts, &mut report, |_, _| ())?;
     for name in names {
         if name == PENDING || Kind::ALL.iter().any(|kind| kind.span_of(&name).is_some()) {
             report.files += 1;
-            quick_check(directory, &name, &mut report);
+            let sound = quick_check(directory, &name, &mut report);
+            // Otherwise the pages that do not read have been told.
+            if sound && is_messages(&name) {
+                let wrong = each_archived(directory, &name, |_| ());
+                for what in wrong.into_iter().take(LINES_MAX) {
+                    report.damage(&directory.join(&name), None, what);
+                }
+            }
         }
     }
     Ok(report)
 }
 
+/// Reads the journal as a start does, and goes on behind what is damaged.
+fn read_journal(
+    directory: &Path,
+    facts: &StateFacts,
+    report: &mut CheckReport,
+    each: impl FnMut(u64, Op),
+) -> Result<(), OpenError> {
+    let files = journal::files(directory)?;
+    report.files += u64::try_from(files.len()).unwrap_or(0);
+    let done = facts.snapshot.as_ref().map_or(0, |snapshot| snapshot.batch);
+    let known = Known {
+        done,
+        acknowledged: facts.acknowledged.unwrap_or(0).max(done),
+        // Without the state database, which says why by itself, no epoch is too high.
+        epoch: facts.epoch.unwrap_or(u64::MAX),
+    };
+    let mut reading = ReadAll { report, each };
+    let (_, replayed) = journal::walk(directory, &files, known, &mut reading)?;
+    report.torn_tail = replayed.torn_tail;
+    Ok(())
+}
+
+/// Reads everything there is, and notes what is wrong.
+struct ReadAll<'a, F> {
+    report: &'a mut CheckReport,
+    each: F,
+}
+
+impl<F: FnMut(u64, Op)> Walk for ReadAll<'_, F> {
+    fn batch(&mut self, mut reading: Reading<'_>) -> Result<(), BlobError> {
+        let batch = reading.batch;
+        while let Some(op) = reading.next()? {
+            (self.each)(batch, op);
+        }
+        let report = &mut self.report;
+        report.batches += 1;
+        report.first_batch = report.first_batch.or(Some(batch));
+        report.last_batch = Some(batch);
+        Ok(())
+    }
+
+    fn wrong(&mut self, error: JournalError) -> Result<(), JournalError> {
+        self.report.damaged.push(error.into());
+        Ok(())
+    }
+}
+
 fn names(directory: &Path) -> Result<Vec<String>, OpenError> {
-    file::names(directory).map_err(|source| OpenError::Directory {
+    file::names(directory).map_err(|why| OpenError::Directory {
         path: directory.to_owned(),
-        source,
+        why,
     })
 }
 
-fn check_state(directory: &Path, report: &mut CheckReport) {
-    let path = directory.join("state.db");
+/// Reads the state database, and tells what it and pending lack.
+fn check_state(directory: &Path, report: &mut CheckReport) -> Result<StateFacts, OpenError> {
+    let path = directory.join(STATE);
     report.files += 1;
-    quick_check(directory, "state.db", report);
-    match state_facts(&path) {
-        Ok(facts) => {
-            report.acknowledged = facts.acknowledged;
-            report.archived = facts.snapshot.map(|snapshot| snapshot.batch);
-        }
-        Err(error) => report.damage(&path, None, error),
+    if let Some(what) = open::state_lost(directory)? {
+        report.damage(&path, None, what);
+        return Ok(StateFacts::default());
     }
+    let facts = match state_facts(&path) {
+        Ok(facts) => facts,
+        Err(error) => {
+            report.damage(&path, None, error);
+            return Ok(StateFacts::default());
+        }
+    };
+    quick_check(directory, STATE, report);
+    report.acknowledged = facts.acknowledged;
+    report.archived = facts.snapshot.as_ref().map(|snapshot| snapshot.batch);
+    let as_of = facts.snapshot.as_ref().map_or(0, |snapshot| snapshot.as_of);
+    let pending = directory.join(PENDING);
+    if as_of > 0 && !pending.exists() {
+        report.damage(&pending, None, open::PENDING_GONE);
+    } else if as_of > 0 {
+        let known = file::open_for_reading(&pending).and_then(|connection| {
+            match connection.table_exists(None, "meta")? {
+                true => pending::number(&connection, "as_of"),
+                false => Ok(None),
+            }
+        });
+        // What SQLite cannot read is told when the file's turn comes.
+        if known.is_ok_and(|known| file::uint(known.unwrap_or(0)) < as_of) {
+            report.damage(&pending, None, open::PENDING_OLD);
+        }
+    }
+    Ok(facts)
 }
 
 /// What the state database says.
@@ -159,6 +267,7 @@ struct StateFacts {
     acknowledged: Option<u64>,
     snapshot: Option<Snapshot>,
     node: Option<u64>,
+    epoch: Option<u64>,
 }
 
 fn state_facts(path: &Path) -> rusqlite::Result<StateFacts> {
@@ -180,14 +289,17 @@ fn state_facts(path: &Path) -> rusqlite::Result<StateFacts> {
         acknowledged: number("acknowledged")?,
         snapshot: snapshot.and_then(|blob| postcard::from_bytes(&blob).ok()),
         node: number("node")?,
+        epoch: number("epoch")?,
     })
 }
 
-fn quick_check(directory: &Path, name: &str, report: &mut CheckReport) {
+/// Lets SQLite check a file. Tells whether it is sound.
+fn quick_check(directory: &Path, name: &str, report: &mut CheckReport) -> bool {
+    let before = report.damaged.len();
     let path = directory.join(name);
     let lines = || -> rusqlite::Result<Vec<String>> {
         let connection = file::open_for_reading(&path)?;
-        let mut check = connection.prepare(&format!("PRAGMA quick_check({QUICK_CHECK_LINES})"))?;
+        let mut check = connection.prepare(&format!("PRAGMA quick_check({LINES_MAX})"))?;
         check.query_map([], |row| row.get(0))?.collect()
     };
     match lines() {
@@ -198,36 +310,7 @@ fn quick_check(directory: &Path, name: &str, report: &mut CheckReport) {
         }
         Err(error) => report.damage(&path, None, error),
     }
-}
-
-/// Calls `each` for every blob of a journal file that SQLite can read.
-fn each_blob(path: &Path, mut each: impl FnMut(u64, &[u8])) -> Result<(), String> {
-    let connection = journal::open_for_reading(path).map_err(|error| error.to_string())?;
-    let mut read = || -> rusqlite::Result<()> {
-        if !connection.table_exists(None, "journal")? {
-            return Ok(());
-        }
-        let mut select = connection.prepare("SELECT batch, blob FROM journal ORDER BY batch")?;
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
-            let batch = file::uint(row.get(0)?);
-            each(batch, row.get_ref(1)?.as_blob().unwrap_or_default());
-        }
-        Ok(())
-    };
-    read().map_err(|error| error.to_string())
-}
-
-/// Reads a blob's operations. Gives the epoch of the process that wrote it.
-fn read_ops(batch: u64, blob: &[u8], mut each: impl FnMut(Op)) -> Result<u64, String> {
-    let mut reading = Reading::new(blob).map_err(|error| error.to_string())?;
-    if reading.batch != batch {
-        return Err(format!("the record says it is batch {}", reading.batch));
-    }
-    while let Some(op) = reading.next().map_err(|error| error.to_string())? {
-        each(op);
-    }
-    Ok(reading.epoch)
+    report.damaged.len() == before
 }
 
 /// One exported message.
@@ -258,20 +341,16 @@ struct Line<'a> {
 /// # Errors
 /// [`OpenError`]: the directory is in use or cannot be listed, or `out` cannot be written.
 pub fn export(directory: &Path, out: &Path) -> Result<ExportReport, OpenError> {
-    let _lock = open::lock(directory)?;
+    let _lock = open::lock_offline(directory)?;
     let mut report = CheckReport::default();
-    let state = directory.join("state.db");
-    let facts = state_facts(&state).unwrap_or_else(|error| {
-        report.damage(&state, None, error);
-        StateFacts::default()
-    });
+    let facts = check_state(directory, &mut report)?;
     let ids = Ids::new(facts.node.unwrap_or(0));
     let names = names(directory)?;
     // Journaled messages are held in memory: as many as the gateway itself would hold.
-    let journaled = from_journal(directory, &facts.snapshot.unwrap_or_default(), &mut report)?;
-    let wrong = |source| OpenError::Directory {
+    let journaled = from_journal(directory, &facts, &mut report)?;
+    let wrong = |why| OpenError::Directory {
         path: out.to_owned(),
-        source,
+        why,
     };
     let mut writer = BufWriter::new(File::create(out).map_err(wrong)?);
     let mut messages = 0;
@@ -313,6 +392,10 @@ fn each_archived(directory: &Path, name: &str, mut each: impl FnMut(Record)) -> 
         Ok(connection) => connection,
         Err(error) => return vec![error.to_string()],
     };
+    // Without the table, the process ended between creating the file and its first commit.
+    if let Ok(false) = connection.table_exists(None, "messages") {
+        return Vec::new();
+    }
     let content = Kind::History.span_of(name).and_then(|day| {
         let path = directory.join(Kind::Content.name(day));
         path.exists().then(|| file::open_for_reading(&path).ok())?
@@ -372,48 +455,35 @@ fn with_text(record: Record, content: Option<&Connection>) -> Record {
 /// The messages of the journal, with all readable changes; archived ones that have changed since.
 fn from_journal(
     directory: &Path,
-    snapshot: &Snapshot,
+    facts: &StateFacts,
     report: &mut CheckReport,
 ) -> Result<BTreeMap<MessageId, Record>, OpenError> {
     let mut records: BTreeMap<MessageId, Record> = BTreeMap::new();
+    let snapshot = facts.snapshot.clone().unwrap_or_default();
     // A damaged archive file is named when its turn comes.
-    let archive = Archive::open(directory, snapshot).ok();
+    let archive = Archive::open_offline(directory, &snapshot).ok();
     let older = |id, batch| {
         archive
             .as_ref()
             .and_then(|archive| archive.older(id, batch))
     };
-    for path in journal::files(directory)? {
-        let mut wrong = Vec::new();
-        let read = each_blob(&path, |batch, blob| {
-            let read = read_ops(batch, blob, |op| match op {
-                Op::Accept { message, .. } if batch > snapshot.batch => {
-                    let life = Life::begin(&message);
-                    let (id, message) = (message.id, message.into());
-                    records.insert(id, Record { message, life });
-                }
-                Op::Change { id, change } => {
-                    let known = records.get_mut(&id).map(|record| &mut record.life);
-                    if let Some(life) = known {
-                        life.apply(change);
-                    } else if let Some(mut record) = older(id, batch) {
-                        record.life.apply(change);
-                        records.insert(id, record);
-                    }
-                }
-                _ => {}
-            });
-            if let Err(what) = read {
-                wrong.push((batch, what));
+    read_journal(directory, facts, report, |batch, op| match op {
+        Op::Accept { message, .. } if batch > snapshot.batch => {
+            let life = Life::begin(&message);
+            let (id, message) = (message.id, message.into());
+            records.insert(id, Record { message, life });
+        }
+        Op::Change { id, change } => {
+            let known = records.get_mut(&id).map(|record| &mut record.life);
+            if let Some(life) = known {
+                life.apply(change);
+            } else if let Some(mut record) = older(id, batch) {
+                record.life.apply(change);
+                records.insert(id, record);
             }
-        });
-        for (batch, what) in wrong {
-            report.damage(&path, Some(batch), what);
         }
-        if let Err(what) = read {
-            report.damage(&path, None, what);
-        }
-    }
+        _ => {}
+    })?;
     Ok(records)
 }
 

@@ -36,9 +36,6 @@ const PACE_MAX: Duration = Duration::from_micros(400);
 const PACE_MIN: Duration = Duration::from_millis(1);
 /// No accept waits longer: an HTTP client should rather be refused.
 const PACE_DELAY_MAX: Duration = Duration::from_millis(200);
-/// How long after its deadline the store itself expires a queued message; before that its dispatcher
-/// does, which knows whether an attempt is out (longer than the longest response_timeout).
-const EXPIRY_GRACE: Duration = Duration::from_secs(60);
 
 /// The store's handle; cheap to clone. Dropping the last one does not stop it: [`Store::close`] does.
 #[derive(Clone)]
@@ -100,6 +97,11 @@ impl Store {
             _lock: lock,
         });
         Ok(Self { shared, threads })
+    }
+
+    /// What the threads share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Writes what is waiting, syncs, and ends the store's threads. Blocks until they have ended.
@@ -351,8 +353,8 @@ impl Store {
         }
     }
 
-    /// Moves messages on from a route that is down. Tells for each whether it has left the route:
-    /// those without another route stay.
+    /// Moves messages on from a route that is down. Tells for each whether it has left the route's
+    /// queue, because it went on, has ended or is gone: those without another route stay.
     ///
     /// # Errors
     /// [`Refused::Closed`] when the store has stopped.
@@ -361,6 +363,7 @@ impl Store {
         route: RouteIx,
         ids: Vec<MessageId>,
     ) -> Result<Vec<(MessageId, bool)>, Refused> {
+        let all = ids.clone();
         let mut ids = ids;
         let mut adopt = Adopted::default();
         loop {
@@ -376,7 +379,14 @@ impl Store {
                 true,
             );
             match answer.await {
-                Ok(Ok(moved)) => return Ok(asked.into_iter().zip(moved).collect()),
+                Ok(Ok(moved)) => {
+                    let stay = asked.into_iter().zip(moved).filter(|(_, moved)| !moved);
+                    let stay: FxHashSet<MessageId> = stay.map(|(id, _)| id).collect();
+                    return Ok(all
+                        .into_iter()
+                        .map(|id| (id, !stay.contains(&id)))
+                        .collect());
+                }
                 Ok(Err(Undone::Missing(back, missing))) => {
                     (ids, adopt) = self.fetch(back, missing, |id| *id).await;
                 }
@@ -388,7 +398,8 @@ impl Store {
         }
     }
 
-    /// Writes down that parts are about to be handed to a link, under `on_ambiguous: hold`.
+    /// Writes down that parts are about to be handed to a link, under `on_ambiguous: hold`. Returns
+    /// the messages that must not go out, because they have ended, left the route or are gone.
     ///
     /// # Errors
     /// [`Refused::Closed`] when the store has stopped.
@@ -396,9 +407,10 @@ impl Store {
         &self,
         route: RouteIx,
         parts: Vec<(MessageId, Parts)>,
-    ) -> Result<(), Refused> {
+    ) -> Result<Vec<MessageId>, Refused> {
         let mut parts = parts;
         let mut adopt = Adopted::default();
+        let mut gone = Vec::new();
         loop {
             let (reply, answer) = oneshot::channel();
             self.shared.inbox.push(
@@ -411,9 +423,15 @@ impl Store {
                 true,
             );
             match answer.await {
-                Ok(Ok(())) => return Ok(()),
+                Ok(Ok(over)) => {
+                    gone.extend(over);
+                    return Ok(gone);
+                }
                 Ok(Err(Undone::Missing(back, missing))) => {
+                    let asked = missing.clone();
                     (parts, adopt) = self.fetch(back, missing, |(id, _)| *id).await;
+                    let left: FxHashSet<MessageId> = parts.iter().map(|(id, _)| *id).collect();
+                    gone.extend(asked.into_iter().filter(|id| !left.contains(id)));
                 }
                 Ok(Err(Undone::Stale(back) | Undone::Refused(back))) => {
                     (parts, adopt) = (back, Adopted::default());
@@ -518,7 +536,7 @@ impl Store {
         }
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Shared) -> T + Send + 'static,
     ) -> Option<T> {
@@ -545,7 +563,13 @@ impl Store {
             let ids = shared.archive.overdue(now, EXPIRE_AT_ONCE, shadowed);
             shared.archive.get(&ids)
         });
-        let records = archived.await.unwrap_or_default();
+        let mut records = archived.await.unwrap_or_default();
+        // Pending has their deadlines as of the config they were archived under.
+        let over = |record: &Record| {
+            let at = deadline(&self.shared, &record.message, &record.life);
+            at.is_some_and(|at| at <= now)
+        };
+        records.retain(over);
         ids.extend(records.iter().map(|record| record.message.id));
         let adopt = Adopted { records, seen };
         if ids.is_empty() {
@@ -820,11 +844,6 @@ impl Store {
         }
     }
 
-    /// What the threads share, to be looked at.
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.shared
-    }
-
     /// Stops the archiver before one of its steps.
     pub(crate) fn stop_archiver_at(&self, step: u32) {
         self.shared.archive.stop_at.store(step, Ordering::Release);
@@ -854,7 +873,7 @@ pub struct Figures {
 /// When the store itself ends a message.
 pub(crate) fn deadline(shared: &Shared, message: &Message, life: &Life) -> Option<UnixMs> {
     match life.status {
-        Status::Queued => Some(message.expires_at.plus(EXPIRY_GRACE)),
+        Status::Queued => Some(message.expires_at.plus(shared.expiry_grace)),
         Status::Sent if !life.is_final => {
             let name = shared.names.route(life.route(message)?);
             let route = shared

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use smallvec::SmallVec;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::event::EventKind;
@@ -58,18 +59,20 @@ pub(crate) enum Request {
         adopt: Adopted,
         reply: Reply<Vec<Next>, Vec<Settle>>,
     },
-    /// The route is down: move those on that have another one. The reply tells which did.
+    /// The route is down: move those on that have another one. The reply tells which are not in its
+    /// queue any more.
     MoveOn {
         route: RouteIx,
         ids: Vec<MessageId>,
         adopt: Adopted,
         reply: Reply<Vec<bool>, Vec<MessageId>>,
     },
+    /// Parts are about to be handed over under `hold`. The reply names those that must not be.
     Intent {
         route: RouteIx,
         parts: Vec<(MessageId, Parts)>,
         adopt: Adopted,
-        reply: Reply<(), Vec<(MessageId, Parts)>>,
+        reply: Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
     },
     Receipts {
         receipts: Vec<Receipt>,
@@ -84,6 +87,13 @@ pub(crate) enum Request {
         ids: Vec<MessageId>,
         adopt: Adopted,
         reply: oneshot::Sender<usize>,
+    },
+    /// Their route is gone from the config: they go on over another one of theirs, or over these,
+    /// or fail. The reply tells how many went on and how many failed.
+    Replan {
+        items: Vec<(MessageId, Routes)>,
+        adopt: Adopted,
+        reply: oneshot::Sender<Replanned>,
     },
     /// Takes messages back into memory.
     Adopt {
@@ -126,6 +136,18 @@ pub struct Matched {
     pub parked: usize,
 }
 
+/// Candidate routes of a message.
+pub(crate) type Routes = SmallVec<[RouteIx; 4]>;
+
+/// What became of messages whose route the config has lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replanned {
+    /// They wait for another route.
+    pub moved: u64,
+    /// They failed: there is none.
+    pub failed: u64,
+}
+
 impl Request {
     fn weight(&self) -> usize {
         match self {
@@ -134,6 +156,7 @@ impl Request {
             Self::Receipts { receipts, .. } => receipts.len(),
             Self::MoveOn { ids, .. } | Self::Overdue { ids, .. } => ids.len(),
             Self::Intent { parts, .. } => parts.len(),
+            Self::Replan { items, .. } => items.len(),
             Self::Adopt { .. } | Self::NoteEndpoint { .. } | Self::Archived { .. } => 1,
         }
     }

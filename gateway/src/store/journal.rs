@@ -18,8 +18,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, params};
 use thiserror::Error;
 
-use crate::store::record::{BlobError, Reading};
 use crate::store::room;
+
+mod replay;
+
+pub(crate) use replay::{Known, Walk, walk};
 
 /// A file is closed at this size (storage.md §2: 256 MB).
 pub(crate) const FILE_BYTES: u64 = 256 << 20;
@@ -42,24 +45,24 @@ pub enum JournalError {
     Full,
     /// Reading, writing or syncing failed. The page cache can no longer be trusted: the process has
     /// to end, and its restart recovers.
-    #[error("{path}: {source}")]
+    #[error("{path}: {why}")]
     Io {
         /// The file.
         path: PathBuf,
         /// What SQLite says.
-        source: rusqlite::Error,
+        why: rusqlite::Error,
     },
     /// The directory cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {why}")]
     Directory {
         /// The directory or file.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// A record is damaged and it is not the torn tail of the last commit.
     #[error(
-        "{path}: batch {batch} is damaged ({source}); {behind} later batches are behind it. \
+        "{path}: batch {batch} is damaged ({why}); {behind} later batches are behind it. \
          `trunkline store export {directory} --out FILE` writes what is readable"
     )]
     Damaged {
@@ -69,26 +72,47 @@ pub enum JournalError {
         directory: String,
         /// The batch.
         batch: u64,
-        /// How many readable rows follow it.
+        /// How many batches follow it, as far as that can be told.
         behind: u64,
         /// What is wrong.
-        source: BlobError,
+        why: String,
+    },
+    /// The state database does not know the process that wrote a batch.
+    #[error(
+        "{state}: it is older than the journal, or its -wal is gone or damaged: it knows no epoch \
+         after {known}, and batch {batch} in {path} was written by epoch {epoch}. \
+         `trunkline store export {directory} --out FILE` writes what is readable"
+    )]
+    Older {
+        /// The state database.
+        state: PathBuf,
+        /// The last epoch that it knows.
+        known: u64,
+        /// The journal's file.
+        path: PathBuf,
+        /// The batch.
+        batch: u64,
+        /// Who wrote it.
+        epoch: u64,
+        /// The directory, for the command.
+        directory: String,
     },
     /// Batches are missing.
     #[error(
-        "{path}: the journal ends with, or jumps from, batch {found}, but batch {expected} was \
-         acknowledged; {behind} later batches are behind the hole. \
+        "batches {first} to {last} are missing: {place}; {behind} later batches are behind them. \
          `trunkline store export {directory} --out FILE` writes what is readable"
     )]
     Missing {
-        /// The file.
+        /// The file that is short, or after which they should stand.
         path: PathBuf,
+        /// Where they are missing: the file that is short, or between which two.
+        place: String,
         /// The directory, for the command.
         directory: String,
-        /// The batch that was expected.
-        expected: u64,
-        /// The last one before the hole.
-        found: u64,
+        /// The first missing batch.
+        first: u64,
+        /// The last one.
+        last: u64,
         /// How many batches follow the hole.
         behind: u64,
     },
@@ -122,25 +146,23 @@ pub(crate) struct Replayed {
 }
 
 impl Journal {
-    /// Opens the directory's journal and hands every batch after `done` to `each`, in order.
-    /// `acknowledged` is the last batch known, from a second place, to have been acknowledged.
+    /// Opens the directory's journal and hands every batch after `known.done` to `each`, in order.
     /// A new file is started: what a crash left is never written to again.
     ///
     /// # Errors
     /// [`JournalError`]; damage is refused before anything is changed on disk.
-    pub(crate) fn open<E: From<JournalError>>(
+    pub(crate) fn open(
         directory: &Path,
-        done: u64,
-        acknowledged: u64,
+        known: Known,
         file_bytes: u64,
-        each: impl FnMut(Reading<'_>) -> Result<(), E>,
-    ) -> Result<(Self, Replayed), E> {
+        each: &mut impl Walk,
+    ) -> Result<(Self, Replayed), JournalError> {
         let files = files(directory)?;
-        let (mut closed, replayed) = replay(directory, &files, done, acknowledged, each)?;
+        let (mut closed, replayed) = walk(directory, &files, known, each)?;
         if let Some(last) = files.last() {
             make_firm(last, 2 * replayed.last_bytes + TAIL_EXTRA)?;
         }
-        let (open, open_path) = create(directory, replayed.last_batch + 1)?;
+        let (open, open_path) = begin(directory, replayed.last_batch + 1)?;
         // An empty file of the same name was replaced: it is the open one now, not to be unlinked.
         closed.retain(|(path, _)| *path != open_path);
         let journal = Self {
@@ -180,20 +202,15 @@ impl Journal {
                 Ok(())
             }
             Err(error) if room::is_full(&self.directory, &error) => Err(JournalError::Full),
-            Err(source) => Err(JournalError::Io {
+            Err(why) => Err(JournalError::Io {
                 path: self.open_path.clone(),
-                source,
+                why,
             }),
         }
     }
 
     fn rotate(&mut self) -> Result<(), JournalError> {
-        let (next, path) = match create(&self.directory, self.last_batch + 1) {
-            Err(JournalError::Io { source, .. }) if room::is_full(&self.directory, &source) => {
-                return Err(JournalError::Full);
-            }
-            other => other?,
-        };
+        let (next, path) = begin(&self.directory, self.last_batch + 1)?;
         self.open = next;
         let full = std::mem::replace(&mut self.open_path, path);
         self.closed.push((full, self.last_batch));
@@ -221,9 +238,9 @@ impl Journal {
 
 /// The journal files of a directory, oldest first.
 pub(crate) fn files(directory: &Path) -> Result<Vec<PathBuf>, JournalError> {
-    let wrong = |source| JournalError::Directory {
+    let wrong = |why| JournalError::Directory {
         path: directory.to_owned(),
-        source,
+        why,
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(wrong)? {
@@ -239,6 +256,25 @@ pub(crate) fn files(directory: &Path) -> Result<Vec<PathBuf>, JournalError> {
     // The first batch is in the name with leading zeros: names sort as numbers do.
     found.sort();
     Ok(found)
+}
+
+/// The first batch of a file, from its name.
+fn first_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix(PREFIX)?
+        .strip_suffix(SUFFIX)?
+        .parse()
+        .ok()
+}
+
+/// Creates the next file.
+fn begin(directory: &Path, first: u64) -> Result<(Connection, PathBuf), JournalError> {
+    match create(directory, first) {
+        Err(JournalError::Io { why, .. }) if room::is_full(directory, &why) => {
+            Err(JournalError::Full)
+        }
+        other => other,
+    }
 }
 
 fn create(directory: &Path, first: u64) -> Result<(Connection, PathBuf), JournalError> {
@@ -263,9 +299,9 @@ fn create(directory: &Path, first: u64) -> Result<(Connection, PathBuf), Journal
         )?;
         Ok(connection)
     };
-    let connection = open().map_err(|source| JournalError::Io {
+    let connection = open().map_err(|why| JournalError::Io {
         path: path.clone(),
-        source,
+        why,
     })?;
     sync_directory(directory)?;
     Ok((connection, path))
@@ -275,9 +311,9 @@ fn create(directory: &Path, first: u64) -> Result<(Connection, PathBuf), Journal
 pub(crate) fn sync_directory(directory: &Path) -> Result<(), JournalError> {
     fs::File::open(directory)
         .and_then(|file| file.sync_all())
-        .map_err(|source| JournalError::Directory {
+        .map_err(|why| JournalError::Directory {
             path: directory.to_owned(),
-            source,
+            why,
         })
 }
 
@@ -299,9 +335,9 @@ fn make_firm(path: &Path, tail: u64) -> Result<(), JournalError> {
         file.write_all_at(&octets, from)?;
         file.sync_all()
     };
-    rewrite().map_err(|source| JournalError::Directory {
+    rewrite().map_err(|why| JournalError::Directory {
         path: log.clone().into(),
-        source,
+        why,
     })
 }
 
@@ -316,11 +352,11 @@ pub(crate) fn unlink(path: &Path) -> Result<(), JournalError> {
         name.push(suffix);
         match fs::remove_file(&name) {
             Ok(()) => {}
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => {
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}
+            Err(why) => {
                 return Err(JournalError::Directory {
                     path: name.into(),
-                    source,
+                    why,
                 });
             }
         }
@@ -331,6 +367,7 @@ pub(crate) fn unlink(path: &Path) -> Result<(), JournalError> {
 /// Opens a journal file for reading what a crash or a stop left.
 pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, JournalError> {
     let open = || -> rusqlite::Result<Connection> {
+        room::refuse_emptied(path)?;
         let connection = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -343,134 +380,11 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, JournalError> 
         )?;
         Ok(connection)
     };
-    open().map_err(|source| JournalError::Io {
+    open().map_err(|why| JournalError::Io {
         path: path.to_owned(),
-        source,
+        why,
     })
 }
 
-type Closed = Vec<(PathBuf, u64)>;
-
-/// Reads every file in order. `done` is the last batch whose content is known to be archived.
-pub(crate) fn replay<E: From<JournalError>>(
-    directory: &Path,
-    files: &[PathBuf],
-    done: u64,
-    acknowledged: u64,
-    mut each: impl FnMut(Reading<'_>) -> Result<(), E>,
-) -> Result<(Closed, Replayed), E> {
-    let mut replayed = Replayed {
-        last_batch: done,
-        ..Replayed::default()
-    };
-    let mut closed = Vec::new();
-    let mut expected: Option<u64> = None;
-    for (index, path) in files.iter().enumerate() {
-        let connection = open_for_reading(path)?;
-        let wrong = |source| JournalError::Io {
-            path: path.clone(),
-            source,
-        };
-        let has_table = connection.table_exists(None, "journal").map_err(wrong)?;
-        if !has_table {
-            // The process ended between creating the file and its first commit.
-            closed.push((path.clone(), replayed.last_batch));
-            continue;
-        }
-        let mut select = connection
-            .prepare("SELECT batch, blob FROM journal ORDER BY batch")
-            .map_err(wrong)?;
-        let mut rows = select.query([]).map_err(wrong)?;
-        replayed.torn_tail |= has_torn_tail(&connection, path);
-        while let Some(row) = rows.next().map_err(wrong)? {
-            let batch: i64 = row.get(0).map_err(wrong)?;
-            let batch = u64::try_from(batch).unwrap_or(0);
-            let blob = row.get_ref(1).map_err(wrong)?.as_blob().unwrap_or_default();
-            // Up to the archive's end nothing has to be there: of the files that it made needless,
-            // a power cut may bring back any.
-            let want = match expected {
-                Some(expected) if expected > done => expected,
-                other => batch.clamp(other.unwrap_or(0), done + 1),
-            };
-            if batch != want {
-                let behind = count_after(&connection, batch - 1) + count_in(&files[index + 1..]);
-                return Err(missing(directory, path, want, want - 1, behind).into());
-            }
-            let reading = match Reading::new(blob) {
-                Ok(reading) if reading.batch == batch => reading,
-                other => {
-                    let source = other.err().unwrap_or(BlobError::Checksum);
-                    let behind = count_after(&connection, batch) + count_in(&files[index + 1..]);
-                    if batch > acknowledged && behind == 0 {
-                        replayed.torn_tail = true;
-                        break;
-                    }
-                    return Err(JournalError::Damaged {
-                        path: path.clone(),
-                        directory: directory.display().to_string(),
-                        batch,
-                        behind,
-                        source,
-                    }
-                    .into());
-                }
-            };
-            replayed.batches += 1;
-            replayed.last_bytes = u64::try_from(blob.len()).unwrap_or(0);
-            replayed.bytes += replayed.last_bytes;
-            replayed.last_batch = batch.max(replayed.last_batch);
-            expected = Some(batch + 1);
-            each(reading)?;
-        }
-        closed.push((path.clone(), replayed.last_batch));
-    }
-    if replayed.last_batch < acknowledged {
-        let path = files.last().map_or(directory, PathBuf::as_path);
-        return Err(missing(directory, path, acknowledged, replayed.last_batch, 0).into());
-    }
-    Ok((closed, replayed))
-}
-
-fn missing(directory: &Path, path: &Path, expected: u64, found: u64, behind: u64) -> JournalError {
-    let directory = directory.display().to_string();
-    JournalError::Missing {
-        path: path.to_owned(),
-        directory,
-        expected,
-        found,
-        behind,
-    }
-}
-
-/// How many rows stand after `batch` in an open file.
-fn count_after(connection: &Connection, batch: u64) -> u64 {
-    let batch = i64::try_from(batch).unwrap_or(i64::MAX);
-    let count = "SELECT count(*) FROM journal WHERE batch > ?1";
-    connection
-        .query_row(count, [batch], |row| row.get::<_, i64>(0))
-        .map_or(0, |count| u64::try_from(count).unwrap_or(0))
-}
-
-/// How many rows these files hold.
-fn count_in(files: &[PathBuf]) -> u64 {
-    files
-        .iter()
-        .filter_map(|path| Some(count_after(&open_for_reading(path).ok()?, 0)))
-        .sum()
-}
-
-/// Whether the write-ahead log holds more frames than SQLite accepted: a commit that was being
-/// written when the machine stopped. (SQLite file format §4.2: a 32-octet header, then frames of 24
-/// octets and a page.)
-fn has_torn_tail(connection: &Connection, path: &Path) -> bool {
-    let frames = connection
-        .query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| {
-            row.get::<_, i64>(1)
-        })
-        .ok()
-        .and_then(|frames| u64::try_from(frames).ok());
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let length = fs::metadata(&log).map_or(0, |metadata| metadata.len());
-    frames.is_some_and(|frames| length > 32 + frames * (24 + PAGE_BYTES))
-}
+#[cfg(test)]
+mod tests;

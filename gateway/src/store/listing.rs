@@ -3,6 +3,7 @@
 //! What moves from memory to the archive is in both for a while, and the younger copy wins. So memory
 //! is looked at first: what is not there any more by then is in the archive.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::clock::UnixMs;
 use crate::event::render::{self, Lookup};
 use crate::event::{Event, EventKind, EventKinds};
-use crate::message::life::Life;
+use crate::message::life::{Life, Status};
 use crate::message::{Message, MessageId, RouteIx, Text};
 use crate::store::archive::is_indexed;
 use crate::store::shared::{Entry, Shared};
@@ -23,6 +24,9 @@ use crate::store::{Callback, EventPage, EventQuery, Page, Query, Record, Rendere
 const FIND_ROWS_MAX: usize = 50_000;
 /// How far back a list goes when neither an indexed field nor `since` bounds it (contract.md §2).
 const SINCE_MS: u64 = 86_400_000;
+/// A list is begun again when a generation is archived meanwhile (one is every few seconds at most, and
+/// a list takes milliseconds), at most so often.
+const FIND_TRIES: u32 = 3;
 /// Events rendered under one hold of the memory's lock: about 0.1 ms.
 const RENDER_LOCKED: usize = 64;
 
@@ -211,18 +215,53 @@ pub(crate) fn ready(
     after: u64,
     limit: usize,
 ) -> (Vec<Entry>, Vec<Record>) {
-    let visible;
-    let mut entries: Vec<Entry> = {
-        let young = shared.young.read();
-        visible = shared.visible.load(Ordering::Acquire);
-        let rows = young.queued_after(place.0, place.1, (after, visible), limit);
-        rows.into_iter()
-            .map(|row| Entry::of(&row.message, &row.life))
-            .collect()
-    };
+    let early = ready_young(shared, place, after, limit);
+    ready_with(shared, place, after, limit, early)
+}
+
+/// What memory has of it, and the largest order key that was visible then.
+fn ready_young(
+    shared: &Shared,
+    place: (RouteIx, usize),
+    after: u64,
+    limit: usize,
+) -> (Vec<Entry>, u64) {
+    let young = shared.young.read();
+    let visible = shared.visible.load(Ordering::Acquire);
+    let rows = young.queued_after(place.0, place.1, (after, visible), limit);
+    let entries = rows.into_iter();
+    let entries = entries.map(|row| Entry::of(&row.message, &row.life));
+    (entries.collect(), visible)
+}
+
+/// Adds what the archive has.
+fn ready_with(
+    shared: &Shared,
+    place: (RouteIx, usize),
+    after: u64,
+    limit: usize,
+    (mut entries, visible): (Vec<Entry>, u64),
+) -> (Vec<Entry>, Vec<Record>) {
     let here: FxHashSet<MessageId> = entries.iter().map(|entry| entry.message.id).collect();
-    let shadowed = |id: MessageId| here.contains(&id) || shared.young.read().row(id).is_some();
+    // Taken back into memory since memory was looked at: the younger copy says whether it waits.
+    let since = RefCell::new(Vec::new());
+    let shadowed = |id: MessageId| {
+        here.contains(&id) || {
+            let young = shared.young.read();
+            let row = young.row(id);
+            let waits = row.filter(|row| {
+                (after + 1..=visible).contains(&row.life.order)
+                    && row.life.status == Status::Queued
+                    && row.life.route(&row.message) == Some(place.0)
+                    && row.message.class.lane() == place.1
+            });
+            let mut since = since.borrow_mut();
+            since.extend(waits.map(|row| Entry::of(&row.message, &row.life)));
+            row.is_some()
+        }
+    };
     let mut records = shared.archive.queued_after(place, after, limit, shadowed);
+    entries.append(&mut since.into_inner());
     // What memory was not asked for must not be overtaken.
     records.retain(|record| record.life.order <= visible);
     entries.extend(records.iter().map(|r| Entry::of(&r.message, &r.life)));
@@ -289,14 +328,36 @@ pub(crate) fn find(shared: &Shared, mut query: Query) -> Page {
     if query.since.is_none() && !is_indexed(&query) {
         query.since = Some(UnixMs(shared.clock.now().0.saturating_sub(SINCE_MS)));
     }
+    // A generation that was archived in between may have taken with it what had come back to memory
+    // only then: in neither of the two reads.
+    for _ in 1..FIND_TRIES {
+        let archived = shared.archived_count.load(Ordering::Acquire);
+        let early = young_matches(shared, &query);
+        let page = find_with(shared, &query, early);
+        if shared.archived_count.load(Ordering::Acquire) == archived {
+            return page;
+        }
+    }
     let early = young_matches(shared, &query);
-    let mut page = shared.archive.find(&query, FIND_ROWS_MAX);
+    find_with(shared, &query, early)
+}
+
+/// Adds what the archive has to what memory has.
+fn find_with(shared: &Shared, query: &Query, early: Vec<Record>) -> Page {
+    let mut page = shared.archive.find(query, FIND_ROWS_MAX);
     let known: FxHashSet<MessageId> = early.iter().map(|record| record.message.id).collect();
+    page.records
+        .retain(|record| !known.contains(&record.message.id));
     {
+        // Taken back into memory since memory was looked at: the younger copy wins.
         let young = shared.young.read();
-        page.records.retain(|record| {
-            let id = record.message.id;
-            !known.contains(&id) && young.row(id).is_none()
+        page.records.retain_mut(|record| {
+            let Some(row) = young.row(record.message.id) else {
+                return true;
+            };
+            record.message = row.message.clone();
+            record.life = row.life.clone();
+            matches(query, &record.message, &record.life)
         });
     }
     // What the archive has not looked at yet must not be overtaken by younger pages.
@@ -311,3 +372,6 @@ pub(crate) fn find(shared: &Shared, mut query: Query) -> Page {
     }
     page
 }
+
+#[cfg(test)]
+mod tests;

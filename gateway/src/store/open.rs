@@ -15,12 +15,12 @@ use crate::message::{Ids, MessageId};
 use crate::names::Names;
 use crate::store::Config;
 use crate::store::archive::Archive;
-use crate::store::archive::file::ArchiveError;
+use crate::store::archive::file::{ArchiveError, PENDING};
 use crate::store::handle::Store;
-use crate::store::journal::{FILE_BYTES, Journal, JournalError};
+use crate::store::journal::{self, FILE_BYTES, Journal, JournalError, Known, Replayed, Walk};
 use crate::store::record::{BlobError, Op, Reading};
 use crate::store::shared::{Full, Shared};
-use crate::store::state::{Snapshot, State, StateError};
+use crate::store::state::{STATE, Snapshot, State, StateError};
 use crate::store::writer::Writer;
 use crate::store::young::{Young, new_order};
 
@@ -38,12 +38,20 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// It cannot be made, read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {why}")]
     Directory {
         /// The directory.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        why: std::io::Error,
+    },
+    /// It is no store's directory: a config or an offline verb points at the wrong place.
+    #[error("{path}: {what}")]
+    NotAStore {
+        /// The path.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
     },
     /// The journal is damaged or cannot be read.
     #[error(transparent)]
@@ -51,19 +59,23 @@ pub enum OpenError {
     /// The state database cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A file without which the others cannot be understood is gone, or older than they are.
+    #[error(
+        "{path}: {what}. `trunkline store export {directory} --out FILE` writes what is readable"
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// The directory, for the command.
+        directory: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// A file of the archive that sending needs cannot be read.
     #[error("{what}")]
     Archive {
         /// The file and what SQLite says.
         what: String,
-    },
-    /// A journal record passes its checksum and does not parse.
-    #[error("batch {batch}: {source}")]
-    Record {
-        /// The batch.
-        batch: u64,
-        /// What is wrong.
-        source: BlobError,
     },
 }
 
@@ -93,7 +105,7 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
     let started = Instant::now();
     make_directory(&config.path)?;
     let lock = lock(&config.path)?;
-    let state = State::open(&config.path)?;
+    let state = open_state(&config.path)?;
     let node = state.node()?;
     let acknowledged = state.acknowledged()?;
     let snapshot = state.snapshot()?;
@@ -107,16 +119,15 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         endpoints: config.endpoints.clone(),
     };
     let names = Arc::new(state.names(&wanted)?);
-    let archive = Archive::open(&config.path, &snapshot).map_err(archive_error)?;
+    let archive = open_archive(&config.path, &snapshot)?;
     let now = clock.now();
     let mut recovery = Recovery::new(&config, &snapshot, &archive, now);
-    let (journal, replayed) = Journal::open(
-        &config.path,
-        snapshot.batch,
-        acknowledged.max(snapshot.batch),
-        FILE_BYTES,
-        |reading| recovery.batch(reading),
-    )?;
+    let known = Known {
+        done: snapshot.batch,
+        acknowledged: acknowledged.max(snapshot.batch),
+        epoch: state.epoch()?,
+    };
+    let (journal, replayed) = open_journal(&config.path, known, &mut recovery)?;
     let Recovery {
         mut young, last_id, ..
     } = recovery;
@@ -151,18 +162,111 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         last_batch,
     ));
     let writer = Writer::new(shared.clone(), journal, epoch, IdMaker::new(0, last_id));
-    let store = Store::start(shared, writer, lock).map_err(|source| OpenError::Directory {
+    let store = Store::start(shared, writer, lock).map_err(|why| OpenError::Directory {
         path: PathBuf::from("(threads)"),
-        source,
+        why,
     })?;
     Ok((store, found))
 }
 
+fn lost(directory: &Path, name: &str, what: &'static str) -> OpenError {
+    OpenError::Lost {
+        path: directory.join(name),
+        directory: directory.display().to_string(),
+        what,
+    }
+}
+
+fn open_state(directory: &Path) -> Result<State, OpenError> {
+    match state_lost(directory)? {
+        Some(what) => Err(lost(directory, STATE, what)),
+        None => Ok(State::open(directory)?),
+    }
+}
+
+/// Opens the archive, which has at least what the state database knows of.
+fn open_archive(directory: &Path, snapshot: &Snapshot) -> Result<Archive, OpenError> {
+    if snapshot.as_of > 0 && !directory.join(PENDING).exists() {
+        return Err(lost(directory, PENDING, PENDING_GONE));
+    }
+    let archive = Archive::open(directory, snapshot).map_err(archive_error)?;
+    if archive.queued().1 < snapshot.as_of {
+        return Err(lost(directory, PENDING, PENDING_OLD));
+    }
+    Ok(archive)
+}
+
+fn open_journal(
+    directory: &Path,
+    known: Known,
+    recovery: &mut Recovery<'_>,
+) -> Result<(Journal, Replayed), OpenError> {
+    Journal::open(directory, known, FILE_BYTES, recovery).map_err(|error| match error {
+        // The first file of this process found no room.
+        JournalError::Full => OpenError::Directory {
+            path: directory.to_owned(),
+            why: std::io::ErrorKind::StorageFull.into(),
+        },
+        other => other.into(),
+    })
+}
+
+/// What is said of a `pending.db` that is not there …
+pub(crate) const PENDING_GONE: &str =
+    "it is gone, and with it every unfinished message that has left the journal";
+/// … and of one that lacks what state.db knows to be in it.
+pub(crate) const PENDING_OLD: &str = "it is older than state.db, or its -wal is gone or damaged";
+
+/// What is wrong with the state database of a directory with messages, when the journal and the
+/// archive cannot be understood for lack of it.
+pub(crate) fn state_lost(directory: &Path) -> Result<Option<&'static str>, OpenError> {
+    let new = journal::files(directory)?.is_empty() && !directory.join(PENDING).exists();
+    Ok(if new {
+        None
+    } else if !directory.join(STATE).exists() {
+        Some("it is gone, and with it the numbers' names and the last acknowledged batch")
+    } else if State::is_blank(directory) {
+        Some("it is empty, or its -wal is gone or damaged")
+    } else {
+        None
+    })
+}
+
+const NO_DIRECTORY: &str = "not a directory, so not a store";
+
+/// Locks a directory for an offline verb, and makes nothing where there is no store.
+pub(crate) fn lock_offline(directory: &Path) -> Result<File, OpenError> {
+    let is_none = |what| OpenError::NotAStore {
+        path: directory.to_owned(),
+        what,
+    };
+    let found = fs::metadata(directory).map_err(|why| OpenError::Directory {
+        path: directory.to_owned(),
+        why,
+    })?;
+    if !found.is_dir() {
+        return Err(is_none(NO_DIRECTORY));
+    }
+    let any = !journal::files(directory)?.is_empty()
+        || directory.join(STATE).exists()
+        || directory.join(PENDING).exists();
+    if !any {
+        return Err(is_none("not a store: no state.db and no journal in it"));
+    }
+    lock(directory)
+}
+
 /// Makes the directory, and its name durable.
 fn make_directory(path: &Path) -> Result<(), OpenError> {
-    fs::create_dir_all(path).map_err(|source| OpenError::Directory {
+    if path.exists() && !path.is_dir() {
+        return Err(OpenError::NotAStore {
+            path: path.to_owned(),
+            what: NO_DIRECTORY,
+        });
+    }
+    fs::create_dir_all(path).map_err(|why| OpenError::Directory {
         path: path.to_owned(),
-        source,
+        why,
     })?;
     if let Some(parent) = path.parent().filter(|path| !path.as_os_str().is_empty()) {
         // Where the parent may not be read, its owner made the directory long ago.
@@ -194,9 +298,9 @@ fn events_pending(young: &Young) -> u64 {
 
 pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join("lock");
-    let wrong = |source| OpenError::Directory {
+    let wrong = |why| OpenError::Directory {
         path: path.clone(),
-        source,
+        why,
     };
     let file = File::options()
         .create(true)
@@ -209,7 +313,7 @@ pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
             path: directory.to_owned(),
         }),
-        Err(TryLockError::Error(source)) => Err(wrong(source)),
+        Err(TryLockError::Error(why)) => Err(wrong(why)),
     }
 }
 
@@ -240,17 +344,6 @@ impl<'a> Recovery<'a> {
             snapshot,
             archive,
         }
-    }
-
-    fn batch(&mut self, mut reading: Reading<'_>) -> Result<(), OpenError> {
-        let batch = reading.batch;
-        let wrong = |source| OpenError::Record { batch, source };
-        let at = reading.at;
-        while let Some(op) = reading.next().map_err(wrong)? {
-            self.op(batch, op);
-        }
-        self.young.close_if_full(batch, at);
-        Ok(())
     }
 
     fn op(&mut self, batch: u64, op: Op) {
@@ -292,6 +385,21 @@ impl<'a> Recovery<'a> {
     }
 }
 
+impl Walk for Recovery<'_> {
+    fn batch(&mut self, mut reading: Reading<'_>) -> Result<(), BlobError> {
+        let (batch, at) = (reading.batch, reading.at);
+        while let Some(op) = reading.next()? {
+            self.op(batch, op);
+        }
+        self.young.close_if_full(batch, at);
+        Ok(())
+    }
+
+    fn wrong(&mut self, error: JournalError) -> Result<(), JournalError> {
+        Err(error)
+    }
+}
+
 /// Looks after the disk, the clock and the last batch's second place, until the store is closed.
 pub(crate) fn watch(shared: &Shared) {
     let mut kept = 0;
@@ -325,6 +433,7 @@ pub(crate) fn watch(shared: &Shared) {
             return;
         }
         shared.tell_memory();
+        metrics::counter!("trunkline_store_looks_total").increment(1);
         std::thread::park_timeout(WATCH);
     }
 }

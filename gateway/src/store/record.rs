@@ -137,7 +137,7 @@ pub(crate) struct Reading<'a> {
 
 /// Why a blob cannot be read. Each one means damage, or a newer version's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum BlobError {
+pub(crate) enum BlobError {
     /// Shorter than its head.
     #[error("the record is {0} octets long, shorter than its head")]
     Short(usize),

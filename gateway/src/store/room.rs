@@ -1,4 +1,5 @@
-//! Room on disk: telling "full", which passes, from "broken", which ends the process.
+//! Room on disk: telling "full", which passes, from "broken", which ends the process; and a file that
+//! was emptied, which SQLite must not open.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -31,6 +32,22 @@ pub(crate) fn is_full(directory: &Path, error: &rusqlite::Error) -> bool {
         ) => !has_room(directory),
         _ => false,
     }
+}
+
+/// Refuses a database whose file is empty while its write-ahead log is not. SQLite takes the log for
+/// another's and removes it, and with it what may be all there is (pager.c, pagerOpenWalIfPresent).
+pub(crate) fn refuse_emptied(path: &Path) -> rusqlite::Result<()> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let length = |path: &Path| fs::metadata(path).map(|found| found.len()).ok();
+    if length(path) == Some(0) && length(Path::new(&log)).is_some_and(|log| log > 0) {
+        let why = "the file is empty, and its -wal is not".to_owned();
+        return Err(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(ffi::SQLITE_CORRUPT),
+            Some(why),
+        ));
+    }
+    Ok(())
 }
 
 fn has_room(directory: &Path) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
@@ -21,6 +21,11 @@ use crate::store::{Config, EndpointState, IdFormat, Refused};
 
 /// Entries that wait in a feed for their dispatcher; beyond it they are left to `load_ready`.
 const FEED_MAX: usize = 20_000;
+
+/// A queued message is expired by its dispatcher, which knows whether an attempt is out. The store
+/// does it for those that no dispatcher holds, when no answer can be outstanding any more: after the
+/// longest response_timeout of the config and this, for the answer's way to the disk.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 
 /// A queue entry: a message and the parts of it that wait for a route.
 #[derive(Clone, Debug)]
@@ -149,6 +154,8 @@ pub(crate) struct Shared {
     pub(crate) state: State,
     /// The newest durable event.
     pub(crate) head: watch::Sender<u64>,
+    /// How long after its deadline the store itself expires a queued message.
+    pub(crate) expiry_grace: Duration,
     /// By route; `None` for a route that the config does not have any more.
     pub(crate) feeds: Vec<Option<Feed>>,
     /// Generations archived since the start.
@@ -192,6 +199,8 @@ impl Shared {
             .map(|name| wanted(name).then(Feed::default))
             .collect();
         let head = young.next_seq - 1;
+        let longest = config.routes.iter().map(|route| route.response_timeout);
+        let expiry_grace = longest.max().unwrap_or_default() + EXPIRY_MARGIN;
         Self {
             config,
             clock,
@@ -202,6 +211,7 @@ impl Shared {
             archive,
             state,
             head: watch::Sender::new(head),
+            expiry_grace,
             feeds,
             archived_count: AtomicU64::new(0),
             acknowledged: AtomicU64::new(acknowledged),
@@ -231,6 +241,13 @@ impl Shared {
         let name = self.names.route(route);
         let facts = self.config.routes.iter().find(|known| known.name == name);
         facts.map_or(IdFormat::Auto, |facts| facts.id_format)
+    }
+
+    /// Whether the config has this route.
+    pub(crate) fn is_known(&self, route: RouteIx) -> bool {
+        self.feeds
+            .get(usize::from(route.0))
+            .is_some_and(Option::is_some)
     }
 
     /// Hands queue entries to their routes' dispatchers.

@@ -11,10 +11,14 @@ use thiserror::Error;
 use crate::message::{EndpointIx, MessageId};
 use crate::names::Names;
 use crate::outcome::Receipt;
+use crate::store::archive::file::open_for_reading;
 use crate::store::{EndpointState, room};
 
 /// The layout of the directory that this version writes and reads.
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
+
+/// The state database's name.
+pub(crate) const STATE: &str = "state.db";
 
 /// The state database cannot be read or written.
 #[derive(Debug, Error)]
@@ -57,8 +61,9 @@ pub(crate) struct State {
 impl State {
     /// Opens or creates it.
     pub(crate) fn open(directory: &Path) -> Result<Self, StateError> {
-        let path = directory.join("state.db");
+        let path = directory.join(STATE);
         let open = || -> rusqlite::Result<Connection> {
+            room::refuse_emptied(&path)?;
             let connection = Connection::open(&path)?;
             connection.execute_batch(
                 "PRAGMA journal_mode = WAL;
@@ -71,6 +76,17 @@ impl State {
             Ok(connection)
         };
         let connection = open().map_err(|error| wrong(&path, &error))?;
+        // It is small, and everything else is understood by it.
+        let sound: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| wrong(&path, &error))?;
+        if sound != "ok" {
+            return Err(StateError {
+                path,
+                what: format!("damaged: {}", sound.replace('\n', " ")),
+                passing: false,
+            });
+        }
         let state = Self {
             connection: Mutex::new(connection),
             path,
@@ -89,6 +105,20 @@ impl State {
             }
         }
         Ok(state)
+    }
+
+    /// Whether the file that is there says nothing, which a store's never does.
+    pub(crate) fn is_blank(directory: &Path) -> bool {
+        let layout = || -> rusqlite::Result<bool> {
+            let connection = open_for_reading(&directory.join(STATE))?;
+            if !connection.table_exists(None, "meta")? {
+                return Ok(true);
+            }
+            let layout = "SELECT NOT EXISTS (SELECT 1 FROM meta WHERE key = 'layout')";
+            connection.query_row(layout, [], |row| row.get(0))
+        };
+        // One that cannot be read says why when it is opened.
+        layout().unwrap_or(false)
     }
 
     fn number(&self, key: &str) -> Result<Option<u64>, StateError> {
@@ -131,9 +161,14 @@ impl State {
 
     /// Raises the epoch: from now on, whoever holds an older one is fenced.
     pub(crate) fn raise_epoch(&self) -> Result<u64, StateError> {
-        let epoch = self.number("epoch")?.unwrap_or(0) + 1;
+        let epoch = self.epoch()? + 1;
         self.set("epoch", epoch)?;
         Ok(epoch)
+    }
+
+    /// The last epoch that was given out.
+    pub(crate) fn epoch(&self) -> Result<u64, StateError> {
+        Ok(self.number("epoch")?.unwrap_or(0))
     }
 
     /// The last batch known to be acknowledged.
@@ -245,10 +280,13 @@ impl State {
 
 fn wrong(path: &Path, error: &rusqlite::Error) -> StateError {
     let busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
-    let directory = path.parent().unwrap_or(path);
+    let full = room::is_full(path.parent().unwrap_or(path), error);
     StateError {
         path: path.to_owned(),
-        what: error.to_string(),
-        passing: busy || room::is_full(directory, error),
+        what: match full {
+            true => "the disk is full".to_owned(),
+            false => error.to_string(),
+        },
+        passing: busy || full,
     }
 }

@@ -8,7 +8,7 @@ use smallvec::smallvec;
 use super::*;
 use crate::clock::Clock;
 use crate::event::EventKind;
-use crate::message::{Encoding, FailoverOn, OnAmbiguous, Priority, Texts};
+use crate::message::{Encoding, FailoverOn, OnAmbiguous, Parts, Priority, Texts};
 use crate::outcome::{Next, Outcome, OutcomeResult, Receipt, ReceiptState, Retry, Settle, Whose};
 
 /// A directory that goes with its test.
@@ -37,6 +37,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         name: name.to_owned(),
         receipts: true,
         receipt_timeout: day,
+        response_timeout: Duration::from_secs(30),
         id_format: IdFormat::Auto,
     };
     Config {
@@ -322,5 +323,127 @@ async fn a_second_process_is_kept_out() {
         Store::open(config(&dir), Clock::system()),
         Err(OpenError::Locked { .. })
     ));
+    store.close();
+}
+
+#[tokio::test]
+async fn a_queued_message_outlives_the_longest_answer() {
+    let dir = TempDir::new();
+    let clock = Clock::manual(UnixMs(1_795_248_125_117));
+    let mut config = config(&dir);
+    config.routes[1].response_timeout = Duration::from_mins(10);
+    let (store, _) = Store::open(config, clock.clone()).unwrap();
+    let mut short = draft(1, 1);
+    short.message.expires_at = clock.now().plus(Duration::from_secs(1));
+    let id = accept_one(&store, short).await;
+    clock.set(clock.now().plus(Duration::from_mins(10)));
+    assert_eq!(store.expire().await, 0, "its answer may be outstanding");
+    assert_eq!(store.get(id).await.unwrap().life.status, Status::Queued);
+    // Also when it was archived under a config that waits less long.
+    clock.set(clock.now().plus(Duration::from_secs(32)));
+    assert_eq!(store.expire().await, 1);
+    assert_eq!(store.get(id).await.unwrap().life.status, Status::Expired);
+    store.close();
+}
+
+#[tokio::test]
+async fn a_dispatcher_is_told_what_has_ended_or_is_gone() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let ended = accept_one(&store, draft(1, 1)).await;
+    let waits = accept_one(&store, draft(2, 1)).await;
+    let mut last = draft(3, 1);
+    last.message.routes = smallvec![RouteIx(0)];
+    let last = accept_one(&store, last).await;
+    let gone = MessageId(1);
+    assert_eq!(store.expire_queued(vec![ended]).await, 1);
+    let parts = Parts::default();
+    let asked = [gone, ended, waits].map(|id| (id, parts)).to_vec();
+    let mut over = store.mark_inflight(RouteIx(0), asked).await.unwrap();
+    over.sort();
+    assert_eq!(over, [gone, ended]);
+    let changes = store.get(ended).await.unwrap().life.log.len();
+    assert_eq!(changes, 1, "an ended message has no intents");
+    let moved = store
+        .move_on(RouteIx(0), vec![gone, ended, waits, last])
+        .await;
+    let expected = vec![(gone, true), (ended, true), (waits, true), (last, false)];
+    assert_eq!(moved, Ok(expected));
+    // Where it has gone, it is not to be sent from here.
+    let asked = vec![(waits, parts)];
+    assert_eq!(
+        store.mark_inflight(RouteIx(0), asked).await,
+        Ok(vec![waits])
+    );
+    store.close();
+}
+
+#[tokio::test]
+async fn what_waits_for_a_lost_route_goes_on_or_fails() {
+    const B: RouteIx = RouteIx(1);
+    const C: RouteIx = RouteIx(2);
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let with = |number, routes: &[u16]| {
+        let mut draft = draft(number, 1);
+        draft.message.routes = routes.iter().copied().map(RouteIx).collect();
+        draft
+    };
+    let own = accept_one(&store, with(1, &[0, 1])).await;
+    let archived = accept_one(&store, with(2, &[0])).await;
+    store.archive_now().await;
+    let none = accept_one(&store, with(3, &[0])).await;
+    let later = accept_one(&store, with(4, &[1, 0])).await;
+    store.close();
+    drop(store);
+
+    let mut config = config(&dir);
+    config.routes.remove(0);
+    let c = RouteFacts {
+        name: "c".to_owned(),
+        ..config.routes[0].clone()
+    };
+    config.routes.push(c);
+    let (store, _) = Store::open(config.clone(), Clock::system()).unwrap();
+    assert_eq!(store.stranded().await, 3);
+    let to = store.get(none).await.unwrap().message.to;
+    let plan = |message: &Message| match message.to == to {
+        true => smallvec![RouteIx(0)],
+        false => smallvec![C],
+    };
+    let done = store.replan(plan).await;
+    assert_eq!((done.moved, done.failed), (2, 1));
+    assert_eq!((store.stranded().await, store.figures().queued), (0, 3));
+    for (route, ids) in [(B, vec![own]), (C, vec![archived])] {
+        let fed = store.take_feed(route).entries;
+        let fed: Vec<MessageId> = fed.iter().map(|entry| entry.message.id).collect();
+        assert_eq!(fed, ids);
+    }
+    // The next route of a refused one is gone as well.
+    let refused = Settle {
+        route: B,
+        ..settle(later, 0, OutcomeResult::Refused, Retry::Elsewhere, "")
+    };
+    assert_eq!(store.settle(vec![refused]).await, Ok(vec![Next::Done]));
+    store.archive_now().await;
+    store.close();
+    drop(store);
+
+    let (store, found) = Store::open(config, Clock::system()).unwrap();
+    assert_eq!((found.queued, store.stranded().await), (2, 0));
+    for (id, route) in [(own, B), (archived, C)] {
+        let record = store.get(id).await.unwrap();
+        assert_eq!(record.life.route(&record.message), Some(route));
+        let ready = store.load_ready(route, Class::Transactional, 0, 10).await;
+        let ready: Vec<MessageId> = ready.unwrap().iter().map(|e| e.message.id).collect();
+        assert_eq!(ready, [id]);
+    }
+    for id in [none, later] {
+        let life = store.get(id).await.unwrap().life;
+        assert_eq!(
+            (life.status, life.reason),
+            (Status::Failed, Some(Reason::NoRoute))
+        );
+    }
     store.close();
 }

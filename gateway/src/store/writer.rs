@@ -19,12 +19,16 @@ use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Next, Receipt, Settle};
 use crate::store::handle;
-use crate::store::inbox::{Adopted, KnownKeys, KnownParts, Matched, Reply, Request, Undone};
+use crate::store::inbox::{
+    Adopted, KnownKeys, KnownParts, Matched, Replanned, Reply, Request, Undone,
+};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
 use crate::store::shared::{Entry, Full, ReceiptCounts, Shared};
 use crate::store::young::{self, Young};
 use crate::store::{Accepted, Draft, Refused, keys};
+
+mod onward;
 
 /// Small things (cursors) wait at most so long for a commit to ride in.
 const LAZY_MAX: Duration = Duration::from_secs(1);
@@ -55,10 +59,14 @@ enum Done {
     Accept(AcceptReply, Vec<Accepted>),
     Settle(Reply<Vec<Next>, Vec<Settle>>, Vec<Next>),
     MoveOn(Reply<Vec<bool>, Vec<MessageId>>, Vec<bool>),
-    Intent(Reply<(), Vec<(MessageId, Parts)>>),
+    Intent(
+        Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
+        Vec<MessageId>,
+    ),
     Receipts(Reply<Matched, Vec<Receipt>>, Matched),
     Archived(oneshot::Sender<Vec<PathBuf>>, Vec<PathBuf>),
     Overdue(oneshot::Sender<usize>, usize),
+    Replanned(oneshot::Sender<Replanned>, Replanned),
     Plain(oneshot::Sender<()>),
 }
 
@@ -244,9 +252,10 @@ impl Writer {
                 Done::Accept(reply, accepted) => drop(reply.send(Ok(accepted))),
                 Done::Settle(reply, next) => drop(reply.send(Ok(next))),
                 Done::MoveOn(reply, moved) => drop(reply.send(Ok(moved))),
-                Done::Intent(reply) => drop(reply.send(Ok(()))),
+                Done::Intent(reply, over) => drop(reply.send(Ok(over))),
                 Done::Receipts(reply, matched) => drop(reply.send(Ok(matched))),
                 Done::Overdue(reply, count) => drop(reply.send(count)),
+                Done::Replanned(reply, count) => drop(reply.send(count)),
                 Done::Archived(reply, files) => drop(reply.send(files)),
                 Done::Plain(reply) => drop(reply.send(())),
             }
@@ -302,13 +311,24 @@ impl Writer {
                     drop(reply.send(Err(Undone::Missing(parts, missing))));
                     return;
                 }
+                let here = |young: &Young, id| {
+                    young.row(id).is_some_and(|row| {
+                        row.life.status == Status::Queued
+                            && row.life.route(&row.message) == Some(route)
+                    })
+                };
+                let mut over = Vec::new();
                 for (id, parts) in parts {
+                    if !here(young, id) {
+                        over.push(id);
+                        continue;
+                    }
                     let what = What::Intent { route, parts };
                     self.plain_change(young, id, now, |life, context| {
                         Some(decide::intent(life, what, context))
                     });
                 }
-                batch.done.push(Done::Intent(reply));
+                batch.done.push(Done::Intent(reply, over));
             }
             other => self.apply_rest(young, other, now, batch),
         }
@@ -344,6 +364,15 @@ impl Writer {
                     .filter(|id| due(young, *id) && self.plain_change(young, *id, now, over))
                     .count();
                 batch.done.push(Done::Overdue(reply, count));
+            }
+            Request::Replan {
+                items,
+                adopt,
+                reply,
+            } => {
+                adopt_all(&self.shared, young, adopt);
+                let count = self.replan_all(young, items, now, batch);
+                batch.done.push(Done::Replanned(reply, count));
             }
             Request::Adopt { adopt, reply } => {
                 adopt_all(&self.shared, young, adopt);
@@ -502,6 +531,10 @@ impl Writer {
         };
         self.record(young, settle.id, change);
         self.match_parked(young, settle, now);
+        if matches!(then, Then::NextRoute { .. }) {
+            self.enter(young, settle.id, now, batch);
+            return Next::Done;
+        }
         let Some(row) = young.row(settle.id) else {
             return Next::Done;
         };
@@ -514,15 +547,7 @@ impl Writer {
                 due: now,
                 parts: row.life.parts_to_send(),
             },
-            Then::NextRoute { .. } => {
-                if let Some(route) = row.life.route(&row.message) {
-                    batch
-                        .ready
-                        .push((route, Entry::of(&row.message, &row.life)));
-                }
-                Next::Done
-            }
-            Then::Rest => Next::Done,
+            Then::NextRoute { .. } | Then::Rest => Next::Done,
             Then::Wait | Then::Kept => {
                 let here = row.life.status == Status::Queued
                     && row.life.route(&row.message) == Some(settle.route);
@@ -563,23 +588,17 @@ impl Writer {
         batch: &mut Batch,
     ) -> bool {
         let context = self.context(now, None);
-        let Some(row) = young.row(id) else {
-            return false;
-        };
-        if row.life.route(&row.message) != Some(route) {
+        // What has ended or is gone does not wait there either.
+        let Some(row) = young.row(id).filter(|row| {
+            row.life.status == Status::Queued && row.life.route(&row.message) == Some(route)
+        }) else {
             return true;
-        }
+        };
         let Some(change) = decide::route_down(&row.message, &row.life, context) else {
             return false;
         };
         self.record(young, id, change);
-        if let Some(row) = young.row(id)
-            && let Some(route) = row.life.route(&row.message)
-        {
-            batch
-                .ready
-                .push((route, Entry::of(&row.message, &row.life)));
-        }
+        self.enter(young, id, now, batch);
         true
     }
 

@@ -294,6 +294,12 @@ impl Young {
             if let Some(order) = new_order(&change) {
                 generation.moved.insert(order, id);
             }
+            if let What::Replanned { routes, .. } = &change.what {
+                row.message = Arc::new(Message {
+                    routes: routes.clone(),
+                    ..(*row.message).clone()
+                });
+            }
             row.life.apply(change);
             generation.bytes += row.life.heap_bytes() - bytes.min(row.life.heap_bytes());
             match (was.1, row.life.is_final) {
@@ -563,7 +569,8 @@ pub(crate) fn new_order(change: &Change) -> Option<u64> {
         | What::MovedOn {
             then: Then::NextRoute { order },
             ..
-        } => Some(*order),
+        }
+        | What::Replanned { order, .. } => Some(*order),
         _ => None,
     }
 }

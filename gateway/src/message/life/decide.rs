@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::clock::UnixMs;
 use crate::event::EventKind;
 use crate::message::life::{Change, Life, PartState, Status, Then, What};
-use crate::message::{FailoverOn, Message, OnAmbiguous};
+use crate::message::{FailoverOn, Message, OnAmbiguous, RouteIx};
 use crate::outcome::{OutcomeResult, Reason, Receipt, ReceiptState, Retry, Settle, backoff};
 
 /// Late receipts may still turn a bad end into `delivered` this long after it (contract.md §4).
@@ -101,6 +103,20 @@ pub fn route_down(message: &Message, life: &Life, context: Context) -> Option<Ch
     let mut change = unchanged(life, context, what);
     change.event = Some(EventKind::AttemptFailed);
     Some(change)
+}
+
+/// What it means that the config has lost the message's route: it goes on over these, of which the
+/// ones after its current place count; `None` when it is not queued.
+#[must_use]
+pub fn replanned(life: &Life, routes: SmallVec<[RouteIx; 4]>, context: Context) -> Option<Change> {
+    (life.status == Status::Queued).then(|| {
+        let order = context.next_order;
+        if routes.len() > usize::from(life.route_at) + 1 {
+            return unchanged(life, context, What::Replanned { routes, order });
+        }
+        let end = (Status::Failed, true);
+        changed(life, context, end, EventKind::MessageFailed, What::NoRoute)
+    })
 }
 
 /// What a receipt for one part means; `None` when it changes nothing (a duplicate, or of lower rank).

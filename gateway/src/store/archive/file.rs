@@ -152,6 +152,7 @@ pub(crate) fn open_for_writing(
     let path = directory.join(name);
     let new = !path.exists();
     let open = || -> rusqlite::Result<Connection> {
+        room::refuse_emptied(&path)?;
         let connection = Connection::open(&path)?;
         connection.set_prepared_statement_cache_capacity(32);
         // 4 MB of page cache: a sorted fill walks each tree once. The log is cut back after a large
@@ -279,6 +280,7 @@ impl Pool {
 
 /// Opens a file for reading. Nothing but SQLite's own shared memory beside it is written.
 pub(crate) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    room::refuse_emptied(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.execute_batch("PRAGMA cache_size = -256;")?;

@@ -92,6 +92,8 @@ fn insert(
     let record = (message.as_ref(), life);
     *blob = postcard::to_extend(&record, std::mem::take(blob))
         .expect("invariant: a record is plain data");
+    let crc = checksum(message.id, blob).to_be_bytes();
+    blob.extend_from_slice(&crc);
     let id = int(message.id.0);
     let route = life.route(message);
     let queue = route.filter(|_| life.status == Status::Queued);
@@ -164,17 +166,33 @@ pub(crate) fn read(
     connection
         .prepare_cached("SELECT record, as_of FROM messages WHERE id = ?1")?
         .query_row([int(id.0)], |row| {
-            let record = decode(row.get_ref(0)?.as_blob()?)?;
+            let record = decode(id, row.get_ref(0)?.as_blob()?)?;
             Ok((record, uint(row.get(1)?)))
         })
         .optional()
 }
 
-fn decode(blob: &[u8]) -> rusqlite::Result<Record> {
-    let (message, life): (Message, Life) = postcard::from_bytes(blob).map_err(|error| {
+/// What is sent from here was accepted: SQLite would not notice a flipped digit of its number.
+fn checksum(id: MessageId, record: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&id.0.to_be_bytes());
+    crc.update(record);
+    crc.finalize()
+}
+
+fn decode(id: MessageId, blob: &[u8]) -> rusqlite::Result<Record> {
+    let wrong = |error: Box<dyn std::error::Error + Send + Sync>| {
         let kind = rusqlite::types::Type::Blob;
-        rusqlite::Error::FromSqlConversionFailure(0, kind, Box::new(error))
-    })?;
+        rusqlite::Error::FromSqlConversionFailure(0, kind, error)
+    };
+    let (record, _) = blob
+        .split_last_chunk::<4>()
+        .filter(|(record, crc)| checksum(id, record).to_be_bytes() == **crc)
+        .ok_or_else(|| {
+            wrong(format!("message {}: its record's checksum does not fit", id.0).into())
+        })?;
+    let (message, life): (Message, Life) =
+        postcard::from_bytes(record).map_err(|error| wrong(Box::new(error)))?;
     Ok(Record {
         message: message.into(),
         life,
@@ -247,6 +265,20 @@ pub(crate) fn each_queued(
 ) -> rusqlite::Result<()> {
     let mut select = connection.prepare_cached("SELECT id FROM queue")?;
     let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        each(MessageId(uint(row.get(0)?)));
+    }
+    Ok(())
+}
+
+/// Calls `each` for every message that is queued on a route.
+pub(crate) fn each_queued_on(
+    connection: &Connection,
+    route: RouteIx,
+    mut each: impl FnMut(MessageId),
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare_cached("SELECT id FROM queue WHERE route = ?1")?;
+    let mut rows = select.query([route.0])?;
     while let Some(row) = rows.next()? {
         each(MessageId(uint(row.get(0)?)));
     }

@@ -45,6 +45,7 @@ fn open_store(path: &Path) -> Store {
             name: "a".to_owned(),
             receipts: true,
             receipt_timeout: day,
+            response_timeout: Duration::from_secs(30),
             id_format: crate::store::IdFormat::Auto,
         }],
         tenants: vec!["acme".to_owned()],
