@@ -74,6 +74,13 @@ impl Gateway {
         let (store, found) = opened?;
         report(&found);
         store.settle_lost().await?;
+        let flagged = store.flag_claimed().await?;
+        if flagged > 0 {
+            tracing::warn!(
+                messages = flagged,
+                "the last process ended without a word: these may go out twice, and are flagged"
+            );
+        }
         match Self::start_on(&config, store.clone(), clock).await {
             Ok(gateway) => Ok(gateway),
             Err(error) => {
@@ -184,7 +191,11 @@ impl Gateway {
         self.stopper.stop();
         wait("listeners", &self.stopper, LISTENERS_GRACE).await;
         self.routes.stop();
-        wait("routes", &self.routes, GRACE).await;
+        let ended = wait("routes", &self.routes, GRACE).await;
+        // What is still out may be sent: then the next start flags what was claimed.
+        if ended && self.store.release_claims().await.is_err() {
+            tracing::warn!("claims could not be released: the next start flags their messages");
+        }
         self.webhooks.stop();
         wait("webhooks", &self.webhooks, WEBHOOKS_GRACE).await;
         self.running.abort_all();
@@ -238,17 +249,18 @@ fn enable_again(endpoints: &webhook::Webhooks) {
     }
 }
 
-/// Each second, says who is left.
-async fn wait(what: &str, stopper: &Stopper, grace: Duration) {
+/// Each second, says who is left; whether nobody is.
+async fn wait(what: &str, stopper: &Stopper, grace: Duration) -> bool {
     let seconds = grace.as_secs().max(1);
     for second in 1..=seconds {
         let left = stopper.finished(Duration::from_secs(1)).await;
         if left.is_empty() {
-            return;
+            return true;
         }
         tracing::info!(left = left.join(", "), second, "waiting for {what}");
     }
     tracing::warn!("{what} did not finish within {grace:?}: going on; nothing accepted is lost");
+    false
 }
 
 fn report(found: &Found) {

@@ -20,6 +20,7 @@ use crate::outcome::Reason;
 
 mod archive;
 mod check;
+mod claim;
 mod handle;
 mod inbox;
 mod journal;
@@ -34,6 +35,7 @@ mod writer;
 mod young;
 
 pub use check::{CheckReport, Damage, ExportReport, check, export};
+pub use claim::needs_claim;
 pub use handle::Store;
 pub use inbox::Matched;
 pub use journal::JournalError;

@@ -39,7 +39,7 @@ pub(crate) struct EntryView<'a> {
     #[schema(value_type = String, format = DateTime)]
     at: At,
     /// `accepted`, `rejected`, `intent`, `attempt`, `moved_on`, `receipt`, `expired_in_queue`,
-    /// `no_receipt`.
+    /// `no_receipt`, `maybe_sent`.
     r#type: &'static str,
     /// The message's status after it.
     status: &'static str,
@@ -181,6 +181,13 @@ fn details<'a>(what: &'a What, names: &'a Names) -> (&'static str, Details<'a>) 
         What::Receipt { .. } => ("receipt", receipt(what)),
         What::ExpiredInQueue => ("expired_in_queue", because(Some(Reason::ExpiredInQueue))),
         What::NoReceipt => ("no_receipt", because(Some(Reason::NoReceipt))),
+        What::MaybeSent { parts } => (
+            "maybe_sent",
+            Details {
+                parts: Some(listed(*parts)),
+                ..none
+            },
+        ),
     }
 }
 

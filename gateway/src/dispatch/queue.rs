@@ -3,13 +3,18 @@
 //! Each lane has a [`line::Line`]: the head of its queue in memory, the rest in the store. Lanes share
 //! the route by weight (stride scheduling): a lane that has been idle is served next, so an otp never
 //! waits behind bulk, and bulk gets its share as long as it waits.
+//!
+//! ```text
+//!  line ──stage──► claimed on disk ──► staged ──take──► out      see the store's `claim.rs`
+//!                  claimed as accepted ──▲
+//! ```
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use crate::clock::UnixMs;
 use crate::message::Class;
-use crate::store::Entry;
+use crate::store::{Entry, FeedEntries, needs_claim};
 
 pub mod line;
 
@@ -31,9 +36,71 @@ pub struct Queue {
 }
 
 struct Lane {
+    /// What may be handed over, in the order in which it is.
+    staged: VecDeque<Entry>,
     line: Line,
+    /// Entries of the line whose claims are on their way to the disk.
+    claiming: usize,
+    /// Entries that had been claimed as they were accepted, since the start.
+    came_claimed: u64,
     stride: u64,
     pass: u64,
+}
+
+impl Lane {
+    fn len(&self) -> usize {
+        self.staged.len() + self.claiming + self.line.len()
+    }
+
+    fn arrive(&mut self, entry: Entry) {
+        if is_ready(&entry) && self.claiming == 0 && self.line.pass_by(&entry) {
+            self.staged.push_back(entry);
+        } else {
+            self.line.arrive(entry);
+        }
+    }
+
+    /// Takes what is next out of the line: into the stage, or to be claimed first.
+    fn stage(&mut self, ahead: usize) -> Vec<Entry> {
+        let mut to_claim = Vec::new();
+        if self.claiming > 0 || self.staged.len() > ahead / 2 {
+            return to_claim;
+        }
+        while self.staged.len() + to_claim.len() < ahead {
+            let Some(entry) = self.line.take() else { break };
+            // Nothing overtakes what is being claimed.
+            if to_claim.is_empty() && is_ready(&entry) {
+                self.staged.push_back(entry);
+            } else {
+                to_claim.push(entry);
+            }
+        }
+        self.claiming = to_claim.len();
+        to_claim
+    }
+
+    /// Puts an entry back in its place: among its tenant's in their order, before all others'.
+    fn give_back(&mut self, entry: Entry) {
+        if !is_ready(&entry) {
+            self.line.give_back(entry);
+            return;
+        }
+        let same = |other: &Entry| other.message.tenant == entry.message.tenant;
+        let mut place = 0;
+        for (index, other) in self.staged.iter().enumerate() {
+            if same(other) && other.order < entry.order {
+                place = index + 1;
+            } else if same(other) {
+                break;
+            }
+        }
+        self.staged.insert(place, entry);
+    }
+}
+
+/// Whether an entry may be handed over: its parts are claimed, or go out under an intent.
+pub(super) fn is_ready(entry: &Entry) -> bool {
+    entry.claimed || !needs_claim(&entry.message)
 }
 
 struct Waiting(Entry);
@@ -63,6 +130,9 @@ impl Queue {
     #[must_use]
     pub fn new(weights: [u32; 4]) -> Self {
         let lane = |weight: u32| Lane {
+            staged: VecDeque::new(),
+            claiming: 0,
+            came_claimed: 0,
             line: Line::default(),
             stride: STRIDE / u64::from(weight.max(1)),
             pass: 0,
@@ -82,7 +152,7 @@ impl Queue {
     /// Entries in memory, by lane.
     #[must_use]
     pub fn depths(&self) -> [usize; 4] {
-        [0, 1, 2, 3].map(|lane| self.lanes[lane].line.len())
+        [0, 1, 2, 3].map(|lane| self.lanes[lane].len())
     }
 
     /// Entries that wait for their next try.
@@ -92,13 +162,51 @@ impl Queue {
     }
 
     /// Adds new entries as they come from the store.
-    pub fn arrive(&mut self, entries: Vec<Entry>, missed: bool) {
-        for entry in entries {
-            self.line(entry.message.class).arrive(entry);
+    pub fn arrive(&mut self, feed: FeedEntries) {
+        for entry in feed.entries {
+            let lane = &mut self.lanes[entry.message.class.lane()];
+            lane.came_claimed += u64::from(entry.came_claimed());
+            lane.arrive(entry);
         }
-        if missed {
-            self.lanes.iter_mut().for_each(|lane| lane.line.missed());
+        if feed.missed {
+            for (lane, claimed) in self.lanes.iter_mut().zip(feed.missed_claimed) {
+                lane.came_claimed += claimed;
+                lane.line.missed();
+            }
         }
+    }
+
+    /// Moves on what may be handed over next, at most `ahead` entries of each lane. Gives what has to
+    /// be claimed before; then comes [`Queue::claimed`].
+    pub fn stage(&mut self, ahead: usize) -> Vec<Entry> {
+        let lanes = self.lanes.iter_mut();
+        lanes.flat_map(|lane| lane.stage(ahead)).collect()
+    }
+
+    /// Entries of [`Queue::stage`] come back, all that are out: claimed, or not.
+    pub fn claimed(&mut self, entries: Vec<Entry>, claimed: bool) {
+        self.lanes.iter_mut().for_each(|lane| lane.claiming = 0);
+        for mut entry in entries {
+            let lane = &mut self.lanes[entry.message.class.lane()];
+            entry.claimed |= claimed;
+            if claimed {
+                lane.staged.push_back(entry);
+            } else {
+                lane.line.give_back(entry);
+            }
+        }
+    }
+
+    /// How many messages may have been claimed as they were accepted, by lane: those that came, and
+    /// what a lane has room for, unless others wait before them.
+    #[must_use]
+    pub fn credit(&self, ahead: usize) -> [u64; 4] {
+        [0, 1, 2, 3].map(|lane| {
+            let lane = &self.lanes[lane];
+            let waits = lane.line.is_behind() || !lane.line.is_empty();
+            let room = ahead.saturating_sub(if waits { ahead } else { lane.len() });
+            lane.came_claimed + u64::try_from(room).unwrap_or(0)
+        })
     }
 
     /// Adds what a load brought; see [`Line::loaded`].
@@ -114,7 +222,7 @@ impl Queue {
 
     /// Puts an entry to the head of its lane: it was taken and could not be sent.
     pub fn give_back(&mut self, entry: Entry) {
-        self.line(entry.message.class).give_back(entry);
+        self.lanes[entry.message.class.lane()].give_back(entry);
     }
 
     /// Puts back what [`Queue::take`] gave and nothing was done with: it is not charged to its lane.
@@ -122,7 +230,7 @@ impl Queue {
         let lane = &mut self.lanes[entry.message.class.lane()];
         let cost = lane.stride * u64::from(entry.parts.count().max(1));
         lane.pass = lane.pass.saturating_sub(cost);
-        lane.line.give_back(entry);
+        lane.staged.push_front(entry);
     }
 
     /// Lets an entry wait for its next try.
@@ -149,10 +257,10 @@ impl Queue {
         self.retries.peek().map(|Reverse(waiting)| waiting.0.due)
     }
 
-    /// Whether nothing is ready.
+    /// Whether nothing waits in memory but for its next try.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.line.is_empty())
+        self.lanes.iter().all(|lane| lane.len() == 0)
     }
 
     /// Takes the entry whose turn it is.
@@ -161,9 +269,9 @@ impl Queue {
         let lane = self
             .lanes
             .iter_mut()
-            .filter(|lane| !lane.line.is_empty())
+            .filter(|lane| !lane.staged.is_empty())
             .min_by_key(|lane| lane.pass.max(pass.saturating_sub(lane.stride)))?;
-        let entry = lane.line.take()?;
+        let entry = lane.staged.pop_front()?;
         // A lane that was idle does not save up what it did not use.
         lane.pass = lane.pass.max(pass.saturating_sub(lane.stride));
         self.pass = self.pass.max(lane.pass);
@@ -175,6 +283,7 @@ impl Queue {
     pub fn take_where(&mut self, limit: usize, which: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let mut taken = Vec::new();
         for lane in &mut self.lanes {
+            line::take_where(&mut lane.staged, limit, &which, &mut taken);
             lane.line.take_where(limit, &which, &mut taken);
         }
         taken

@@ -365,7 +365,7 @@ impl Archive {
         })
     }
 
-    /// Messages in pending with parts that were out under `hold`.
+    /// Messages in pending with parts that were out under `hold`, or claimed.
     pub(crate) fn intents(&self) -> Vec<Record> {
         let ids = self.pool.read(PENDING, pending::intents);
         self.get(&ids)

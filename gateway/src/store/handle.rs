@@ -481,7 +481,7 @@ impl Store {
     }
 
     /// Those of a request's messages that are nowhere are dropped from it: they cannot be settled.
-    async fn fetch<T>(
+    pub(super) async fn fetch<T>(
         &self,
         mut items: Vec<T>,
         missing: Vec<MessageId>,
@@ -513,7 +513,7 @@ impl Store {
         }
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Shared) -> T + Send + 'static,
     ) -> Option<T> {
@@ -782,6 +782,13 @@ impl Store {
     }
 }
 
+impl Store {
+    /// What the threads share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 #[cfg(test)]
 impl Store {
     /// Closes and freezes what is in memory and waits until the archiver is done with it, or was
@@ -813,11 +820,6 @@ impl Store {
             shared.inbox.push(turn, true);
             done.await.unwrap();
         }
-    }
-
-    /// What the threads share, to be looked at.
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.shared
     }
 
     /// Stops the archiver before one of its steps.

@@ -74,6 +74,18 @@ pub(crate) enum Request {
         seen: u64,
         reply: Reply<Matched, Vec<Receipt>>,
     },
+    /// Parts may be handed over from now on, or are not after all.
+    Claim {
+        parts: Vec<(MessageId, Parts)>,
+        claimed: bool,
+        adopt: Adopted,
+        reply: Reply<(), Vec<(MessageId, Parts)>>,
+    },
+    /// What the process before this one had claimed of these messages may have been sent.
+    MaybeSent {
+        ids: Vec<MessageId>,
+        reply: oneshot::Sender<()>,
+    },
     /// Messages whose time is over: queued ones expire, sent ones have had no receipt.
     Overdue {
         ids: Vec<MessageId>,
@@ -127,8 +139,12 @@ impl Request {
             Self::Accept { drafts, .. } => drafts.len(),
             Self::Settle { settles, .. } => settles.len(),
             Self::Receipts { receipts, .. } => receipts.len(),
-            Self::MoveOn { ids, .. } | Self::Overdue { ids, .. } => ids.len(),
+            Self::MoveOn { ids, .. } | Self::Overdue { ids, .. } | Self::MaybeSent { ids, .. } => {
+                ids.len()
+            }
             Self::Intent { parts, .. } => parts.len(),
+            // A few octets each.
+            Self::Claim { parts, .. } => parts.len() / 8 + 1,
             Self::Adopt { .. } | Self::NoteEndpoint { .. } | Self::Archived { .. } => 1,
         }
     }

@@ -260,7 +260,7 @@ impl<'a> Recovery<'a> {
                 self.last_id = self.last_id.max(message.id);
                 // What the archive holds is not made young again.
                 if batch > self.snapshot.batch {
-                    young.accept(Arc::new(message), key, seq, true);
+                    young.accept(Arc::new(message), key, seq, true, false);
                 }
             }
             Op::Change { id, change } => {
@@ -285,6 +285,14 @@ impl<'a> Recovery<'a> {
             }
             Op::Endpoint { endpoint, state } if batch > self.snapshot.as_of => {
                 young.endpoints.insert(endpoint, state);
+            }
+            Op::Claim { claims, claimed } => {
+                for (id, parts) in claims.iter() {
+                    if young.row(id).is_none() {
+                        self.archive.adopt_as_of(young, id, batch);
+                    }
+                    young.claim(id, parts, claimed);
+                }
             }
             Op::Note { event } => young.push_event(event),
             Op::Park { .. } | Op::Unpark { .. } | Op::Endpoint { .. } => {}

@@ -14,6 +14,7 @@ use crate::message::life::Life;
 use crate::message::{EndpointIx, Ids, Message, MessageId, Parts, RouteIx};
 use crate::names::Names;
 use crate::store::archive::Archive;
+use crate::store::claim::Credit;
 use crate::store::inbox::Inbox;
 use crate::store::state::{Snapshot, State};
 use crate::store::young::{Generation, Young};
@@ -35,10 +36,12 @@ pub struct Entry {
     pub due: UnixMs,
     /// Whether it was accepted in this very commit.
     pub(crate) fresh: bool,
+    /// Whether its parts are claimed: see [`crate::store::needs_claim`].
+    pub claimed: bool,
 }
 
 impl Entry {
-    pub(crate) fn fresh(message: Arc<Message>) -> Self {
+    pub(crate) fn fresh(message: Arc<Message>, claimed: bool) -> Self {
         let (parts, order) = (message.all_parts(), message.id.0);
         Self {
             message,
@@ -46,6 +49,7 @@ impl Entry {
             order,
             due: UnixMs::ZERO,
             fresh: true,
+            claimed,
         }
     }
 
@@ -58,7 +62,13 @@ impl Entry {
             order,
             due,
             fresh: false,
+            claimed: false,
         }
+    }
+
+    /// Whether it was claimed in the commit that accepted it.
+    pub(crate) fn came_claimed(&self) -> bool {
+        self.fresh && self.claimed
     }
 
     pub(crate) fn of(message: &Arc<Message>, life: &Life) -> Self {
@@ -68,6 +78,7 @@ impl Entry {
             order: life.order,
             due: life.due,
             fresh: false,
+            claimed: life.parts_claimed() == life.parts_to_send(),
         }
     }
 }
@@ -89,6 +100,7 @@ pub(crate) enum Full {
 pub(crate) struct Feed {
     waiting: Mutex<FeedEntries>,
     pub(crate) more: Notify,
+    pub(crate) credit: Credit,
 }
 
 /// What a dispatcher takes out of its feed.
@@ -98,6 +110,8 @@ pub struct FeedEntries {
     pub entries: Vec<Entry>,
     /// Set when entries were left out for lack of room: the store has them.
     pub missed: bool,
+    /// How many of those left out were claimed as they were accepted, by lane.
+    pub missed_claimed: [u64; 4],
 }
 
 impl Feed {
@@ -105,6 +119,9 @@ impl Feed {
         let mut waiting = self.waiting.lock();
         if waiting.missed || waiting.entries.len() >= FEED_MAX {
             waiting.missed = true;
+            if entry.came_claimed() {
+                waiting.missed_claimed[entry.message.class.lane()] += 1;
+            }
         } else {
             waiting.entries.push(entry);
         }
@@ -231,6 +248,11 @@ impl Shared {
         let name = self.names.route(route);
         let facts = self.config.routes.iter().find(|known| known.name == name);
         facts.map_or(IdFormat::Auto, |facts| facts.id_format)
+    }
+
+    /// The feed of a route that the config has.
+    pub(crate) fn feed_of(&self, route: RouteIx) -> Option<&Feed> {
+        self.feeds.get(usize::from(route.0))?.as_ref()
     }
 
     /// Hands queue entries to their routes' dispatchers.

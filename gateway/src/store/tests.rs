@@ -324,3 +324,59 @@ async fn a_second_process_is_kept_out() {
     ));
     store.close();
 }
+
+#[tokio::test]
+async fn what_was_claimed_as_accepted_is_flagged_by_the_next_start_and_released_by_a_clean_stop() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    store.set_credit(RouteIx(0), [0, 2, 0, 0]);
+    let drafts: Vec<Draft> = (0..4).map(|number| draft(number, 2)).collect();
+    let accepted = store.accept(drafts).await.unwrap();
+    let id = |accepted: &Accepted| match accepted {
+        Accepted::Stored(message) => message.id,
+        other => panic!("{other:?}"),
+    };
+    let ids: Vec<MessageId> = accepted.iter().map(id).collect();
+    let feed = store.take_feed(RouteIx(0)).entries;
+    let claimed: Vec<bool> = feed.iter().map(|entry| entry.claimed).collect();
+    assert_eq!(
+        claimed,
+        [true, true, false, false],
+        "as many as there is credit"
+    );
+    // Claimed, answered, to be tried again: not out any more.
+    let parts = crate::message::Parts::first(2);
+    store.claim(vec![(ids[2], parts)]).await.unwrap();
+    let again = |part, last| Settle {
+        last,
+        ..settle(
+            ids[2],
+            part,
+            OutcomeResult::Refused,
+            Retry::Here { tries: 3 },
+            "",
+        )
+    };
+    store
+        .settle(vec![again(0, false), again(1, true)])
+        .await
+        .unwrap();
+    store.close();
+    drop(store);
+
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    assert_eq!(store.flag_claimed().await, Ok(2));
+    store.claim(vec![(ids[3], parts)]).await.unwrap();
+    store.release_claims().await.unwrap();
+    store.close();
+    drop(store);
+
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    assert_eq!(store.flag_claimed().await, Ok(0));
+    let mut flagged = Vec::new();
+    for id in &ids {
+        flagged.push(store.get(*id).await.unwrap().life.duplicate_possible);
+    }
+    assert_eq!(flagged, [true, true, false, false]);
+    store.close();
+}

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKind};
 use crate::message::life::{Change, Life, Status, Then, What};
-use crate::message::{EndpointIx, Message, MessageId, RouteIx, TenantIx};
+use crate::message::{EndpointIx, Message, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::Receipt;
 use crate::store::{EndpointState, IdempotencyKey, Record, keys};
 
@@ -213,8 +213,12 @@ impl Young {
         key: Option<IdempotencyKey>,
         seq: u64,
         stored: bool,
+        claimed: bool,
     ) {
         let mut life = Life::begin(&message);
+        if claimed {
+            life.claim(message.all_parts(), true);
+        }
         let id = message.id;
         let (kind, changes) = match life.log.first_mut() {
             Some(rejected) => {
@@ -332,6 +336,15 @@ impl Young {
             });
         }
         self.row(id)
+    }
+
+    /// Claims or releases parts of a message in memory.
+    pub(crate) fn claim(&mut self, id: MessageId, parts: Parts, claimed: bool) {
+        self.thaw(id);
+        let generations = self.live.iter_mut().rev();
+        if let Some(row) = generations.filter_map(|g| g.rows.get_mut(&id)).next() {
+            row.life.claim(parts, claimed);
+        }
     }
 
     /// Copies a frozen message into the open generation, so that it can change.

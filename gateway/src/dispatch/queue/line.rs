@@ -83,6 +83,15 @@ impl Line {
         }
     }
 
+    /// Whether a new entry may pass the line by: it is new, and nothing waits before it.
+    pub fn pass_by(&mut self, entry: &Entry) -> bool {
+        let passes = self.behind.is_none() && self.ready.is_empty() && entry.order > self.through;
+        if passes {
+            self.through = entry.order;
+        }
+        passes
+    }
+
     /// New entries were left out before they reached the line.
     pub fn missed(&mut self) {
         self.behind.get_or_insert_default().more = true;
@@ -156,17 +165,27 @@ impl Line {
         which: impl Fn(&Entry) -> bool,
         taken: &mut Vec<Entry>,
     ) {
-        if !self.ready.iter().any(&which) {
-            return;
-        }
-        let mut kept = VecDeque::with_capacity(self.ready.len());
-        for entry in self.ready.drain(..) {
-            if taken.len() < limit && which(&entry) {
-                taken.push(entry);
-            } else {
-                kept.push_back(entry);
-            }
-        }
-        self.ready = kept;
+        take_where(&mut self.ready, limit, which, taken);
     }
+}
+
+/// Takes out of a queue what fits `which`, until `taken` holds `limit`.
+pub(super) fn take_where(
+    queue: &mut VecDeque<Entry>,
+    limit: usize,
+    which: impl Fn(&Entry) -> bool,
+    taken: &mut Vec<Entry>,
+) {
+    if !queue.iter().any(&which) {
+        return;
+    }
+    let mut kept = VecDeque::with_capacity(queue.len());
+    for entry in queue.drain(..) {
+        if taken.len() < limit && which(&entry) {
+            taken.push(entry);
+        } else {
+            kept.push_back(entry);
+        }
+    }
+    *queue = kept;
 }

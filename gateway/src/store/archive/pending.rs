@@ -109,7 +109,7 @@ fn insert(
             int(life.order),
             queue.is_some(),
             deadline.map(|at| int(at.0)),
-            !life.parts_out().is_empty(),
+            !(life.parts_out().is_empty() && life.parts_claimed().is_empty()),
             &*blob,
         ])?;
     if let Some(route) = queue {
@@ -232,7 +232,7 @@ pub(crate) fn overdue(
         .collect()
 }
 
-/// Messages with parts that were out under `hold`.
+/// Messages with parts that were out under `hold`, or claimed.
 pub(crate) fn intents(connection: &Connection) -> rusqlite::Result<Vec<MessageId>> {
     connection
         .prepare_cached("SELECT id FROM messages WHERE out = 1")?
