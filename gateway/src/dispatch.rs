@@ -34,7 +34,7 @@ use flight::Flights;
 use limit::rate::{Rate, When};
 use limit::throttle::Throttle;
 use limit::window::Windows;
-use queue::line::LOAD;
+use queue::lane::{Load, is_ready};
 use queue::{Queue, RETRIES_MAX};
 use view::RouteStates;
 
@@ -46,6 +46,9 @@ const TICK: Duration = Duration::from_millis(250);
 const MOVE_AT_ONCE: usize = 1_000;
 /// A message that its carrier throttled so often goes to the next route, if it may.
 const THROTTLES_MAX: u8 = 3;
+/// Loads under way at a time, each of another tenant: few enough that a start with many tenants'
+/// backlogs leaves other readers their turn.
+const LOADS_MAX: usize = 4;
 /// Entries handed over in one turn, before answers are looked at again.
 const PUMP_MAX: usize = 2_000;
 
@@ -70,7 +73,7 @@ pub struct Config {
 /// What a finished piece of store work brings.
 enum Done {
     Settled(Vec<(Arc<Message>, u64)>, Result<Vec<Next>, Refused>),
-    Loaded(Class, Option<Vec<Entry>>),
+    Loaded(Class, Load, Option<Vec<Entry>>),
     Claimed(Vec<Entry>, Result<(), Refused>),
     Intended(Vec<Entry>, Result<(), Refused>),
     Moved(Vec<Entry>, Result<Vec<(MessageId, bool)>, Refused>),
@@ -97,7 +100,8 @@ pub struct Dispatcher {
     reserved: usize,
     moving: bool,
     expiring: bool,
-    loading: [bool; 4],
+    /// Loads under way.
+    loading: usize,
     work: tokio::task::JoinSet<Done>,
     routes: Arc<RouteStates>,
     down_since: Option<Instant>,
@@ -134,7 +138,7 @@ impl Dispatcher {
             reserved: 0,
             moving: false,
             expiring: false,
-            loading: [false; 4],
+            loading: 0,
             work: tokio::task::JoinSet::new(),
             routes,
             down_since,
@@ -153,6 +157,8 @@ impl Dispatcher {
         let store = self.store.clone();
         let route = self.config.route;
         let mut links_gone = false;
+        // What the store recovered has to be loaded.
+        self.queue.missed(store.waiting(route));
         self.turn();
         while !self.finished(stop.is_stopped() || links_gone) {
             let resume = self.resume_at;
@@ -194,7 +200,13 @@ impl Dispatcher {
 
     fn turn(&mut self) {
         let feed = self.store.take_feed(self.config.route);
+        let missed = feed.missed;
         self.queue.arrive(feed);
+        if missed {
+            // Also of tenants that nothing has come of yet.
+            let waiting = self.store.waiting(self.config.route);
+            self.queue.missed(waiting);
+        }
         self.queue.wake(self.clock.now());
         self.load();
         let ahead = (CLAIMS_PER_WINDOW * self.windows.total()).min(CLAIMS_MAX);
@@ -217,7 +229,7 @@ impl Dispatcher {
         self.claiming = true;
         let store = self.store.clone();
         self.work.spawn(async move {
-            let unclaimed = entries.iter().filter(|entry| !queue::is_ready(entry));
+            let unclaimed = entries.iter().filter(|entry| !is_ready(entry));
             let parts = unclaimed.map(|entry| (entry.message.id, entry.parts));
             let result = store.claim(parts.collect()).await;
             Done::Claimed(entries, result)
@@ -229,17 +241,17 @@ impl Dispatcher {
             return;
         }
         for class in Class::ALL {
-            if self.loading[class.lane()] {
-                continue;
+            while self.loading < LOADS_MAX
+                && let Some(load) = self.queue.next_load(class)
+            {
+                self.loading += 1;
+                let (store, route) = (self.store.clone(), self.config.route);
+                self.work.spawn(async move {
+                    let whose = (class, load.tenant);
+                    let loaded = store.load_ready(route, whose, load.after, load.limit);
+                    Done::Loaded(class, load, loaded.await)
+                });
             }
-            let Some(after) = self.queue.line(class).begin_load() else {
-                continue;
-            };
-            self.loading[class.lane()] = true;
-            let (store, route) = (self.store.clone(), self.config.route);
-            self.work.spawn(async move {
-                Done::Loaded(class, store.load_ready(route, class, after, LOAD).await)
-            });
         }
     }
 
@@ -555,13 +567,9 @@ impl Dispatcher {
     fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
             Ok(Done::Settled(messages, next)) => self.settled(messages, next),
-            Ok(Done::Loaded(class, entries)) => {
-                self.loading[class.lane()] = false;
-                let now = self.clock.now();
-                match entries {
-                    Some(entries) => self.queue.loaded(class, entries, LOAD, now),
-                    None => self.queue.line(class).load_failed(),
-                }
+            Ok(Done::Loaded(class, load, entries)) => {
+                self.loading -= 1;
+                self.queue.loaded(class, load, entries, self.clock.now());
             }
             Ok(Done::Claimed(entries, result)) => {
                 self.claiming = false;
@@ -670,9 +678,9 @@ impl Dispatcher {
     }
 
     fn publish(&self) {
-        let depths = self.queue.depths();
+        let oldest = self.queue.oldest();
         self.routes.publish(self.config.route, |state| {
-            state.ready = depths;
+            state.oldest = oldest;
             state.retries = self.queue.retries();
             state.in_flight = self.windows.out();
             state.window = self.windows.total();

@@ -21,6 +21,7 @@ use crate::outcome::Reason;
 mod archive;
 mod check;
 mod claim;
+mod depths;
 mod handle;
 mod inbox;
 mod journal;

@@ -13,8 +13,9 @@ use crate::clock::UnixMs;
 use crate::event::render::{self, Lookup};
 use crate::event::{Event, EventKind, EventKinds};
 use crate::message::life::Life;
-use crate::message::{Message, MessageId, RouteIx, Text};
+use crate::message::{Message, MessageId, Text};
 use crate::store::archive::is_indexed;
+use crate::store::depths::Place;
 use crate::store::shared::{Entry, Shared};
 use crate::store::young::Row;
 use crate::store::{Callback, EventPage, EventQuery, Page, Query, Record, Rendered, writer};
@@ -203,11 +204,11 @@ pub(crate) fn events_of(
     }
 }
 
-/// Queued messages of a route and lane after an order key, in order, and those of them that are in
+/// Queued messages of a route, lane and tenant after an order key, in order, and those of them that are in
 /// the archive alone.
 pub(crate) fn ready(
     shared: &Shared,
-    place: (RouteIx, usize),
+    place: Place,
     after: u64,
     limit: usize,
 ) -> (Vec<Entry>, Vec<Record>) {
@@ -215,7 +216,7 @@ pub(crate) fn ready(
     let mut entries: Vec<Entry> = {
         let young = shared.young.read();
         visible = shared.visible.load(Ordering::Acquire);
-        let rows = young.queued_after(place.0, place.1, (after, visible), limit);
+        let rows = young.queued_after(place, (after, visible), limit);
         rows.into_iter()
             .map(|row| Entry::of(&row.message, &row.life))
             .collect()

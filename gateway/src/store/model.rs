@@ -64,6 +64,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 #[derive(Clone, Debug)]
 struct Known {
+    /// Also tells the tenant: see [`tenant`].
     number: u64,
     status: Status,
     version: u16,
@@ -100,7 +101,13 @@ fn setup(dir: &TempDir) -> Config {
         .iter_mut()
         .for_each(|route| route.receipt_timeout = Duration::from_hours(3));
     config.retention_idempotency = Duration::from_hours(24 * 30);
+    config.tenants.push("other".to_owned());
     config
+}
+
+/// Whose the message of this number is.
+fn tenant(number: u64) -> TenantIx {
+    TenantIx(u16::from(number.is_multiple_of(5)))
 }
 
 impl World {
@@ -204,7 +211,7 @@ impl World {
             }
             Step::Load => drop(
                 self.store()
-                    .load_ready(RouteIx(0), Class::Transactional, 0, 5)
+                    .load_ready(RouteIx(0), (Class::Transactional, TenantIx(0)), 0, 5)
                     .await
                     .unwrap_or_default(),
             ),
@@ -242,6 +249,7 @@ impl World {
         self.places += 1;
         let number = self.places;
         let mut draft = draft(number % 3, 1);
+        draft.message.tenant = tenant(number);
         let reference = format!("ref-{}", number % 4);
         let texts = ["ACME", "hello", &reference, "a b", "", "", "", "", ""];
         draft.message.texts = crate::message::Texts::pack(texts).unwrap();
@@ -376,6 +384,16 @@ impl World {
             .filter(|k| k.status == Status::Queued)
             .count();
         assert_eq!(self.store().figures().queued, queued as u64, "figures");
+        for route in 0..2 {
+            let here = |k: &&Known| k.status == Status::Queued && k.route == route;
+            let here = self.known.values().filter(here);
+            let depths = self.store().depths(RouteIx(route));
+            assert_eq!(
+                depths,
+                [0, here.count() as u64, 0, 0],
+                "depth of route {route}"
+            );
+        }
     }
 
     async fn check_lists(&self) {
@@ -423,11 +441,12 @@ impl World {
     }
 
     async fn check_queue(&self) {
-        for route in 0..2 {
+        for (route, whose) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let mut expected: Vec<(u64, MessageId)> = self
                 .known
                 .iter()
                 .filter(|(_, known)| known.status == Status::Queued && known.route == route)
+                .filter(|(_, known)| tenant(known.number) == TenantIx(whose))
                 .map(|(id, known)| (known.place, *id))
                 .collect();
             expected.sort_unstable();
@@ -438,7 +457,7 @@ impl World {
                 let lane = Class::Transactional;
                 let entries = self
                     .store()
-                    .load_ready(RouteIx(route), lane, after, 3)
+                    .load_ready(RouteIx(route), (lane, TenantIx(whose)), after, 3)
                     .await
                     .unwrap_or_default();
                 let Some(last) = entries.last() else { break };

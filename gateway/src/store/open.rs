@@ -230,6 +230,7 @@ impl<'a> Recovery<'a> {
             now,
         );
         young.queued = archive.queued().0;
+        young.depths = archive.depths();
         young.endpoints = snapshot.endpoints.iter().cloned().collect();
         for receipt in &snapshot.parked {
             young.park(receipt.clone());

@@ -14,7 +14,7 @@ use crate::outcome::Receipt;
 use crate::store::{EndpointState, room};
 
 /// The layout of the directory that this version writes and reads.
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
 
 /// The state database cannot be read or written.
 #[derive(Debug, Error)]

@@ -258,7 +258,7 @@ async fn three_parts_accepted_throttled_and_unknown_come_out_right_over_a_restar
     let (store, found) = Store::open(config(&dir), Clock::system()).unwrap();
     assert_eq!(found.queued, 1);
     let ready = store
-        .load_ready(RouteIx(0), Class::Transactional, 0, 10)
+        .load_ready(RouteIx(0), (Class::Transactional, TenantIx(0)), 0, 10)
         .await
         .unwrap_or_default();
     assert_eq!(
