@@ -24,6 +24,7 @@ use crate::stop::{Stop, Stopper};
 use crate::store::{Found, Store};
 use crate::{accept, admin, webhook};
 
+mod deliveries;
 mod map;
 mod shown;
 mod watch;
@@ -130,6 +131,7 @@ impl Gateway {
         let planner = accept::Planner::new(move |request| planned(&table, request));
         let shown = shown::Shown::new(config, &store, states);
         let view = accept::RoutesView::new(move || shown.routes());
+        let deliveries = deliveries::Deliveries::new(&webhook_config, &store);
         let accept_config = map::accept(config, &names)?;
         let gateway = accept::Gateway::new(
             &accept_config,
@@ -138,7 +140,8 @@ impl Gateway {
             view,
             clock.clone(),
             stop.clone(),
-        );
+        )
+        .with_deliveries(move |record| deliveries.of(record));
         let accept_stop = stop.clone();
         running.spawn(async move {
             ended(

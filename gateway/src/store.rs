@@ -31,6 +31,7 @@ mod open;
 mod record;
 mod room;
 mod shared;
+mod standing;
 mod state;
 mod writer;
 mod young;
@@ -40,8 +41,10 @@ pub use claim::needs_claim;
 pub use handle::Store;
 pub use inbox::Matched;
 pub use journal::JournalError;
+pub(crate) use listing::callback_of;
 pub use open::{Found, OpenError};
 pub use shared::{Entry, FeedEntries, ReceiptCounts};
+pub use standing::Standing;
 pub use state::StateError;
 pub use writer::needs_intent;
 

@@ -62,7 +62,8 @@ pub(crate) fn render_event(
     })
 }
 
-fn callback_of(message: &Message) -> Option<Arc<Callback>> {
+/// A message's callback, if it has one.
+pub(crate) fn callback_of(message: &Message) -> Option<Arc<Callback>> {
     let endpoint = message.callback?;
     let url = message.text(Text::CallbackUrl);
     let types = message.text(Text::CallbackTypes);
