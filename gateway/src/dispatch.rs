@@ -74,7 +74,7 @@ pub struct Config {
 enum Done {
     Settled(Vec<(Arc<Message>, u64)>, Result<Vec<Next>, Refused>),
     Loaded(Class, Load, Option<Vec<Entry>>),
-    Claimed(Vec<Entry>, Result<(), Refused>),
+    Claimed(Vec<Entry>, Result<Vec<MessageId>, Refused>),
     Intended(Vec<Entry>, Result<(), Refused>),
     Moved(Vec<Entry>, Result<Vec<(MessageId, bool)>, Refused>),
     Expired,
@@ -227,11 +227,11 @@ impl Dispatcher {
             return;
         }
         self.claiming = true;
-        let store = self.store.clone();
+        let (store, route) = (self.store.clone(), self.config.route);
         self.work.spawn(async move {
             let unclaimed = entries.iter().filter(|entry| !is_ready(entry));
             let parts = unclaimed.map(|entry| (entry.message.id, entry.parts));
-            let result = store.claim(parts.collect()).await;
+            let result = store.claim(route, parts.collect()).await;
             Done::Claimed(entries, result)
         });
     }
@@ -573,7 +573,10 @@ impl Dispatcher {
             }
             Ok(Done::Claimed(entries, result)) => {
                 self.claiming = false;
-                self.queue.claimed(entries, result.is_ok());
+                if let Ok(over) = &result {
+                    over.iter().for_each(|id| self.flights.forget(*id));
+                }
+                self.queue.claimed(entries, result.ok().as_deref());
             }
             Ok(Done::Intended(entries, result)) => self.intended(entries, result),
             Ok(Done::Moved(entries, moved)) => {

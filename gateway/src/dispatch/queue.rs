@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::UnixMs;
-use crate::message::{Class, TenantIx};
+use crate::message::{Class, MessageId, TenantIx};
 use crate::store::{Entry, FeedEntries};
 
 pub mod lane;
@@ -118,13 +118,18 @@ impl Queue {
         lanes.flat_map(|each| each.lane.stage(ahead)).collect()
     }
 
-    /// Entries of [`Queue::stage`] come back, all that are out: claimed, or not.
-    pub fn claimed(&mut self, entries: Vec<Entry>, claimed: bool) {
+    /// Entries of [`Queue::stage`] come back, all that are out: claimed, but for those that are `over`;
+    /// `None`: they could not be claimed.
+    pub fn claimed(&mut self, entries: Vec<Entry>, over: Option<&[MessageId]>) {
         self.lanes
             .iter_mut()
             .for_each(|each| each.lane.claims_end());
         for entry in entries {
-            self.lane(entry.message.class).claimed(entry, claimed);
+            // Hardly ever is there one.
+            if !over.is_some_and(|over| over.contains(&entry.message.id)) {
+                self.lane(entry.message.class)
+                    .claimed(entry, over.is_some());
+            }
         }
     }
 

@@ -12,6 +12,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -94,34 +95,46 @@ impl Store {
         }
     }
 
-    /// Claims parts: when this returns they may be handed over, and a crash from now on counts them
-    /// as maybe sent.
+    /// Claims parts for a route: when this returns they may be handed over, and a crash from now on
+    /// counts them as maybe sent. Returns the messages that must not go out, because they have ended,
+    /// left the route or are gone.
     ///
     /// # Errors
     /// [`Refused::Closed`] when the store has stopped.
-    pub async fn claim(&self, parts: Vec<(MessageId, Parts)>) -> Result<(), Refused> {
-        self.set_claimed(parts, true).await
+    pub async fn claim(
+        &self,
+        route: RouteIx,
+        parts: Vec<(MessageId, Parts)>,
+    ) -> Result<Vec<MessageId>, Refused> {
+        self.set_claimed(Some(route), parts).await
     }
 
     async fn set_claimed(
         &self,
+        route: Option<RouteIx>,
         mut parts: Vec<(MessageId, Parts)>,
-        claimed: bool,
-    ) -> Result<(), Refused> {
+    ) -> Result<Vec<MessageId>, Refused> {
         let mut adopt = Adopted::default();
+        let mut gone = Vec::new();
         loop {
             let (reply, answer) = oneshot::channel();
             let request = Request::Claim {
+                route,
                 parts,
-                claimed,
                 adopt,
                 reply,
             };
             self.shared().inbox.push(request, true);
             match answer.await {
-                Ok(Ok(())) => return Ok(()),
+                Ok(Ok(over)) => {
+                    gone.extend(over);
+                    return Ok(gone);
+                }
                 Ok(Err(Undone::Missing(back, missing))) => {
+                    gone.extend(&missing);
                     (parts, adopt) = self.fetch(back, missing, |(id, _)| *id).await;
+                    let left: FxHashSet<MessageId> = parts.iter().map(|(id, _)| *id).collect();
+                    gone.retain(|id| !left.contains(id));
                 }
                 Ok(Err(Undone::Stale(back) | Undone::Refused(back))) => {
                     (parts, adopt) = (back, Adopted::default());
@@ -145,7 +158,7 @@ impl Store {
         claims.sort_unstable_by_key(|(id, _)| *id);
         claims.dedup_by_key(|(id, _)| *id);
         for some in claims.chunks(CLAIMS_AT_ONCE) {
-            self.set_claimed(some.to_vec(), false).await?;
+            self.set_claimed(None, some.to_vec()).await?;
         }
         Ok(())
     }

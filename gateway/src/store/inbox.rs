@@ -74,12 +74,13 @@ pub(crate) enum Request {
         seen: u64,
         reply: Reply<Matched, Vec<Receipt>>,
     },
-    /// Parts may be handed over from now on, or are not after all.
+    /// Parts may be handed over from now on, on this route; without one: are not after all. The reply
+    /// names the messages that have ended, or left the route.
     Claim {
+        route: Option<RouteIx>,
         parts: Vec<(MessageId, Parts)>,
-        claimed: bool,
         adopt: Adopted,
-        reply: Reply<(), Vec<(MessageId, Parts)>>,
+        reply: Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
     },
     /// What the process before this one had claimed of these messages may have been sent.
     MaybeSent {

@@ -223,7 +223,9 @@ impl World {
             let known = self.known.get_mut(&id).unwrap();
             known.claimed |= !known.out;
             let parts = vec![(id, crate::message::Parts::first(1))];
-            self.store().claim(parts).await.unwrap();
+            let route = RouteIx(known.route);
+            let over = self.store().claim(route, parts).await.unwrap();
+            assert!(over.is_empty());
         }
     }
 

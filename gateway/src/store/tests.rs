@@ -346,7 +346,11 @@ async fn what_was_claimed_as_accepted_is_flagged_by_the_next_start_and_released_
     );
     // Claimed, answered, to be tried again: not out any more.
     let parts = crate::message::Parts::first(2);
-    store.claim(vec![(ids[2], parts)]).await.unwrap();
+    let claim = vec![(ids[2], parts), (MessageId(1), parts)];
+    let over = store.claim(RouteIx(0), claim).await;
+    assert_eq!(over, Ok(vec![MessageId(1)]), "nobody knows it");
+    let over = store.claim(RouteIx(1), vec![(ids[3], parts)]).await;
+    assert_eq!(over, Ok(vec![ids[3]]), "it is not on this route");
     let again = |part, last| Settle {
         last,
         ..settle(
@@ -366,7 +370,8 @@ async fn what_was_claimed_as_accepted_is_flagged_by_the_next_start_and_released_
 
     let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
     assert_eq!(store.flag_claimed().await, Ok(2));
-    store.claim(vec![(ids[3], parts)]).await.unwrap();
+    let over = store.claim(RouteIx(0), vec![(ids[3], parts)]).await;
+    assert_eq!(over, Ok(Vec::new()));
     store.release_claims().await.unwrap();
     store.close();
     drop(store);

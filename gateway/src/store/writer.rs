@@ -19,6 +19,7 @@ use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Next, Receipt, Settle};
 use crate::store::claim::{Claims, needs_claim};
+use crate::store::depths::Place;
 use crate::store::handle;
 use crate::store::inbox::{Adopted, KnownKeys, KnownParts, Matched, Reply, Request, Undone};
 use crate::store::journal::{Journal, JournalError};
@@ -58,6 +59,10 @@ enum Done {
     Settle(Reply<Vec<Next>, Vec<Settle>>, Vec<Next>),
     MoveOn(Reply<Vec<bool>, Vec<MessageId>>, Vec<bool>),
     Intent(Reply<(), Vec<(MessageId, Parts)>>),
+    Claim(
+        Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
+        Vec<MessageId>,
+    ),
     Receipts(Reply<Matched, Vec<Receipt>>, Matched),
     Archived(oneshot::Sender<Vec<PathBuf>>, Vec<PathBuf>),
     Overdue(oneshot::Sender<usize>, usize),
@@ -250,6 +255,7 @@ impl Writer {
                 Done::Accept(reply, accepted) => drop(reply.send(Ok(accepted))),
                 Done::Settle(reply, next) => drop(reply.send(Ok(next))),
                 Done::MoveOn(reply, moved) => drop(reply.send(Ok(moved))),
+                Done::Claim(reply, over) => drop(reply.send(Ok(over))),
                 Done::Intent(reply) => drop(reply.send(Ok(()))),
                 Done::Receipts(reply, matched) => drop(reply.send(Ok(matched))),
                 Done::Overdue(reply, count) => drop(reply.send(count)),
@@ -390,8 +396,8 @@ impl Writer {
     ) {
         match request {
             Request::Claim {
+                route,
                 parts,
-                claimed,
                 adopt,
                 reply,
             } => {
@@ -401,12 +407,21 @@ impl Writer {
                     drop(reply.send(Err(Undone::Missing(parts, missing))));
                     return;
                 }
+                let mut over = Vec::new();
                 for (id, parts) in parts {
-                    self.claims.push(id, parts);
-                    young.claim(id, parts, claimed);
+                    let here = |row: &young::Row| {
+                        let at = Place::of(&row.message, &row.life).map(|place| place.route);
+                        route.is_none() || at == route
+                    };
+                    if young.row(id).is_some_and(here) {
+                        self.claims.push(id, parts);
+                        young.claim(id, parts, route.is_some());
+                    } else {
+                        over.push(id);
+                    }
                 }
-                self.push_claims(claimed);
-                batch.done.push(Done::Intent(reply));
+                self.push_claims(route.is_some());
+                batch.done.push(Done::Claim(reply, over));
             }
             Request::MaybeSent { ids, reply } => {
                 for id in ids {

@@ -73,7 +73,7 @@ fn arrive(queue: &mut Queue, entries: Vec<Entry>) {
 fn take(queue: &mut Queue) -> Option<Entry> {
     let staged = queue.stage(AHEAD);
     assert!(staged.len() <= 4 * AHEAD);
-    queue.claimed(staged, true);
+    queue.claimed(staged, Some(&[]));
     queue.take().inspect(|entry| assert!(is_ready(entry)))
 }
 
@@ -285,7 +285,7 @@ fn nothing_is_handed_over_unclaimed_and_no_more_is_claimed_than_is_ahead() {
     assert_eq!(staged.len(), AHEAD);
     assert!(queue.take().is_none(), "not yet on disk");
     assert!(queue.stage(AHEAD).is_empty(), "one at a time");
-    queue.claimed(staged, true);
+    queue.claimed(staged, Some(&[]));
     for order in 1..=AHEAD / 2 {
         assert!(queue.stage(AHEAD).is_empty());
         assert_eq!(
@@ -296,7 +296,7 @@ fn nothing_is_handed_over_unclaimed_and_no_more_is_claimed_than_is_ahead() {
     // A claim that failed leaves its entries where they were.
     let staged = queue.stage(AHEAD);
     assert_eq!(staged.len(), AHEAD / 2);
-    queue.claimed(staged, false);
+    queue.claimed(staged, None);
     assert_eq!(orders(&mut queue), (11..=100).collect::<Vec<_>>());
 }
 
@@ -315,7 +315,7 @@ fn what_was_claimed_as_accepted_passes_by_and_never_overtakes() {
     assert!(queue.take().is_none());
     let staged = queue.stage(AHEAD);
     arrive(&mut queue, vec![fresh(4)]);
-    queue.claimed(staged, true);
+    queue.claimed(staged, Some(&[]));
     arrive(&mut queue, vec![fresh(5)]);
     assert_eq!(orders(&mut queue), [2, 3, 4, 5]);
 }
@@ -334,4 +334,16 @@ fn credit_counts_what_the_feed_left_out() {
         [3, 20, 20, 20],
         "the line is behind: no room"
     );
+}
+
+#[test]
+fn what_has_ended_meanwhile_is_not_staged() {
+    let mut queue = queue();
+    arrive(
+        &mut queue,
+        (1..=3).map(|order| entry(order, Class::Otp)).collect(),
+    );
+    let staged = queue.stage(AHEAD);
+    queue.claimed(staged, Some(&[MessageId(2)]));
+    assert_eq!(orders(&mut queue), [1, 3]);
 }
