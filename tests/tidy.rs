@@ -14,7 +14,7 @@ use source::Source;
 mod source;
 
 /// Nouns: they use only each other.
-const VOCABULARY: [&str; 9] = [
+const VOCABULARY: [&str; 10] = [
     "message",
     "outcome",
     "event",
@@ -23,6 +23,7 @@ const VOCABULARY: [&str; 9] = [
     "stop",
     "link",
     "metrics",
+    "delivery_view",
     "route_view",
 ];
 

@@ -175,7 +175,7 @@ async fn backlog(count: usize, directory: &Path, rate: Option<u32>) -> anyhow::R
     let (store, found) = Store::open(config(directory.to_owned()), Clock::system())?;
     let first = Instant::now();
     let ready = store
-        .load_ready(RouteIx(0), Class::Transactional, 0, 1_000)
+        .load_ready(RouteIx(0), (Class::Transactional, TenantIx(0)), 0, 1_000)
         .await
         .unwrap_or_default();
     println!(

@@ -22,11 +22,12 @@ use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
+use crate::delivery_view::DeliveryView;
 use crate::message::{Class, Encoding, EndpointIx, Phone, RouteIx, TenantIx};
 use crate::names::Names;
 use crate::route_view::RouteView;
 use crate::stop::Stop;
-use crate::store::Store;
+use crate::store::{Record, Store};
 
 mod answer;
 mod auth;
@@ -250,6 +251,7 @@ pub struct Gateway {
     pub(crate) door: Door,
     pub(crate) store: Store,
     pub(crate) routes: RoutesView,
+    deliveries: Option<Box<DeliveriesFn>>,
     /// Free NDJSON streams.
     pub(crate) streams: Arc<Semaphore>,
     /// Free KiB for request bodies.
@@ -286,6 +288,24 @@ impl Gateway {
             door: Door::new(config, store.names(), planner, clock),
             store,
             routes,
+            deliveries: None,
         }
     }
+
+    /// With what is known of a message's webhook deliveries; `deliveries` must not block.
+    #[must_use]
+    pub fn with_deliveries(
+        mut self,
+        deliveries: impl Fn(&Record) -> Vec<DeliveryView> + Send + Sync + 'static,
+    ) -> Self {
+        self.deliveries = Some(Box::new(deliveries));
+        self
+    }
+
+    fn deliveries(&self, record: &Record) -> Vec<DeliveryView> {
+        let deliveries = self.deliveries.as_ref();
+        deliveries.map_or_else(Vec::new, |deliveries| deliveries(record))
+    }
 }
+
+type DeliveriesFn = dyn Fn(&Record) -> Vec<DeliveryView> + Send + Sync;

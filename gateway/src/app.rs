@@ -24,6 +24,7 @@ use crate::stop::{Stop, Stopper};
 use crate::store::{Found, Replanned, Store};
 use crate::{accept, admin, webhook};
 
+mod deliveries;
 mod map;
 mod shown;
 mod watch;
@@ -74,6 +75,13 @@ impl Gateway {
         let (store, found) = opened?;
         report(&found);
         store.settle_lost().await?;
+        let flagged = store.flag_claimed().await?;
+        if flagged > 0 {
+            tracing::warn!(
+                messages = flagged,
+                "the last process ended without a word: these may go out twice, and are flagged"
+            );
+        }
         match Self::start_on(&config, store.clone(), clock).await {
             Ok(gateway) => Ok(gateway),
             Err(error) => {
@@ -120,10 +128,11 @@ impl Gateway {
 
         // plan, accept
         let table = Arc::new(map::table(config, &names));
-        replan(&store, &table, &mut running).await;
+        replan(&store, &table, &mut running);
         let planner = accept::Planner::new(move |request| planned(&table, request));
         let shown = shown::Shown::new(config, &store, states);
         let view = accept::RoutesView::new(move || shown.routes());
+        let deliveries = deliveries::Deliveries::new(&webhook_config, &store);
         let accept_config = map::accept(config, &names)?;
         let gateway = accept::Gateway::new(
             &accept_config,
@@ -132,7 +141,8 @@ impl Gateway {
             view,
             clock.clone(),
             stop.clone(),
-        );
+        )
+        .with_deliveries(move |record| deliveries.of(record));
         let accept_stop = stop.clone();
         running.spawn(async move {
             ended(
@@ -147,9 +157,9 @@ impl Gateway {
             metrics_handle()?,
             stop.clone(),
         ));
-        let admin_stop = webhooks_stop;
-        running
-            .spawn(async move { ended("admin", admin::serve(admin, admin_at, admin_stop).await) });
+        running.spawn(
+            async move { ended("admin", admin::serve(admin, admin_at, webhooks_stop).await) },
+        );
         running.spawn(watch::run(store.clone(), stop));
         Ok(Self {
             listening,
@@ -185,7 +195,11 @@ impl Gateway {
         self.stopper.stop();
         wait("listeners", &self.stopper, LISTENERS_GRACE).await;
         self.routes.stop();
-        wait("routes", &self.routes, GRACE).await;
+        let ended = wait("routes", &self.routes, GRACE).await;
+        // What is still out may be sent: then the next start flags what was claimed.
+        if ended && self.store.release_claims().await.is_err() {
+            tracing::warn!("claims could not be released: the next start flags their messages");
+        }
         self.webhooks.stop();
         wait("webhooks", &self.webhooks, WEBHOOKS_GRACE).await;
         self.running.abort_all();
@@ -239,17 +253,18 @@ fn enable_again(endpoints: &webhook::Webhooks) {
     }
 }
 
-/// Each second, says who is left.
-async fn wait(what: &str, stopper: &Stopper, grace: Duration) {
+/// Each second, says who is left; whether nobody is.
+async fn wait(what: &str, stopper: &Stopper, grace: Duration) -> bool {
     let seconds = grace.as_secs().max(1);
     for second in 1..=seconds {
         let left = stopper.finished(Duration::from_secs(1)).await;
         if left.is_empty() {
-            return;
+            return true;
         }
         tracing::info!(left = left.join(", "), second, "waiting for {what}");
     }
     tracing::warn!("{what} did not finish within {grace:?}: going on; nothing accepted is lost");
+    false
 }
 
 fn report(found: &Found) {
@@ -272,8 +287,8 @@ fn report(found: &Found) {
 
 /// Sends what waits for routes that the config does not have any more on over others, in the
 /// background: it may be a large backlog.
-async fn replan(store: &Store, table: &Arc<plan::Table>, running: &mut JoinSet<()>) {
-    let count = store.stranded().await;
+fn replan(store: &Store, table: &Arc<plan::Table>, running: &mut JoinSet<()>) {
+    let count = store.stranded();
     if count == 0 {
         return;
     }

@@ -1,13 +1,14 @@
 //! Dispatch: one task per route. Owns what is ready, the limits, what is out and what comes back.
 //!
 //! ```text
-//!  store ─feed, load─► queue ─take─► limits ─(intent on disk, for hold)─► links
-//!                        ▲                                                 │
-//!                        └── throttled, not sent, next try ◄── settled ◄── answers
+//!  store ─feed, load─► queue ─claim─► take ─► limits ─(intent on disk, for hold)─► links
+//!                        ▲                                                          │
+//!                        └──── throttled, not sent, next try ◄──── settled ◄──── answers
 //! ```
 //! A rate token and a window slot are taken together, at hand-over, after the lane is chosen: nothing
 //! is prefetched. Answers that wait to be stored are at most one window, so that a crash doubles at
-//! most 2 × window × links parts.
+//! most 2 × window × links parts. Under `retry` only what is claimed on disk is handed over, so that
+//! a crash knows which those are; per lane at most [`CLAIMS_PER_WINDOW`] windows are claimed ahead.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ use flight::Flights;
 use limit::rate::{Rate, When};
 use limit::throttle::Throttle;
 use limit::window::Windows;
-use queue::line::LOAD;
+use queue::lane::{Load, is_ready};
 use queue::{Queue, RETRIES_MAX};
 use view::RouteStates;
 
@@ -45,8 +46,17 @@ const TICK: Duration = Duration::from_millis(250);
 const MOVE_AT_ONCE: usize = 1_000;
 /// A message that its carrier throttled so often goes to the next route, if it may.
 const THROTTLES_MAX: u8 = 3;
+/// Loads under way at a time, each of another tenant: few enough that a start with many tenants'
+/// backlogs leaves other readers their turn.
+const LOADS_MAX: usize = 4;
 /// Entries handed over in one turn, before answers are looked at again.
 const PUMP_MAX: usize = 2_000;
+
+/// Claimed ahead, per lane, in windows: one to hand over from while the next one is being claimed.
+const CLAIMS_PER_WINDOW: usize = 2;
+/// … and no more than this, however large the windows are: what goes out during one commit at more
+/// than any carrier takes (2,000 in 20 ms).
+const CLAIMS_MAX: usize = 2_000;
 
 /// How one route is dispatched.
 pub struct Config {
@@ -63,7 +73,8 @@ pub struct Config {
 /// What a finished piece of store work brings.
 enum Done {
     Settled(Vec<(Arc<Message>, u64)>, Result<Vec<Next>, Refused>),
-    Loaded(Class, Option<Vec<Entry>>),
+    Loaded(Class, Load, Option<Vec<Entry>>),
+    Claimed(Vec<Entry>, Result<Vec<MessageId>, Refused>),
     Intended(Vec<Entry>, Result<Vec<MessageId>, Refused>),
     Moved(Vec<Entry>, Result<Vec<(MessageId, bool)>, Refused>),
     Expired,
@@ -84,11 +95,13 @@ pub struct Dispatcher {
     /// How many are on their way to the disk.
     settling: usize,
     intending: bool,
+    claiming: bool,
     /// Slots of entries whose intents are on their way to the disk.
     reserved: usize,
     moving: bool,
     expiring: bool,
-    loading: [bool; 4],
+    /// Loads under way.
+    loading: usize,
     work: tokio::task::JoinSet<Done>,
     routes: Arc<RouteStates>,
     down_since: Option<Instant>,
@@ -121,10 +134,11 @@ impl Dispatcher {
             settles: Vec::new(),
             settling: 0,
             intending: false,
+            claiming: false,
             reserved: 0,
             moving: false,
             expiring: false,
-            loading: [false; 4],
+            loading: 0,
             work: tokio::task::JoinSet::new(),
             routes,
             down_since,
@@ -143,6 +157,8 @@ impl Dispatcher {
         let store = self.store.clone();
         let route = self.config.route;
         let mut links_gone = false;
+        // What the store recovered has to be loaded.
+        self.queue.missed(store.waiting(route));
         self.turn();
         while !self.finished(stop.is_stopped() || links_gone) {
             let resume = self.resume_at;
@@ -179,15 +195,45 @@ impl Dispatcher {
             && self.settles.is_empty()
             && self.settling == 0
             && !self.intending
+            && !self.claiming
     }
 
     fn turn(&mut self) {
         let feed = self.store.take_feed(self.config.route);
-        self.queue.arrive(feed.entries, feed.missed);
+        let missed = feed.missed;
+        self.queue.arrive(feed);
+        if missed {
+            // Also of tenants that nothing has come of yet.
+            let waiting = self.store.waiting(self.config.route);
+            self.queue.missed(waiting);
+        }
         self.queue.wake(self.clock.now());
         self.load();
+        let ahead = (CLAIMS_PER_WINDOW * self.windows.total()).min(CLAIMS_MAX);
+        self.claim(ahead);
         self.pump();
         self.settle();
+        let credit = self.queue.credit(ahead);
+        self.store.set_credit(self.config.route, credit);
+    }
+
+    /// Claims what is to be handed over next.
+    fn claim(&mut self, ahead: usize) {
+        if self.claiming {
+            return;
+        }
+        let entries = self.queue.stage(ahead);
+        if entries.is_empty() {
+            return;
+        }
+        self.claiming = true;
+        let (store, route) = (self.store.clone(), self.config.route);
+        self.work.spawn(async move {
+            let unclaimed = entries.iter().filter(|entry| !is_ready(entry));
+            let parts = unclaimed.map(|entry| (entry.message.id, entry.parts));
+            let result = store.claim(route, parts.collect()).await;
+            Done::Claimed(entries, result)
+        });
     }
 
     fn load(&mut self) {
@@ -195,17 +241,17 @@ impl Dispatcher {
             return;
         }
         for class in Class::ALL {
-            if self.loading[class.lane()] {
-                continue;
+            while self.loading < LOADS_MAX
+                && let Some(load) = self.queue.next_load(class)
+            {
+                self.loading += 1;
+                let (store, route) = (self.store.clone(), self.config.route);
+                self.work.spawn(async move {
+                    let whose = (class, load.tenant);
+                    let loaded = store.load_ready(route, whose, load.after, load.limit);
+                    Done::Loaded(class, load, loaded.await)
+                });
             }
-            let Some(after) = self.queue.line(class).begin_load() else {
-                continue;
-            };
-            self.loading[class.lane()] = true;
-            let (store, route) = (self.store.clone(), self.config.route);
-            self.work.spawn(async move {
-                Done::Loaded(class, store.load_ready(route, class, after, LOAD).await)
-            });
         }
     }
 
@@ -521,13 +567,16 @@ impl Dispatcher {
     fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
             Ok(Done::Settled(messages, next)) => self.settled(messages, next),
-            Ok(Done::Loaded(class, entries)) => {
-                self.loading[class.lane()] = false;
-                let now = self.clock.now();
-                match entries {
-                    Some(entries) => self.queue.loaded(class, entries, LOAD, now),
-                    None => self.queue.line(class).load_failed(),
+            Ok(Done::Loaded(class, load, entries)) => {
+                self.loading -= 1;
+                self.queue.loaded(class, load, entries, self.clock.now());
+            }
+            Ok(Done::Claimed(entries, result)) => {
+                self.claiming = false;
+                if let Ok(over) = &result {
+                    over.iter().for_each(|id| self.flights.forget(*id));
                 }
+                self.queue.claimed(entries, result.ok().as_deref());
             }
             Ok(Done::Intended(entries, result)) => self.intended(entries, result),
             Ok(Done::Moved(entries, moved)) => {
@@ -646,9 +695,9 @@ impl Dispatcher {
     }
 
     fn publish(&self) {
-        let depths = self.queue.depths();
+        let oldest = self.queue.oldest();
         self.routes.publish(self.config.route, |state| {
-            state.ready = depths;
+            state.oldest = oldest;
             state.retries = self.queue.retries();
             state.in_flight = self.windows.out();
             state.window = self.windows.total();

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connect;
+pub mod delivery_view;
 pub mod demo;
 pub mod dispatch;
 pub mod event;

@@ -85,9 +85,11 @@ pub struct RateView {
 /// What waits for a route.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct QueueView {
-    /// How many messages, by class.
+    /// How many messages, by class: those that wait, in memory or on disk, those that wait for their
+    /// next try, and those that are out.
     pub depth: Depths,
-    /// When the longest-waiting message was accepted; absent when nothing waits.
+    /// When the longest-waiting message that is not out was accepted, at most a second ago; absent when
+    /// nothing waits.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_some")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub oldest: Option<UnixMs>,

@@ -20,6 +20,8 @@ use crate::outcome::Reason;
 
 mod archive;
 mod check;
+mod claim;
+mod depths;
 mod handle;
 mod inbox;
 mod journal;
@@ -30,16 +32,20 @@ mod record;
 mod replan;
 mod room;
 mod shared;
+mod standing;
 mod state;
 mod writer;
 mod young;
 
 pub use check::{CheckReport, Damage, ExportReport, check, export};
+pub use claim::needs_claim;
 pub use handle::Store;
 pub use inbox::{Matched, Replanned};
 pub use journal::JournalError;
+pub(crate) use listing::callback_of;
 pub use open::{Found, OpenError};
 pub use shared::{Entry, FeedEntries, ReceiptCounts};
+pub use standing::Standing;
 pub use state::StateError;
 pub use writer::needs_intent;
 

@@ -1,7 +1,8 @@
 //! Crash: the real binary under load, killed at random moments and started again, many times over.
 //!
 //! What must hold: nothing that got a 202 is lost, under `hold` nothing is sent twice, under `retry`
-//! no more than 2 × window × binds per kill, no event is lost, and idempotency keys still hold.
+//! no more than 2 × window × binds per kill, each of them with `duplicate_possible`, no event is lost,
+//! and idempotency keys still hold.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -180,7 +181,8 @@ async fn killed_under_load_it_loses_nothing() {
     let ended = |report: &Report| report.messages_final >= count;
     let ended = scene.receiver.wait_until(ended, DRAIN_WITHIN).await;
     let unknown = check_events(&scene, &acknowledged).await;
-    check_carrier(&scene.smsc.messages(), &acknowledged, &unknown);
+    let doubled = check_carrier(&scene.smsc.messages(), &acknowledged, &unknown);
+    check_flags(&scene, &acknowledged, &doubled).await;
     ended.unwrap();
 }
 
@@ -244,7 +246,12 @@ async fn check_events(scene: &Scene, acknowledged: &Acknowledged) -> HashSet<usi
 }
 
 /// Checks what the carrier saw: everything, and no more copies than are allowed.
-fn check_carrier(seen: &[Seen], acknowledged: &Acknowledged, unknown: &HashSet<usize>) {
+/// Gives the messages of which it saw a part twice.
+fn check_carrier(
+    seen: &[Seen],
+    acknowledged: &Acknowledged,
+    unknown: &HashSet<usize>,
+) -> HashSet<usize> {
     let mut copies: HashMap<&str, HashMap<&[u8], usize>> = HashMap::new();
     for seen in seen {
         // Of a long message's header the reference may differ, the part must not.
@@ -258,7 +265,7 @@ fn check_carrier(seen: &[Seen], acknowledged: &Acknowledged, unknown: &HashSet<u
             .entry(text)
             .or_default() += 1;
     }
-    let (mut extra, none) = (0, HashMap::new());
+    let (mut extra, mut twice, none) = (0, HashSet::new(), HashMap::new());
     for n in acknowledged.0.keys() {
         let to = number(*n);
         let copies = copies.get(to.trim_start_matches('+')).unwrap_or(&none);
@@ -275,6 +282,9 @@ fn check_carrier(seen: &[Seen], acknowledged: &Acknowledged, unknown: &HashSet<u
             "message {n} is held, and was sent twice"
         );
         extra += doubled;
+        if doubled > 0 {
+            twice.insert(*n);
+        }
     }
     let allowed = 2 * usize::from(WINDOW) * usize::from(BINDS) * ROUNDS;
     eprintln!(
@@ -282,6 +292,33 @@ fn check_carrier(seen: &[Seen], acknowledged: &Acknowledged, unknown: &HashSet<u
         unknown.len()
     );
     assert!(extra <= allowed);
+    twice
+}
+
+/// Checks that whatever was sent twice says so, in its last event and when asked, and that hardly
+/// anything else does: one lane, so at most what was out or unsettled, and what was claimed ahead.
+async fn check_flags(scene: &Scene, acknowledged: &Acknowledged, doubled: &HashSet<usize>) {
+    let mut told: HashMap<String, bool> = HashMap::new();
+    for event in received(&scene.receiver) {
+        let last = event["data"]["final"] == true;
+        if let (true, Some(id)) = (last, event["data"]["message_id"].as_str()) {
+            let flag = event["data"]["duplicate_possible"].as_bool();
+            told.insert(id.to_owned(), flag.unwrap_or_default());
+        }
+    }
+    for n in doubled {
+        let id = &acknowledged.0[n];
+        let message = scene.client.message(id).await.unwrap();
+        let asked = &message["duplicate_possible"];
+        if *asked != true || told.get(id) != Some(&true) {
+            panic!("doubled without a word: {}", story(scene, *n, id).await);
+        }
+    }
+    let flagged = told.values().filter(|flag| **flag).count();
+    let allowed = 4 * usize::from(WINDOW) * usize::from(BINDS) * ROUNDS;
+    let needless = flagged - doubled.len();
+    eprintln!("{flagged} messages are flagged, {needless} of them were not doubled");
+    assert!(needless <= allowed, "{allowed} may be");
 }
 
 /// The log's number in an event's id: a ULID of 48 bits of time, 48 of number, 32 of node.

@@ -14,6 +14,7 @@ mod disk_faults;
 mod duplicate_key;
 mod failover_on_reject;
 mod failover_route_down;
+mod fair_share;
 mod hostile_http;
 mod interop;
 mod journal_damaged;

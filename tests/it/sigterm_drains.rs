@@ -3,7 +3,7 @@
 use serde_json::json;
 use sim::receiver::Report;
 use sim::smsc::Faults;
-use trunkline_tests::scene::{number, smsc_config};
+use trunkline_tests::scene::{number, received, smsc_config};
 use trunkline_tests::{Gateway, SOON, Scene, message, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,6 +47,12 @@ async fn what_is_in_flight_is_waited_for() {
         "the answers were on disk"
     );
     assert_eq!(scene.receiver.report().type_repeats, 0);
+    let flagged = |event: &serde_json::Value| event["data"]["duplicate_possible"] != false;
+    let flagged = received(&scene.receiver)
+        .iter()
+        .filter(|e| flagged(e))
+        .count();
+    assert_eq!(flagged, 0, "a stop leaves no doubt");
 }
 
 #[tokio::test(flavor = "multi_thread")]

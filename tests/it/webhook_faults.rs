@@ -178,3 +178,46 @@ async fn an_endpoint_that_hangs_delays_no_other() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_timeline_tells_where_deliveries_stand() {
+    let scene = Scene::start("hook-timeline", smsc_config(), |setup| {
+        let deaf = Endpoint::new("deaf", setup.endpoints[0].addr);
+        setup.endpoints.push(deaf.with("types = [\"inbound.*\"]"));
+    })
+    .await
+    .unwrap();
+    scene.receiver.set(Faults {
+        share_503: 1.0,
+        retry_after_s: Some(1),
+        ..Faults::default()
+    });
+    let id = scene.send(&message(&number(1), "where is it?")).await;
+    let path = format!("/v1/messages/{id}/timeline");
+    let deliveries = async |status: &str| {
+        let timeline = scene.client.json(&path).await.ok()?;
+        let all = timeline["deliveries"].as_array()?.clone();
+        let stands = all.iter().all(|one| one["status"] == status);
+        (all.len() == 2 && stands).then_some(all)
+    };
+    let retrying = wait_for("both retries", SOON, async || deliveries("retrying").await).await;
+    for (delivery, kind) in retrying.iter().zip(["message.sent", "message.delivered"]) {
+        assert_eq!(
+            (&delivery["type"], &delivery["endpoint"]),
+            (&json!(kind), &json!("crm"))
+        );
+        assert!(delivery["attempts"].as_u64() >= Some(1), "{delivery}");
+        assert!(
+            delivery["next_at"].as_str() >= delivery["first_at"].as_str(),
+            "{delivery}"
+        );
+    }
+    scene.receiver.set(Faults::default());
+    let settled = wait_for("both to be taken", SOON, async || {
+        deliveries("settled").await
+    })
+    .await;
+    assert_eq!(settled[0]["endpoint_exhausted"], 0);
+    assert_eq!(settled[0]["event"], retrying[0]["event"]);
+    assert!(settled[0].get("next_at").is_none());
+}

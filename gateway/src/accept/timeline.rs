@@ -11,6 +11,7 @@ use crate::accept::answer::{self, Body};
 use crate::accept::problem::Problem;
 use crate::accept::router::Asked;
 use crate::accept::view::{self, At};
+use crate::delivery_view::DeliveryView;
 use crate::event::EventKind;
 use crate::message::id::PublicId;
 use crate::message::life::{Change, Status, Then, What};
@@ -19,7 +20,8 @@ use crate::names::Names;
 use crate::outcome::{OutcomeResult, Reason};
 use crate::store::Record;
 
-/// A message's timeline.
+/// A message's timeline. Policy decisions have no place in it yet: this version decides by route alone,
+/// and a message without one is `rejected`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Timeline)]
 pub(crate) struct TimelineView<'a> {
@@ -30,6 +32,8 @@ pub(crate) struct TimelineView<'a> {
     version: u16,
     /// In the order in which it happened.
     data: Vec<EntryView<'a>>,
+    /// Where its events stand with the webhook endpoints that want them.
+    deliveries: Vec<DeliveryView>,
 }
 
 /// One thing that happened.
@@ -39,7 +43,7 @@ pub(crate) struct EntryView<'a> {
     #[schema(value_type = String, format = DateTime)]
     at: At,
     /// `accepted`, `rejected`, `intent`, `attempt`, `moved_on`, `receipt`, `expired_in_queue`,
-    /// `no_receipt`.
+    /// `no_receipt`, `maybe_sent`.
     r#type: &'static str,
     /// The message's status after it.
     status: &'static str,
@@ -116,7 +120,8 @@ pub(crate) async fn of_message(
     asked: &Asked,
 ) -> Result<Response<Body>, Problem> {
     let record = view::own_record(gateway, asked).await?;
-    let timeline = timeline(&record, gateway.store.ids(), &gateway.door.names);
+    let mut timeline = timeline(&record, gateway.store.ids(), &gateway.door.names);
+    timeline.deliveries = gateway.deliveries(&record);
     answer::json(StatusCode::OK, &timeline)
 }
 
@@ -145,6 +150,7 @@ fn timeline<'a>(record: &'a Record, ids: Ids, names: &'a Names) -> TimelineView<
         r#final: life.is_final,
         version: life.version,
         data,
+        deliveries: Vec::new(),
     }
 }
 
@@ -183,6 +189,13 @@ fn details<'a>(what: &'a What, names: &'a Names) -> (&'static str, Details<'a>) 
         What::NoReceipt => ("no_receipt", because(Some(Reason::NoReceipt))),
         What::Replanned { .. } => ("replanned", none),
         What::NoRoute => ("no_route", because(Some(Reason::NoRoute))),
+        What::MaybeSent { parts } => (
+            "maybe_sent",
+            Details {
+                parts: Some(listed(*parts)),
+                ..none
+            },
+        ),
     }
 }
 

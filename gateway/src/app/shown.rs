@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::dispatch;
 use crate::dispatch::view::{LinkState, RouteStates};
 use crate::message::RouteIx;
 use crate::outcome::HoldReason;
@@ -81,7 +80,10 @@ impl Shown {
                 effective: if throttled { 0.0 } else { configured },
                 limited_by: throttled.then_some("throttled"),
             }),
-            queue: queue(&state),
+            queue: QueueView {
+                depth: Depths::by_lane(self.store.depths(configured.route)),
+                oldest: state.oldest,
+            },
             hold_reason: state.hold,
             receipts: ReceiptsView {
                 enabled: configured.receipts,
@@ -90,14 +92,6 @@ impl Shown {
                 last: counts.last.known(),
             },
         })
-    }
-}
-
-fn queue(state: &dispatch::view::RouteState) -> QueueView {
-    let depth = Depths::by_lane(state.ready.map(|count| u64::try_from(count).unwrap_or(0)));
-    QueueView {
-        depth,
-        oldest: None,
     }
 }
 

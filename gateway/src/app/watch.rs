@@ -38,6 +38,14 @@ pub(super) async fn run(store: Store, mut stop: Stop) {
 fn gauges(store: &Store) {
     let figures = store.figures();
     metrics::gauge!("trunkline_queue_messages").set(figures.queued as f64);
+    let names = store.names();
+    for (route, lanes) in store.route_depths() {
+        for (class, depth) in crate::message::Class::ALL.into_iter().zip(lanes) {
+            let route = names.route(route).to_owned();
+            let labels = [("route", route), ("class", class.name().to_owned())];
+            metrics::gauge!("trunkline_route_queue_messages", &labels).set(depth as f64);
+        }
+    }
     metrics::gauge!("trunkline_store_young_bytes").set(figures.young_bytes as f64);
     metrics::gauge!("trunkline_store_young_messages").set(figures.young_messages as f64);
     metrics::gauge!("trunkline_store_generations").set(figures.generations as f64);

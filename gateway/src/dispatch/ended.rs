@@ -57,7 +57,7 @@ async fn a_message_that_has_ended_is_neither_sent_nor_held() {
     let dispatcher = Dispatcher::new(config, store.clone(), clock, links, states.clone());
     let running = tokio::spawn(dispatcher.run(heard, stop));
     let loaded = async {
-        while states.state(ROUTE).unwrap().ready.iter().sum::<usize>() < 2 {
+        while states.state(ROUTE).unwrap().oldest.is_none() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -160,12 +160,12 @@ impl Flights {
         if flight.waiting.is_empty() {
             self.throttles.remove(&id);
         }
-        Some(Entry::again(
-            flight.message,
-            flight.waiting,
-            flight.order,
-            UnixMs::ZERO,
-        ))
+        let (parts, order) = (flight.waiting, flight.order);
+        // What was out is claimed until it is settled.
+        Some(Entry {
+            claimed: true,
+            ..Entry::again(flight.message, parts, order, UnixMs::ZERO)
+        })
     }
 
     /// The store has decided on the message.

@@ -1,19 +1,20 @@
 //! Queue: what waits for a route, in lanes. Pure; the store has what does not fit.
 //!
-//! Each lane has a [`line::Line`]: the head of its queue in memory, the rest in the store. Lanes share
-//! the route by weight (stride scheduling): a lane that has been idle is served next, so an otp never
-//! waits behind bulk, and bulk gets its share as long as it waits.
+//! Lanes share the route by weight (stride scheduling): a lane that has been idle is served next, so an
+//! otp never waits behind bulk, and bulk gets its share as long as it waits. Within a [`lane`], tenants
+//! share; each has a [`line`]: the head of its queue in memory, the rest in the store.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::UnixMs;
-use crate::message::Class;
-use crate::store::Entry;
+use crate::message::{Class, MessageId, TenantIx};
+use crate::store::{Entry, FeedEntries};
 
+pub mod lane;
 pub mod line;
 
-use line::Line;
+use lane::{Lane, Load};
 
 /// Entries that may wait for their next try, in memory. Beyond it nothing new is handed out, or a
 /// carrier that refuses everything would pull the whole backlog into memory.
@@ -24,14 +25,14 @@ const STRIDE: u64 = 1 << 20;
 
 /// One route's queue.
 pub struct Queue {
-    lanes: [Lane; 4],
+    lanes: [Weighted; 4],
     retries: BinaryHeap<Reverse<Waiting>>,
     /// Where the lane served last stood.
     pass: u64,
 }
 
-struct Lane {
-    line: Line,
+struct Weighted {
+    lane: Lane,
     stride: u64,
     pass: u64,
 }
@@ -62,8 +63,8 @@ impl Queue {
     /// An empty queue with the lanes' weights, in the order of [`Class::ALL`].
     #[must_use]
     pub fn new(weights: [u32; 4]) -> Self {
-        let lane = |weight: u32| Lane {
-            line: Line::default(),
+        let lane = |weight: u32| Weighted {
+            lane: Lane::default(),
             stride: STRIDE / u64::from(weight.max(1)),
             pass: 0,
         };
@@ -74,15 +75,8 @@ impl Queue {
         }
     }
 
-    /// The line of a class.
-    pub fn line(&mut self, class: Class) -> &mut Line {
-        &mut self.lanes[class.lane()].line
-    }
-
-    /// Entries in memory, by lane.
-    #[must_use]
-    pub fn depths(&self) -> [usize; 4] {
-        [0, 1, 2, 3].map(|lane| self.lanes[lane].line.len())
+    fn lane(&mut self, class: Class) -> &mut Lane {
+        &mut self.lanes[class.lane()].lane
     }
 
     /// Entries that wait for their next try.
@@ -91,38 +85,85 @@ impl Queue {
         self.retries.len()
     }
 
-    /// Adds new entries as they come from the store.
-    pub fn arrive(&mut self, entries: Vec<Entry>, missed: bool) {
-        for entry in entries {
-            self.line(entry.message.class).arrive(entry);
-        }
-        if missed {
-            self.lanes.iter_mut().for_each(|lane| lane.line.missed());
+    /// The store has something of these: it has to be loaded. So it is at the start, and after the
+    /// feed left something out.
+    pub fn missed(&mut self, waiting: Vec<(Class, TenantIx)>) {
+        for (class, tenant) in waiting {
+            self.lane(class).missed(tenant);
         }
     }
 
-    /// Adds what a load brought; see [`Line::loaded`].
-    pub fn loaded(&mut self, class: Class, entries: Vec<Entry>, limit: usize, now: UnixMs) {
-        let complete = entries.len() < limit;
-        let last = entries.last().map(|entry| entry.order);
-        let (later, ready): (Vec<Entry>, Vec<Entry>) =
-            entries.into_iter().partition(|entry| entry.due > now);
-        self.retries
-            .extend(later.into_iter().map(|entry| Reverse(Waiting(entry))));
-        self.line(class).loaded(ready, last, complete);
+    /// Adds new entries as they come from the store. When it left some out, [`Queue::missed`] has to
+    /// follow with whose they may be.
+    pub fn arrive(&mut self, feed: FeedEntries) {
+        for entry in feed.entries {
+            self.lane(entry.message.class).arrive(entry);
+        }
+        if feed.missed {
+            for (weighted, claimed) in self.lanes.iter_mut().zip(feed.missed_claimed) {
+                weighted.lane.missed_any(claimed);
+            }
+        }
+    }
+
+    /// A load of a lane that should begin, if one should.
+    pub fn next_load(&mut self, class: Class) -> Option<Load> {
+        self.lane(class).next_load()
+    }
+
+    /// Moves on what may be handed over next, at most `ahead` entries of each lane. Gives what has to
+    /// be claimed before; then comes [`Queue::claimed`].
+    pub fn stage(&mut self, ahead: usize) -> Vec<Entry> {
+        let lanes = self.lanes.iter_mut();
+        lanes.flat_map(|each| each.lane.stage(ahead)).collect()
+    }
+
+    /// Entries of [`Queue::stage`] come back, all that are out: claimed, but for those that are `over`;
+    /// `None`: they could not be claimed.
+    pub fn claimed(&mut self, entries: Vec<Entry>, over: Option<&[MessageId]>) {
+        self.lanes
+            .iter_mut()
+            .for_each(|each| each.lane.claims_end());
+        for entry in entries {
+            // Hardly ever is there one.
+            if !over.is_some_and(|over| over.contains(&entry.message.id)) {
+                self.lane(entry.message.class)
+                    .claimed(entry, over.is_some());
+            }
+        }
+    }
+
+    /// How many messages may have been claimed as they were accepted, by lane: see [`Lane::credit`].
+    #[must_use]
+    pub fn credit(&self, ahead: usize) -> [u64; 4] {
+        [0, 1, 2, 3].map(|lane| self.lanes[lane].lane.credit(ahead))
+    }
+
+    /// Adds what a load brought, or that it failed; see [`line::Line::loaded`].
+    pub fn loaded(&mut self, class: Class, load: Load, entries: Option<Vec<Entry>>, now: UnixMs) {
+        let entries = entries.map(|entries| {
+            let complete = entries.len() < load.limit;
+            let last = entries.last().map(|entry| entry.order);
+            let (later, ready): (Vec<Entry>, Vec<Entry>) =
+                entries.into_iter().partition(|entry| entry.due > now);
+            self.retries
+                .extend(later.into_iter().map(|entry| Reverse(Waiting(entry))));
+            (ready, last, complete)
+        });
+        self.lane(class).loaded(load, entries);
     }
 
     /// Puts an entry to the head of its lane: it was taken and could not be sent.
     pub fn give_back(&mut self, entry: Entry) {
-        self.line(entry.message.class).give_back(entry);
+        self.lane(entry.message.class).give_back(entry);
     }
 
     /// Puts back what [`Queue::take`] gave and nothing was done with: it is not charged to its lane.
     pub fn untake(&mut self, entry: Entry) {
-        let lane = &mut self.lanes[entry.message.class.lane()];
-        let cost = lane.stride * u64::from(entry.parts.count().max(1));
-        lane.pass = lane.pass.saturating_sub(cost);
-        lane.line.give_back(entry);
+        let weighted = &mut self.lanes[entry.message.class.lane()];
+        let cost = weighted.stride * u64::from(entry.parts.count().max(1));
+        weighted.pass = weighted.pass.saturating_sub(cost);
+        weighted.lane.untake(entry);
     }
 
     /// Lets an entry wait for its next try.
@@ -149,33 +190,45 @@ impl Queue {
         self.retries.peek().map(|Reverse(waiting)| waiting.0.due)
     }
 
-    /// Whether nothing is ready.
+    /// Whether nothing waits in memory but for its next try.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.line.is_empty())
+        self.lanes.iter().all(|each| each.lane.is_empty())
+    }
+
+    /// When the message was accepted that has waited longest: of those next in their lines, and of
+    /// those that wait for their next try. Looks at each of the latter: at most [`RETRIES_MAX`].
+    #[must_use]
+    pub fn oldest(&self) -> Option<UnixMs> {
+        let retries = self
+            .retries
+            .iter()
+            .map(|waiting| waiting.0.0.message.accepted_at);
+        let lanes = self.lanes.iter().filter_map(|each| each.lane.oldest());
+        retries.chain(lanes).min()
     }
 
     /// Takes the entry whose turn it is.
     pub fn take(&mut self) -> Option<Entry> {
         let pass = self.pass;
-        let lane = self
+        let next = self
             .lanes
             .iter_mut()
-            .filter(|lane| !lane.line.is_empty())
-            .min_by_key(|lane| lane.pass.max(pass.saturating_sub(lane.stride)))?;
-        let entry = lane.line.take()?;
+            .filter(|each| !each.lane.is_unstaged())
+            .min_by_key(|each| each.pass.max(pass.saturating_sub(each.stride)))?;
+        let entry = next.lane.take()?;
         // A lane that was idle does not save up what it did not use.
-        lane.pass = lane.pass.max(pass.saturating_sub(lane.stride));
-        self.pass = self.pass.max(lane.pass);
-        lane.pass += lane.stride * u64::from(entry.parts.count().max(1));
+        next.pass = next.pass.max(pass.saturating_sub(next.stride));
+        self.pass = self.pass.max(next.pass);
+        next.pass += next.stride * u64::from(entry.parts.count().max(1));
         Some(entry)
     }
 
     /// Takes out every entry for which `which` holds, at most `limit` of them.
     pub fn take_where(&mut self, limit: usize, which: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let mut taken = Vec::new();
-        for lane in &mut self.lanes {
-            lane.line.take_where(limit, &which, &mut taken);
+        for each in &mut self.lanes {
+            each.lane.take_where(limit, &which, &mut taken);
         }
         taken
     }

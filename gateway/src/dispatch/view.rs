@@ -26,8 +26,8 @@ struct Route {
 pub struct RouteState {
     /// Its links.
     pub links: Vec<LinkState>,
-    /// Entries ready in memory, by lane.
-    pub ready: [usize; 4],
+    /// When the message was accepted that has waited longest and is not out.
+    pub oldest: Option<UnixMs>,
     /// Entries that wait for their next try.
     pub retries: usize,
     /// Attempts out.

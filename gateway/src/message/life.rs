@@ -182,6 +182,12 @@ pub enum What {
     },
     /// The config does not have its route any more, nor any other for it.
     NoRoute,
+    /// The process that claimed these parts ended without a word: a link may have had them. They go
+    /// out again, and the handset may get them twice.
+    MaybeSent {
+        /// Which parts.
+        parts: Parts,
+    },
 }
 
 /// What was decided for the message's next step.
@@ -224,6 +230,8 @@ pub enum PartState {
     Accepted,
     /// A final receipt came for it.
     Receipted(ReceiptState),
+    /// May be handed over at any time, under `retry`: after a crash a copy may be out.
+    Claimed,
 }
 
 /// A message's state and the changes that led to it.
@@ -318,6 +326,33 @@ impl Life {
         parts
     }
 
+    /// The parts that are claimed and not answered: after a crash a link may have had them.
+    #[must_use]
+    pub fn parts_claimed(&self) -> Parts {
+        let mut parts = Parts::default();
+        if self.status == Status::Queued {
+            for (index, state) in self.parts.iter().enumerate() {
+                if *state == PartState::Claimed {
+                    parts.add(u8::try_from(index).unwrap_or(u8::MAX));
+                }
+            }
+        }
+        parts
+    }
+
+    /// Claims parts that wait, or releases them. Not a change: the message's log does not grow.
+    pub fn claim(&mut self, parts: Parts, claimed: bool) {
+        let (from, to) = match claimed {
+            true => (PartState::Waiting, PartState::Claimed),
+            false => (PartState::Claimed, PartState::Waiting),
+        };
+        for part in parts.iter() {
+            if self.parts.get(usize::from(part)) == Some(&from) {
+                self.set_part(part, to);
+            }
+        }
+    }
+
     /// Parts with a `delivered` receipt.
     #[must_use]
     pub fn parts_delivered(&self) -> u8 {
@@ -397,6 +432,10 @@ impl Life {
             What::NoReceipt => self.reason = Some(Reason::NoReceipt),
             What::Replanned { order, .. } => self.apply_then(Then::NextRoute { order: *order }),
             What::NoRoute => self.reason = Some(Reason::NoRoute),
+            What::MaybeSent { parts } => {
+                self.duplicate_possible = true;
+                self.claim(*parts, false);
+            }
         }
     }
 
@@ -431,7 +470,9 @@ impl Life {
                         .parts
                         .iter()
                         .any(|part| matches!(part, PartState::Accepted | PartState::Receipted(_)));
-                if self.parts.iter().any(|part| *part != PartState::Waiting) {
+                let waits =
+                    |part: &PartState| matches!(part, PartState::Waiting | PartState::Claimed);
+                if !self.parts.iter().all(waits) {
                     self.attempts = self.attempts.saturating_add(1);
                 }
                 self.route_at = self.route_at.saturating_add(1);

@@ -18,8 +18,9 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use crate::event::{Event, EventKind};
+use crate::message::MessageId;
 use crate::message::life::Change;
-use crate::message::{MessageId, RouteIx};
+use crate::store::depths::{Depths, Place};
 use crate::store::inbox::Request;
 use crate::store::journal::unlink;
 use crate::store::shared::{ArchiveJob, Full, Shared};
@@ -360,25 +361,12 @@ impl Archive {
     }
 
     /// After replay: how many messages of pending are queued and not in memory.
-    pub(crate) fn count_queued(&self, young: &Young) -> u64 {
-        let mut count = 0;
+    pub(crate) fn count_queued(&self, young: &Young) -> Depths {
+        let mut count = Depths::default();
         self.pool.read(PENDING, |connection| {
-            pending::each_queued(connection, |id| {
-                count += u64::from(young.row(id).is_none());
+            pending::each_queued(connection, |place, id| {
+                count.add(Some(place).filter(|_| young.row(id).is_none()), 1);
             })
-        });
-        count
-    }
-
-    /// How many messages of pending are queued on a route, but for those that `shadowed` knows.
-    pub(crate) fn count_queued_on(
-        &self,
-        route: RouteIx,
-        shadowed: impl Fn(MessageId) -> bool,
-    ) -> u64 {
-        let mut count = 0;
-        self.pool.read(PENDING, |connection| {
-            pending::each_queued_on(connection, route, |id| count += u64::from(!shadowed(id)))
         });
         count
     }
@@ -394,17 +382,23 @@ impl Archive {
         })
     }
 
-    /// Messages in pending with parts that were out under `hold`.
+    /// How many messages of pending are queued, by where.
+    pub(crate) fn depths(&self) -> Depths {
+        let read = self.pool.read(PENDING, pending::depths);
+        read.into_iter().collect()
+    }
+
+    /// Messages in pending with parts that were out under `hold`, or claimed.
     pub(crate) fn intents(&self) -> Vec<Record> {
         let ids = self.pool.read(PENDING, pending::intents);
         self.get(&ids)
     }
 
-    /// Queued messages of a route and lane in pending, by order key, but for those that `shadowed`
+    /// Queued messages of a route, lane and tenant in pending, by order key, but for those that `shadowed`
     /// knows in memory.
     pub(crate) fn queued_after(
         &self,
-        (route, lane): (RouteIx, usize),
+        at: Place,
         after: u64,
         limit: usize,
         shadowed: impl Fn(MessageId) -> bool,
@@ -413,7 +407,7 @@ impl Archive {
             let mut found = Vec::new();
             let mut place = (after, u64::MAX);
             loop {
-                let stretch = pending::queue(connection, (route, lane), place, limit)?;
+                let stretch = pending::queue(connection, at, place, limit)?;
                 let Some(last) = stretch.last() else { break };
                 place = (last.0, last.1.0);
                 for (order, id) in stretch {

@@ -198,7 +198,7 @@ async fn a_pending_record_that_was_changed_is_not_sent() {
     let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
     let mut failed = store.failed();
     let ready = store
-        .load_ready(RouteIx(0), Class::Transactional, 0, 10)
+        .load_ready(RouteIx(0), (Class::Transactional, TenantIx(0)), 0, 10)
         .await;
     assert!(ready.is_none_or(|ready| ready.is_empty()));
     // The process ends, and says why.
@@ -295,7 +295,7 @@ async fn a_flipped_octet_of_the_archive_is_noticed_where_it_matters() {
             ..Query::default()
         };
         store.find(query).await;
-        let all = store.load_ready(RouteIx(0), Class::Transactional, 0, 500);
+        let all = store.load_ready(RouteIx(0), (Class::Transactional, TenantIx(0)), 0, 500);
         let all = all.await.unwrap_or_default();
         for entry in &all {
             let to = known.get(&entry.message.id);

@@ -17,6 +17,7 @@ use crate::message::{Class, EndpointIx, Ids, Message, MessageId, Parts, RouteIx,
 use crate::names::Names;
 use crate::outcome::{Next, Outcome, OutcomeResult, Reason, Receipt, Retry, Settle, Whose};
 use crate::store::archive::Archive;
+use crate::store::depths::Place;
 use crate::store::inbox::{Adopted, Matched, Request, Undone};
 use crate::store::listing;
 use crate::store::open::{self, Found, OpenError};
@@ -504,7 +505,7 @@ impl Store {
     }
 
     /// Those of a request's messages that are nowhere are dropped from it: they cannot be settled.
-    async fn fetch<T>(
+    pub(super) async fn fetch<T>(
         &self,
         mut items: Vec<T>,
         missing: Vec<MessageId>,
@@ -626,19 +627,19 @@ impl Store {
         }
     }
 
-    /// Queued messages of a route and lane after an order key, in order; those from the archive are
+    /// Queued messages of a route, lane and tenant after an order key, in order; those from the archive are
     /// in memory again when this returns. `None`: they could not be read.
     pub async fn load_ready(
         &self,
         route: RouteIx,
-        class: Class,
+        (class, tenant): (Class, TenantIx),
         after: u64,
         limit: usize,
     ) -> Option<Vec<Entry>> {
-        let lane = class.lane();
+        let place = Place::new(route, class, tenant);
         let seen = self.shared.archived_count.load(Ordering::Acquire);
         let found = self
-            .blocking(move |shared| listing::ready(shared, (route, lane), after, limit))
+            .blocking(move |shared| listing::ready(shared, place, after, limit))
             .await;
         let (entries, records) = found?;
         if !records.is_empty() {

@@ -82,6 +82,19 @@ pub(crate) enum Request {
         seen: u64,
         reply: Reply<Matched, Vec<Receipt>>,
     },
+    /// Parts may be handed over from now on, on this route; without one: are not after all. The reply
+    /// names the messages that have ended, or left the route.
+    Claim {
+        route: Option<RouteIx>,
+        parts: Vec<(MessageId, Parts)>,
+        adopt: Adopted,
+        reply: Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
+    },
+    /// What the process before this one had claimed of these messages may have been sent.
+    MaybeSent {
+        ids: Vec<MessageId>,
+        reply: oneshot::Sender<()>,
+    },
     /// Messages whose time is over: queued ones expire, sent ones have had no receipt.
     Overdue {
         ids: Vec<MessageId>,
@@ -154,9 +167,13 @@ impl Request {
             Self::Accept { drafts, .. } => drafts.len(),
             Self::Settle { settles, .. } => settles.len(),
             Self::Receipts { receipts, .. } => receipts.len(),
-            Self::MoveOn { ids, .. } | Self::Overdue { ids, .. } => ids.len(),
+            Self::MoveOn { ids, .. } | Self::Overdue { ids, .. } | Self::MaybeSent { ids, .. } => {
+                ids.len()
+            }
             Self::Intent { parts, .. } => parts.len(),
             Self::Replan { items, .. } => items.len(),
+            // A few octets each.
+            Self::Claim { parts, .. } => parts.len() / 8 + 1,
             Self::Adopt { .. } | Self::NoteEndpoint { .. } | Self::Archived { .. } => 1,
         }
     }

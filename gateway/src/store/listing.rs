@@ -13,9 +13,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::clock::UnixMs;
 use crate::event::render::{self, Lookup};
 use crate::event::{Event, EventKind, EventKinds};
-use crate::message::life::{Life, Status};
-use crate::message::{Message, MessageId, RouteIx, Text};
+use crate::message::life::Life;
+use crate::message::{Message, MessageId, Text};
 use crate::store::archive::is_indexed;
+use crate::store::depths::Place;
 use crate::store::shared::{Entry, Shared};
 use crate::store::young::Row;
 use crate::store::{Callback, EventPage, EventQuery, Page, Query, Record, Rendered, writer};
@@ -65,7 +66,8 @@ pub(crate) fn render_event(
     })
 }
 
-fn callback_of(message: &Message) -> Option<Arc<Callback>> {
+/// A message's callback, if it has one.
+pub(crate) fn callback_of(message: &Message) -> Option<Arc<Callback>> {
     let endpoint = message.callback?;
     let url = message.text(Text::CallbackUrl);
     let types = message.text(Text::CallbackTypes);
@@ -207,11 +209,11 @@ pub(crate) fn events_of(
     }
 }
 
-/// Queued messages of a route and lane after an order key, in order, and those of them that are in
+/// Queued messages of a route, lane and tenant after an order key, in order, and those of them that are in
 /// the archive alone.
 pub(crate) fn ready(
     shared: &Shared,
-    place: (RouteIx, usize),
+    place: Place,
     after: u64,
     limit: usize,
 ) -> (Vec<Entry>, Vec<Record>) {
@@ -220,15 +222,10 @@ pub(crate) fn ready(
 }
 
 /// What memory has of it, and the largest order key that was visible then.
-fn ready_young(
-    shared: &Shared,
-    place: (RouteIx, usize),
-    after: u64,
-    limit: usize,
-) -> (Vec<Entry>, u64) {
+fn ready_young(shared: &Shared, place: Place, after: u64, limit: usize) -> (Vec<Entry>, u64) {
     let young = shared.young.read();
     let visible = shared.visible.load(Ordering::Acquire);
-    let rows = young.queued_after(place.0, place.1, (after, visible), limit);
+    let rows = young.queued_after(place, (after, visible), limit);
     let entries = rows.into_iter();
     let entries = entries.map(|row| Entry::of(&row.message, &row.life));
     (entries.collect(), visible)
@@ -237,7 +234,7 @@ fn ready_young(
 /// Adds what the archive has.
 fn ready_with(
     shared: &Shared,
-    place: (RouteIx, usize),
+    place: Place,
     after: u64,
     limit: usize,
     (mut entries, visible): (Vec<Entry>, u64),
@@ -251,9 +248,7 @@ fn ready_with(
             let row = young.row(id);
             let waits = row.filter(|row| {
                 (after + 1..=visible).contains(&row.life.order)
-                    && row.life.status == Status::Queued
-                    && row.life.route(&row.message) == Some(place.0)
-                    && row.message.class.lane() == place.1
+                    && Place::of(&row.message, &row.life) == Some(place)
             });
             let mut since = since.borrow_mut();
             since.extend(waits.map(|row| Entry::of(&row.message, &row.life)));

@@ -27,6 +27,10 @@ enum Step {
     Refuse(usize),
     /// The intent of a `hold` is written.
     Intent(usize),
+    /// The parts of a `retry` are claimed.
+    Claim(usize),
+    /// The gateway stops cleanly, as far as claims go.
+    Release,
     /// A receipt says delivered.
     Receipt(usize),
     /// Two hours pass and what is overdue ends.
@@ -46,6 +50,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => any::<usize>().prop_map(Step::Take),
         2 => any::<usize>().prop_map(Step::Refuse),
         1 => any::<usize>().prop_map(Step::Intent),
+        3 => any::<usize>().prop_map(Step::Claim),
+        1 => Just(Step::Release),
         4 => any::<usize>().prop_map(Step::Receipt),
         1 => Just(Step::Pass),
         3 => Just(Step::Archive),
@@ -58,6 +64,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 #[derive(Clone, Debug)]
 struct Known {
+    /// Also tells the tenant: see [`tenant`].
     number: u64,
     status: Status,
     version: u16,
@@ -66,6 +73,11 @@ struct Known {
     place: u64,
     expires: u64,
     sent: u64,
+    /// A part is out under an intent.
+    out: bool,
+    claimed: bool,
+    /// It was claimed when a process ended.
+    flagged: bool,
     provider: String,
 }
 
@@ -89,7 +101,13 @@ fn setup(dir: &TempDir) -> Config {
         .iter_mut()
         .for_each(|route| route.receipt_timeout = Duration::from_hours(3));
     config.retention_idempotency = Duration::from_hours(24 * 30);
+    config.tenants.push("other".to_owned());
     config
+}
+
+/// Whose the message of this number is.
+fn tenant(number: u64) -> TenantIx {
+    TenantIx(u16::from(number.is_multiple_of(5)))
 }
 
 impl World {
@@ -114,7 +132,7 @@ impl World {
         self.store.clone().expect("open")
     }
 
-    fn reopen(&mut self) {
+    async fn reopen(&mut self) {
         self.store().close();
         // The lock on the directory goes with the last handle.
         self.store = None;
@@ -126,6 +144,14 @@ impl World {
             .filter(|k| k.status == Status::Queued)
             .count();
         assert_eq!(found.queued, queued as u64, "queued, as found at the start");
+        let claimed = self.known.values_mut();
+        let claimed = claimed.filter(|k| k.status == Status::Queued && k.claimed);
+        let mut count = 0;
+        for known in claimed {
+            (known.claimed, known.flagged) = (false, true);
+            count += 1;
+        }
+        assert_eq!(self.store().flag_claimed().await, Ok(count), "claimed");
     }
 
     fn pick(&self, index: usize, status: &[Status]) -> Option<MessageId> {
@@ -157,7 +183,9 @@ impl World {
             Step::Refuse(index) => self.refuse(index).await,
             Step::Intent(index) => {
                 if let Some(id) = self.pick(index, &[Status::Queued]) {
-                    let route = RouteIx(self.known[&id].route);
+                    let known = self.known.get_mut(&id).unwrap();
+                    (known.out, known.claimed) = (true, false);
+                    let route = RouteIx(known.route);
                     let parts = crate::message::Parts::first(1);
                     self.store()
                         .mark_inflight(route, vec![(id, parts)])
@@ -165,37 +193,57 @@ impl World {
                         .unwrap();
                 }
             }
-            Step::Receipt(index) => {
-                let all = [Status::Sent, Status::Unknown, Status::Delivered];
-                if let Some(id) = self.pick(index, &all) {
-                    let known = self.known.get_mut(&id).unwrap();
-                    let mut receipt = delivered(&known.provider);
-                    receipt.route = RouteIx(known.route);
-                    receipt.received_at = UnixMs(self.now);
-                    let new = usize::from(known.status != Status::Delivered);
-                    if new == 1 {
-                        (known.status, known.version) = (Status::Delivered, known.version + 1);
-                        self.log
-                            .push((EventKind::MessageDelivered, id, known.version));
-                    }
-                    let matched = self.store().apply_receipts(vec![receipt]).await.unwrap();
-                    assert_eq!((matched.matched, matched.parked), (new, 0));
-                }
-            }
+            Step::Receipt(index) => self.receipt(index).await,
             Step::Pass => self.pass().await,
             Step::Archive => self.store().archive_now().await,
             Step::CutShort(at) => {
                 self.store().stop_archiver_at(at);
                 self.store().archive_now().await;
-                self.reopen();
+                self.reopen().await;
             }
-            Step::Reopen => self.reopen(),
+            Step::Reopen => self.reopen().await,
+            Step::Claim(index) => self.claim(index).await,
+            Step::Release => {
+                self.known
+                    .values_mut()
+                    .for_each(|known| known.claimed = false);
+                self.store().release_claims().await.unwrap();
+            }
             Step::Load => drop(
                 self.store()
-                    .load_ready(RouteIx(0), Class::Transactional, 0, 5)
+                    .load_ready(RouteIx(0), (Class::Transactional, TenantIx(0)), 0, 5)
                     .await
                     .unwrap_or_default(),
             ),
+        }
+    }
+
+    async fn claim(&mut self, index: usize) {
+        if let Some(id) = self.pick(index, &[Status::Queued]) {
+            let known = self.known.get_mut(&id).unwrap();
+            known.claimed |= !known.out;
+            let parts = vec![(id, crate::message::Parts::first(1))];
+            let route = RouteIx(known.route);
+            let over = self.store().claim(route, parts).await.unwrap();
+            assert!(over.is_empty());
+        }
+    }
+
+    async fn receipt(&mut self, index: usize) {
+        let all = [Status::Sent, Status::Unknown, Status::Delivered];
+        if let Some(id) = self.pick(index, &all) {
+            let known = self.known.get_mut(&id).unwrap();
+            let mut receipt = delivered(&known.provider);
+            receipt.route = RouteIx(known.route);
+            receipt.received_at = UnixMs(self.now);
+            let new = usize::from(known.status != Status::Delivered);
+            if new == 1 {
+                (known.status, known.version) = (Status::Delivered, known.version + 1);
+                self.log
+                    .push((EventKind::MessageDelivered, id, known.version));
+            }
+            let matched = self.store().apply_receipts(vec![receipt]).await.unwrap();
+            assert_eq!((matched.matched, matched.parked), (new, 0));
         }
     }
 
@@ -203,6 +251,7 @@ impl World {
         self.places += 1;
         let number = self.places;
         let mut draft = draft(number % 3, 1);
+        draft.message.tenant = tenant(number);
         let reference = format!("ref-{}", number % 4);
         let texts = ["ACME", "hello", &reference, "a b", "", "", "", "", ""];
         draft.message.texts = crate::message::Texts::pack(texts).unwrap();
@@ -228,6 +277,9 @@ impl World {
                     place: number,
                     expires,
                     sent: 0,
+                    out: false,
+                    claimed: false,
+                    flagged: false,
                     provider: format!("carrier-{number}"),
                 };
                 self.known.insert(id, known);
@@ -248,6 +300,7 @@ impl World {
         if known.route == 0 {
             self.places += 1;
             (known.route, known.place) = (1, self.places);
+            (known.out, known.claimed) = (false, false);
             self.log.push((EventKind::AttemptFailed, id, known.version));
         } else {
             (known.status, known.version) = (Status::Failed, known.version + 1);
@@ -320,6 +373,7 @@ impl World {
             let record = self.store().get(*id).await.expect("a message is lost");
             assert_eq!(record.life.status, known.status, "{known:?}");
             assert_eq!(record.life.version, known.version);
+            assert_eq!(record.life.duplicate_possible, known.flagged, "{known:?}");
             assert_eq!(record.message.text(crate::message::Text::Body), "hello");
             assert_eq!(
                 record.message.text(crate::message::Text::ClientRef),
@@ -332,6 +386,16 @@ impl World {
             .filter(|k| k.status == Status::Queued)
             .count();
         assert_eq!(self.store().figures().queued, queued as u64, "figures");
+        for route in 0..2 {
+            let here = |k: &&Known| k.status == Status::Queued && k.route == route;
+            let here = self.known.values().filter(here);
+            let depths = self.store().depths(RouteIx(route));
+            assert_eq!(
+                depths,
+                [0, here.count() as u64, 0, 0],
+                "depth of route {route}"
+            );
+        }
     }
 
     async fn check_lists(&self) {
@@ -379,11 +443,12 @@ impl World {
     }
 
     async fn check_queue(&self) {
-        for route in 0..2 {
+        for (route, whose) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let mut expected: Vec<(u64, MessageId)> = self
                 .known
                 .iter()
                 .filter(|(_, known)| known.status == Status::Queued && known.route == route)
+                .filter(|(_, known)| tenant(known.number) == TenantIx(whose))
                 .map(|(id, known)| (known.place, *id))
                 .collect();
             expected.sort_unstable();
@@ -394,7 +459,7 @@ impl World {
                 let lane = Class::Transactional;
                 let entries = self
                     .store()
-                    .load_ready(RouteIx(route), lane, after, 3)
+                    .load_ready(RouteIx(route), (lane, TenantIx(whose)), after, 3)
                     .await
                     .unwrap_or_default();
                 let Some(last) = entries.last() else { break };

@@ -334,6 +334,7 @@ impl<'a> Recovery<'a> {
             now,
         );
         young.queued = archive.queued().0;
+        young.depths = archive.depths();
         young.endpoints = snapshot.endpoints.iter().cloned().collect();
         for receipt in &snapshot.parked {
             young.park(receipt.clone());
@@ -353,7 +354,7 @@ impl<'a> Recovery<'a> {
                 self.last_id = self.last_id.max(message.id);
                 // What the archive holds is not made young again.
                 if batch > self.snapshot.batch {
-                    young.accept(Arc::new(message), key, seq, true);
+                    young.accept(Arc::new(message), key, seq, true, false);
                 }
             }
             Op::Change { id, change } => {
@@ -378,6 +379,14 @@ impl<'a> Recovery<'a> {
             }
             Op::Endpoint { endpoint, state } if batch > self.snapshot.as_of => {
                 young.endpoints.insert(endpoint, state);
+            }
+            Op::Claim { claims, claimed } => {
+                for (id, parts) in claims.iter() {
+                    if young.row(id).is_none() {
+                        self.archive.adopt_as_of(young, id, batch);
+                    }
+                    young.claim(id, parts, claimed);
+                }
             }
             Op::Note { event } => young.push_event(event),
             Op::Park { .. } | Op::Unpark { .. } | Op::Endpoint { .. } => {}

@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::message::life::Change;
 use crate::message::{EndpointIx, Message, MessageId};
 use crate::outcome::Receipt;
+use crate::store::claim::Claims;
 use crate::store::{EndpointState, IdempotencyKey};
 
 /// The format of the blobs that this version writes; it reads this one only.
@@ -47,6 +48,8 @@ pub(crate) enum Op {
     },
     /// An event that belongs to no message.
     Note { event: Event },
+    /// Parts may be handed over from now on, under `retry`; or, after all, are not. See `claim.rs`.
+    Claim { claims: Claims, claimed: bool },
 }
 
 /// The same, as it is written: borrowed. The variants stand in the order of [`Op`].
@@ -73,6 +76,10 @@ pub(crate) enum OpRef<'a> {
     },
     Note {
         event: Event,
+    },
+    Claim {
+        claims: &'a Claims,
+        claimed: bool,
     },
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::message::life::Status;
-use crate::message::{Class, Message, RouteIx};
+use crate::message::{Message, RouteIx};
 use crate::store::Replanned;
+use crate::store::depths::Place;
 use crate::store::handle::Store;
 use crate::store::inbox::{Adopted, Request, Routes};
 use crate::store::listing;
@@ -32,25 +32,10 @@ impl Store {
     }
 
     /// How many messages wait for a route that the config does not have any more.
-    pub async fn stranded(&self) -> u64 {
-        let lost = self.lost_routes();
-        if lost.is_empty() {
-            return 0;
-        }
-        let count = self.blocking(move |shared| {
-            let young = {
-                let young = shared.young.read();
-                let queued = young
-                    .rows()
-                    .filter(|row| row.life.status == Status::Queued)
-                    .filter_map(|row| row.life.route(&row.message));
-                queued.filter(|route| lost.contains(route)).count()
-            };
-            let shadowed = |id| shared.young.read().row(id).is_some();
-            let archived = |route: &RouteIx| shared.archive.count_queued_on(*route, shadowed);
-            u64::try_from(young).unwrap_or(0) + lost.iter().map(archived).sum::<u64>()
-        });
-        count.await.unwrap_or_default()
+    #[must_use]
+    pub fn stranded(&self) -> u64 {
+        let lost = self.lost_routes().into_iter();
+        lost.flat_map(|route| self.depths(route)).sum()
     }
 
     /// Sends what waits for such a route on: over the next one of its routes that is there, or else
@@ -59,9 +44,10 @@ impl Store {
     pub async fn replan(&self, plan: impl Fn(&Message) -> Routes + Send) -> Replanned {
         let mut all = Replanned::default();
         for route in self.lost_routes() {
-            for class in Class::ALL {
+            for (class, tenant) in self.waiting(route) {
+                let place = Place::new(route, class, tenant);
                 let mut after = 0;
-                while let Some((last, some)) = self.replan_some(route, class, after, &plan).await {
+                while let Some((last, some)) = self.replan_some(place, after, &plan).await {
                     after = last;
                     all.moved += some.moved;
                     all.failed += some.failed;
@@ -71,17 +57,15 @@ impl Store {
         all
     }
 
-    /// The next ones of a route and lane after an order key; the last key. `None` after the last, and
-    /// when the store is closing.
+    /// The next ones of a route, lane and tenant after an order key; the last key. `None` after the
+    /// last, and when the store is closing.
     async fn replan_some(
         &self,
-        route: RouteIx,
-        class: Class,
+        place: Place,
         after: u64,
         plan: &(impl Fn(&Message) -> Routes + Send),
     ) -> Option<(u64, Replanned)> {
         self.wait_for_memory().await;
-        let place = (route, class.lane());
         let seen = self.shared().archived_count.load(Ordering::Acquire);
         let read = self.blocking(move |shared| listing::ready(shared, place, after, AT_ONCE));
         let (entries, records) = read.await?;

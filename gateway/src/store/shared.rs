@@ -14,6 +14,7 @@ use crate::message::life::Life;
 use crate::message::{EndpointIx, Ids, Message, MessageId, Parts, RouteIx};
 use crate::names::Names;
 use crate::store::archive::Archive;
+use crate::store::claim::Credit;
 use crate::store::inbox::{self, Inbox};
 use crate::store::state::{Snapshot, State};
 use crate::store::young::{Generation, Young};
@@ -40,10 +41,12 @@ pub struct Entry {
     pub due: UnixMs,
     /// Whether it was accepted in this very commit.
     pub(crate) fresh: bool,
+    /// Whether its parts are claimed: see [`crate::store::needs_claim`].
+    pub claimed: bool,
 }
 
 impl Entry {
-    pub(crate) fn fresh(message: Arc<Message>) -> Self {
+    pub(crate) fn fresh(message: Arc<Message>, claimed: bool) -> Self {
         let (parts, order) = (message.all_parts(), message.id.0);
         Self {
             message,
@@ -51,6 +54,7 @@ impl Entry {
             order,
             due: UnixMs::ZERO,
             fresh: true,
+            claimed,
         }
     }
 
@@ -63,7 +67,13 @@ impl Entry {
             order,
             due,
             fresh: false,
+            claimed: false,
         }
+    }
+
+    /// Whether it was claimed in the commit that accepted it.
+    pub(crate) fn came_claimed(&self) -> bool {
+        self.fresh && self.claimed
     }
 
     pub(crate) fn of(message: &Arc<Message>, life: &Life) -> Self {
@@ -73,6 +83,7 @@ impl Entry {
             order: life.order,
             due: life.due,
             fresh: false,
+            claimed: life.parts_claimed() == life.parts_to_send(),
         }
     }
 }
@@ -94,6 +105,7 @@ pub(crate) enum Full {
 pub(crate) struct Feed {
     waiting: Mutex<FeedEntries>,
     pub(crate) more: Notify,
+    pub(crate) credit: Credit,
 }
 
 /// What a dispatcher takes out of its feed.
@@ -103,6 +115,8 @@ pub struct FeedEntries {
     pub entries: Vec<Entry>,
     /// Set when entries were left out for lack of room: the store has them.
     pub missed: bool,
+    /// How many of those left out were claimed as they were accepted, by lane.
+    pub missed_claimed: [u64; 4],
 }
 
 impl Feed {
@@ -110,6 +124,9 @@ impl Feed {
         let mut waiting = self.waiting.lock();
         if waiting.missed || waiting.entries.len() >= FEED_MAX {
             waiting.missed = true;
+            if entry.came_claimed() {
+                waiting.missed_claimed[entry.message.class.lane()] += 1;
+            }
         } else {
             waiting.entries.push(entry);
         }
@@ -245,9 +262,12 @@ impl Shared {
 
     /// Whether the config has this route.
     pub(crate) fn is_known(&self, route: RouteIx) -> bool {
-        self.feeds
-            .get(usize::from(route.0))
-            .is_some_and(Option::is_some)
+        self.feed_of(route).is_some()
+    }
+
+    /// The feed of a route that the config has.
+    pub(crate) fn feed_of(&self, route: RouteIx) -> Option<&Feed> {
+        self.feeds.get(usize::from(route.0))?.as_ref()
     }
 
     /// Hands queue entries to their routes' dispatchers.

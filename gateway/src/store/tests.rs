@@ -259,7 +259,7 @@ async fn three_parts_accepted_throttled_and_unknown_come_out_right_over_a_restar
     let (store, found) = Store::open(config(&dir), Clock::system()).unwrap();
     assert_eq!(found.queued, 1);
     let ready = store
-        .load_ready(RouteIx(0), Class::Transactional, 0, 10)
+        .load_ready(RouteIx(0), (Class::Transactional, TenantIx(0)), 0, 10)
         .await
         .unwrap_or_default();
     assert_eq!(
@@ -405,7 +405,7 @@ async fn what_waits_for_a_lost_route_goes_on_or_fails() {
     };
     config.routes.push(c);
     let (store, _) = Store::open(config.clone(), Clock::system()).unwrap();
-    assert_eq!(store.stranded().await, 3);
+    assert_eq!(store.stranded(), 3);
     let to = store.get(none).await.unwrap().message.to;
     let plan = |message: &Message| match message.to == to {
         true => smallvec![RouteIx(0)],
@@ -413,7 +413,7 @@ async fn what_waits_for_a_lost_route_goes_on_or_fails() {
     };
     let done = store.replan(plan).await;
     assert_eq!((done.moved, done.failed), (2, 1));
-    assert_eq!((store.stranded().await, store.figures().queued), (0, 3));
+    assert_eq!((store.stranded(), store.figures().queued), (0, 3));
     for (route, ids) in [(B, vec![own]), (C, vec![archived])] {
         let fed = store.take_feed(route).entries;
         let fed: Vec<MessageId> = fed.iter().map(|entry| entry.message.id).collect();
@@ -430,11 +430,13 @@ async fn what_waits_for_a_lost_route_goes_on_or_fails() {
     drop(store);
 
     let (store, found) = Store::open(config, Clock::system()).unwrap();
-    assert_eq!((found.queued, store.stranded().await), (2, 0));
+    assert_eq!((found.queued, store.stranded()), (2, 0));
     for (id, route) in [(own, B), (archived, C)] {
         let record = store.get(id).await.unwrap();
         assert_eq!(record.life.route(&record.message), Some(route));
-        let ready = store.load_ready(route, Class::Transactional, 0, 10).await;
+        let ready = store
+            .load_ready(route, (Class::Transactional, TenantIx(0)), 0, 10)
+            .await;
         let ready: Vec<MessageId> = ready.unwrap().iter().map(|e| e.message.id).collect();
         assert_eq!(ready, [id]);
     }
@@ -445,5 +447,66 @@ async fn what_waits_for_a_lost_route_goes_on_or_fails() {
             (Status::Failed, Some(Reason::NoRoute))
         );
     }
+    store.close();
+}
+
+#[tokio::test]
+async fn what_was_claimed_as_accepted_is_flagged_by_the_next_start_and_released_by_a_clean_stop() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    store.set_credit(RouteIx(0), [0, 2, 0, 0]);
+    let drafts: Vec<Draft> = (0..4).map(|number| draft(number, 2)).collect();
+    let accepted = store.accept(drafts).await.unwrap();
+    let id = |accepted: &Accepted| match accepted {
+        Accepted::Stored(message) => message.id,
+        other => panic!("{other:?}"),
+    };
+    let ids: Vec<MessageId> = accepted.iter().map(id).collect();
+    let feed = store.take_feed(RouteIx(0)).entries;
+    let claimed: Vec<bool> = feed.iter().map(|entry| entry.claimed).collect();
+    assert_eq!(
+        claimed,
+        [true, true, false, false],
+        "as many as there is credit"
+    );
+    // Claimed, answered, to be tried again: not out any more.
+    let parts = Parts::first(2);
+    let claim = vec![(ids[2], parts), (MessageId(1), parts)];
+    let over = store.claim(RouteIx(0), claim).await;
+    assert_eq!(over, Ok(vec![MessageId(1)]), "nobody knows it");
+    let over = store.claim(RouteIx(1), vec![(ids[3], parts)]).await;
+    assert_eq!(over, Ok(vec![ids[3]]), "it is not on this route");
+    let again = |part, last| Settle {
+        last,
+        ..settle(
+            ids[2],
+            part,
+            OutcomeResult::Refused,
+            Retry::Here { tries: 3 },
+            "",
+        )
+    };
+    store
+        .settle(vec![again(0, false), again(1, true)])
+        .await
+        .unwrap();
+    store.close();
+    drop(store);
+
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    assert_eq!(store.flag_claimed().await, Ok(2));
+    let over = store.claim(RouteIx(0), vec![(ids[3], parts)]).await;
+    assert_eq!(over, Ok(Vec::new()));
+    store.release_claims().await.unwrap();
+    store.close();
+    drop(store);
+
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    assert_eq!(store.flag_claimed().await, Ok(0));
+    let mut flagged = Vec::new();
+    for id in &ids {
+        flagged.push(store.get(*id).await.unwrap().life.duplicate_possible);
+    }
+    assert_eq!(flagged, [true, true, false, false]);
     store.close();
 }

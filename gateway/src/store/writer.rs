@@ -18,6 +18,8 @@ use crate::message::id::IdMaker;
 use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Next, Receipt, Settle};
+use crate::store::claim::{Claims, needs_claim};
+use crate::store::depths::Place;
 use crate::store::handle;
 use crate::store::inbox::{
     Adopted, KnownKeys, KnownParts, Matched, Replanned, Reply, Request, Undone,
@@ -43,6 +45,8 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     journal: Journal,
     blob: Blob,
+    /// What this batch's accepts claim.
+    claims: Claims,
     epoch: u64,
     ids: IdMaker,
     references: Vec<u8>,
@@ -60,6 +64,10 @@ enum Done {
     Settle(Reply<Vec<Next>, Vec<Settle>>, Vec<Next>),
     MoveOn(Reply<Vec<bool>, Vec<MessageId>>, Vec<bool>),
     Intent(
+        Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
+        Vec<MessageId>,
+    ),
+    Claim(
         Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
         Vec<MessageId>,
     ),
@@ -88,6 +96,7 @@ impl Writer {
             shared,
             journal,
             blob: Blob::default(),
+            claims: Claims::default(),
             epoch,
             ids,
             references,
@@ -163,6 +172,7 @@ impl Writer {
         for (drafts, known, seen, reply) in accepts {
             self.accept(&mut young, (drafts, known, seen), reply, now, &mut batch);
         }
+        self.push_claims(true);
         let last_seq = young.next_seq - 1;
         drop(young);
         let last_seq = self.make_durable(&mut batch, now, (mark, accepts_seq), last_seq)?;
@@ -237,7 +247,12 @@ impl Writer {
                 batch.refused.push(reply);
             }
         }
-        batch.ready.retain(|(_, entry)| !entry.fresh);
+        let accepted = batch.ready.extract_if(.., |(_, entry)| entry.fresh);
+        for (route, entry) in accepted.filter(|(_, entry)| entry.claimed) {
+            if let Some(feed) = self.shared.feed_of(route) {
+                feed.credit.give_back(entry.message.class);
+            }
+        }
     }
 
     fn publish(&self, batch: Batch) {
@@ -252,7 +267,7 @@ impl Writer {
                 Done::Accept(reply, accepted) => drop(reply.send(Ok(accepted))),
                 Done::Settle(reply, next) => drop(reply.send(Ok(next))),
                 Done::MoveOn(reply, moved) => drop(reply.send(Ok(moved))),
-                Done::Intent(reply, over) => drop(reply.send(Ok(over))),
+                Done::Intent(reply, over) | Done::Claim(reply, over) => drop(reply.send(Ok(over))),
                 Done::Receipts(reply, matched) => drop(reply.send(Ok(matched))),
                 Done::Overdue(reply, count) => drop(reply.send(count)),
                 Done::Replanned(reply, count) => drop(reply.send(count)),
@@ -400,8 +415,62 @@ impl Writer {
                 self.shared.archived_count.fetch_add(1, Ordering::Release);
                 batch.done.push(Done::Archived(reply, gone));
             }
-            // Their turn comes last; the other requests are for `apply`.
+            other => self.apply_claims(young, other, now, batch),
+        }
+    }
+
+    fn apply_claims(
+        &mut self,
+        young: &mut Young,
+        request: Request,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) {
+        match request {
+            Request::Claim {
+                route,
+                parts,
+                adopt,
+                reply,
+            } => {
+                adopt_all(&self.shared, young, adopt);
+                let missing = missing(young, parts.iter().map(|(id, _)| *id));
+                if !missing.is_empty() {
+                    drop(reply.send(Err(Undone::Missing(parts, missing))));
+                    return;
+                }
+                let mut over = Vec::new();
+                for (id, parts) in parts {
+                    let here = |row: &young::Row| {
+                        let at = Place::of(&row.message, &row.life).map(|place| place.route);
+                        route.is_none() || at == route
+                    };
+                    if young.row(id).is_some_and(here) {
+                        self.claims.push(id, parts);
+                        young.claim(id, parts, route.is_some());
+                    } else {
+                        over.push(id);
+                    }
+                }
+                self.push_claims(route.is_some());
+                batch.done.push(Done::Claim(reply, over));
+            }
+            Request::MaybeSent { ids, reply } => {
+                for id in ids {
+                    self.plain_change(young, id, now, decide::maybe_sent);
+                }
+                batch.done.push(Done::Plain(reply));
+            }
+            // Their turn comes last; the other requests are for those before.
             _ => {}
+        }
+    }
+
+    fn push_claims(&mut self, claimed: bool) {
+        if !self.claims.is_empty() {
+            let claims = &self.claims;
+            self.blob.push(&OpRef::Claim { claims, claimed });
+            self.claims.clear();
         }
     }
 
@@ -478,11 +547,18 @@ impl Writer {
             seq,
         });
         let message = Arc::new(message);
-        young.accept(message.clone(), key, seq, false);
+        let route = message.routes.first().copied();
+        let feed = route.and_then(|route| self.shared.feed_of(route));
+        let claimed =
+            needs_claim(&message) && feed.is_some_and(|feed| feed.credit.take(message.class));
+        if claimed {
+            self.claims.push(message.id, message.all_parts());
+        }
+        young.accept(message.clone(), key, seq, false, claimed);
         batch.accepted.push((message.id, key));
-        if let Some(route) = message.routes.first() {
-            let entry = Entry::fresh(message.clone());
-            batch.ready.push((*route, entry));
+        if let Some(route) = route {
+            let entry = Entry::fresh(message.clone(), claimed);
+            batch.ready.push((route, entry));
         }
         message
     }

@@ -15,8 +15,9 @@ use rustc_hash::FxHashMap;
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKind};
 use crate::message::life::{Change, Life, Status, Then, What};
-use crate::message::{EndpointIx, Message, MessageId, RouteIx, TenantIx};
+use crate::message::{EndpointIx, Message, MessageId, Parts, TenantIx};
 use crate::outcome::Receipt;
+use crate::store::depths::{self, Depths, Place};
 use crate::store::{EndpointState, IdempotencyKey, Record, keys};
 
 /// A generation closes at so many messages (design.md: 200,000) …
@@ -64,11 +65,12 @@ pub(crate) struct Generation {
     pub(crate) rows: FxHashMap<MessageId, Box<Row>>,
     pub(crate) keys: FxHashMap<[u8; 16], ([u8; 16], MessageId)>,
     pub(crate) carriers: FxHashMap<u64, (MessageId, u8)>,
-    /// Messages in the order of acceptance, which is the order of their ids and of their places in
-    /// the queue as long as they stay on their first route.
-    accepted: Vec<MessageId>,
-    /// The others that were queued here, by order key: moved on, or taken back from the archive.
-    moved: BTreeMap<u64, MessageId>,
+    /// By lane and tenant: messages in the order of acceptance, which is the order of their ids and of
+    /// their places in the queue as long as they stay on their first route.
+    accepted: FxHashMap<(u8, TenantIx), Vec<MessageId>>,
+    /// The others that were queued here, by lane, tenant and order key: moved on, or taken back from
+    /// the archive.
+    moved: BTreeMap<(u8, TenantIx, u64), MessageId>,
     pub(crate) bytes: usize,
     /// Messages of it that are not final.
     pub(crate) unfinished: usize,
@@ -77,14 +79,22 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
+    /// Counts a message that was queued or not, and final or not, and is now.
+    fn count(&mut self, was: (bool, bool), now: (bool, bool)) {
+        self.queued = self.queued + usize::from(now.0) - usize::from(was.0);
+        self.unfinished = self.unfinished + usize::from(was.1) - usize::from(now.1);
+    }
+
     fn insert(&mut self, id: MessageId, row: Row) {
         self.bytes += row.bytes();
         self.unfinished += usize::from(!row.life.is_final);
         self.queued += usize::from(row.life.status == Status::Queued);
-        if self.accepted.last().is_none_or(|last| *last < id) && row.life.order == id.0 {
-            self.accepted.push(id);
+        let (lane, tenant) = line_of(&row.message);
+        let accepted = self.accepted.entry((lane, tenant)).or_default();
+        if accepted.last().is_none_or(|last| *last < id) && row.life.order == id.0 {
+            accepted.push(id);
         } else if row.life.status == Status::Queued {
-            self.moved.insert(row.life.order, id);
+            self.moved.insert((lane, tenant, row.life.order), id);
         }
         self.rows.insert(id, Box::new(row));
     }
@@ -92,6 +102,7 @@ impl Generation {
     /// Up to `limit` messages after an order key for which `wanted` holds, in two runs by order key.
     fn queued_after(
         &self,
+        (lane, tenant): (u8, TenantIx),
         after: u64,
         limit: usize,
         wanted: impl Fn(&Row) -> bool,
@@ -102,12 +113,21 @@ impl Generation {
             let row = self.rows.get(id);
             row.is_some_and(|row| row.life.order == order && wanted(row))
         };
-        let first = self.accepted.partition_point(|id| id.0 <= after);
-        let accepted = self.accepted[first..].iter().copied();
+        let accepted = self
+            .accepted
+            .get(&(lane, tenant))
+            .map_or(&[][..], |ids| ids);
+        let first = accepted.partition_point(|id| id.0 <= after);
+        let accepted = accepted[first..].iter().copied();
         let accepted = accepted.filter(|id| fits(id.0, id)).take(limit);
         let mut found: Vec<MessageId> = accepted.collect();
-        let moved = self.moved.range(after.saturating_add(1)..);
-        let moved = moved.filter(|(order, id)| fits(**order, id)).take(limit);
+        let (after, last) = (after.saturating_add(1), u64::MAX);
+        let moved = self
+            .moved
+            .range((lane, tenant, after)..=(lane, tenant, last));
+        let moved = moved
+            .filter(|((.., order), id)| fits(*order, id))
+            .take(limit);
         found.extend(moved.map(|(_, id)| *id));
         found
     }
@@ -129,6 +149,8 @@ pub(crate) struct Young {
     pub(crate) endpoints: FxHashMap<EndpointIx, EndpointState>,
     /// Messages that wait for a route or a receipt, in memory and in the archive, by status.
     pub(crate) queued: u64,
+    /// The queued ones, by where.
+    pub(crate) depths: Depths,
     pub(crate) budget: u64,
     /// Close and freeze at the next occasion, whatever the limits say.
     pub(crate) forced: bool,
@@ -213,8 +235,12 @@ impl Young {
         key: Option<IdempotencyKey>,
         seq: u64,
         stored: bool,
+        claimed: bool,
     ) {
         let mut life = Life::begin(&message);
+        if claimed {
+            life.claim(message.all_parts(), true);
+        }
         let id = message.id;
         let (kind, changes) = match life.log.first_mut() {
             Some(rejected) => {
@@ -229,6 +255,7 @@ impl Young {
         let at = message.accepted_at;
         let (tenant, version) = (message.tenant, life.version);
         self.queued += u64::from(life.status == Status::Queued);
+        self.depths.add(Place::of(&message, &life), 1);
         let open = self.open();
         if let Some(key) = key {
             open.keys.insert(key.key, (key.fingerprint, id));
@@ -270,7 +297,7 @@ impl Young {
     pub(crate) fn change(&mut self, id: MessageId, change: Change) -> Option<&Row> {
         self.thaw(id);
         let event = change.event.map(|kind| (kind, change.seq, change.at));
-        let (tenant, version, changes, counted) = {
+        let (tenant, version, changes, counted, places) = {
             let generation = self
                 .live
                 .iter_mut()
@@ -278,6 +305,7 @@ impl Young {
                 .find(|generation| generation.rows.contains_key(&id))?;
             let row = generation.rows.get_mut(&id)?;
             let was = (row.life.status == Status::Queued, row.life.is_final);
+            let place = Place::of(&row.message, &row.life);
             let bytes = row.life.heap_bytes();
             if let What::Answered {
                 route,
@@ -292,7 +320,8 @@ impl Young {
                 generation.bytes += 32;
             }
             if let Some(order) = new_order(&change) {
-                generation.moved.insert(order, id);
+                let (lane, tenant) = line_of(&row.message);
+                generation.moved.insert((lane, tenant, order), id);
             }
             if let What::Replanned { routes, .. } = &change.what {
                 row.message = Arc::new(Message {
@@ -302,25 +331,14 @@ impl Young {
             }
             row.life.apply(change);
             generation.bytes += row.life.heap_bytes() - bytes.min(row.life.heap_bytes());
-            match (was.1, row.life.is_final) {
-                (false, true) => generation.unfinished -= 1,
-                (true, false) => generation.unfinished += 1,
-                _ => {}
-            }
+            let now = (row.life.status == Status::Queued, row.life.is_final);
             let changes = u16::try_from(row.life.log.len()).unwrap_or(u16::MAX);
-            let now_queued = row.life.status == Status::Queued;
-            match (was.0, now_queued) {
-                (true, false) => generation.queued -= 1,
-                (false, true) => generation.queued += 1,
-                _ => {}
-            }
-            (
-                row.message.tenant,
-                row.life.version,
-                changes,
-                (was.0, now_queued),
-            )
+            let places = (place, Place::of(&row.message, &row.life));
+            let (tenant, version) = (row.message.tenant, row.life.version);
+            generation.count(was, now);
+            (tenant, version, changes, (was.0, now.0), places)
         };
+        self.depths.move_from(places);
         match counted {
             (true, false) => self.queued = self.queued.saturating_sub(1),
             (false, true) => self.queued += 1,
@@ -338,6 +356,15 @@ impl Young {
             });
         }
         self.row(id)
+    }
+
+    /// Claims or releases parts of a message in memory.
+    pub(crate) fn claim(&mut self, id: MessageId, parts: Parts, claimed: bool) {
+        self.thaw(id);
+        let generations = self.live.iter_mut().rev();
+        if let Some(row) = generations.filter_map(|g| g.rows.get_mut(&id)).next() {
+            row.life.claim(parts, claimed);
+        }
     }
 
     /// Copies a frozen message into the open generation, so that it can change.
@@ -386,11 +413,14 @@ impl Young {
             open.unfinished -= usize::from(!row.life.is_final);
             let queued = row.life.status == Status::Queued;
             open.queued -= usize::from(queued);
-            open.accepted.pop_if(|last| *last == id);
+            let accepted = open.accepted.get_mut(&line_of(&row.message));
+            accepted.and_then(|ids| ids.pop_if(|last| *last == id));
+            let place = Place::of(&row.message, &row.life);
             if let Some(key) = key {
                 open.keys.remove(&key.key);
             }
             self.queued -= u64::from(queued);
+            self.depths.remove(place);
         }
     }
 
@@ -500,9 +530,13 @@ impl Young {
     }
 
     /// Counts the queued messages anew: those in memory and `archived` others.
-    pub(crate) fn recount(&mut self, archived: u64) {
-        let queued = self.rows().filter(|row| row.life.status == Status::Queued);
-        self.queued = u64::try_from(queued.count()).unwrap_or(0) + archived;
+    pub(crate) fn recount(&mut self, archived: Depths) {
+        let mut depths = archived;
+        for row in self.rows() {
+            depths.add(Place::of(&row.message, &row.life), 1);
+        }
+        self.queued = depths.iter().map(|(_, count)| count).sum();
+        self.depths = depths;
     }
 
     /// Every message in memory, the youngest copy of each.
@@ -525,21 +559,18 @@ impl Young {
             .chain(frozen.map(Box::as_ref).filter(thawed))
     }
 
-    /// Queued messages of a route and lane whose order key is after `after` and not beyond `upto`,
+    /// Queued messages of a route, lane and tenant whose order key is after `after` and not beyond `upto`,
     /// in that order.
     pub(crate) fn queued_after(
         &self,
-        route: RouteIx,
-        lane: usize,
+        place: Place,
         (after, upto): (u64, u64),
         limit: usize,
     ) -> Vec<&Row> {
         let fits = |row: &Row| {
             row.life.order > after
                 && row.life.order <= upto
-                && row.life.status == Status::Queued
-                && row.message.class.lane() == lane
-                && row.life.route(&row.message) == Some(route)
+                && Place::of(&row.message, &row.life) == Some(place)
         };
         // A younger copy has the last word; only what fits here is worth looking for one.
         let wanted = |row: &Row| {
@@ -549,7 +580,9 @@ impl Young {
         let frozen = self.frozen.iter().map(Arc::as_ref);
         let mut found: Vec<&Row> = frozen
             .chain(&self.live)
-            .flat_map(|generation| generation.queued_after(after, limit, wanted))
+            .flat_map(|generation| {
+                generation.queued_after((place.lane, place.tenant), after, limit, wanted)
+            })
             .filter_map(|id| self.row(id))
             .collect();
         found.sort_unstable_by_key(|row| row.life.order);
@@ -557,6 +590,10 @@ impl Young {
         found.truncate(limit);
         found
     }
+}
+
+fn line_of(message: &Message) -> (u8, TenantIx) {
+    (depths::lane(message.class), message.tenant)
 }
 
 /// The order key that a change gave its message, if it moved on.

@@ -1,4 +1,4 @@
-//! Line: one lane's queue on one route. Its head is in memory, its tail in the store.
+//! Line: one tenant's queue in one lane of a route. Its head is in memory, its tail in the store.
 //!
 //! ```text
 //!  whole:   ready = everything that waits          new entries are appended
@@ -11,14 +11,20 @@ use std::collections::VecDeque;
 
 use crate::store::Entry;
 
-/// Entries of one line in memory; beyond it the line is behind.
-pub const READY_MAX: usize = 10_000;
-/// Below so many ready entries, a line that is behind loads more.
-pub const READY_LOW: usize = 2_000;
-/// Entries that one load brings.
-pub const LOAD: usize = 4_000;
+/// Below so many ready entries, a line that may hold `max` and is behind loads more.
+#[must_use]
+pub const fn low_of(max: usize) -> usize {
+    max / 5
+}
 
-/// One lane's queue.
+/// Entries that one load brings to a line that may hold `max`.
+#[must_use]
+pub const fn load_of(max: usize) -> usize {
+    max / 5 * 2
+}
+
+/// One tenant's queue.
+#[derive(Default)]
 pub struct Line {
     ready: VecDeque<Entry>,
     /// The largest order key ever taken in.
@@ -33,17 +39,6 @@ struct Behind {
     aside: Vec<Entry>,
     /// Some of them were left to the store.
     more: bool,
-}
-
-/// A line begins behind: what the store recovered has to be loaded.
-impl Default for Line {
-    fn default() -> Self {
-        Self {
-            ready: VecDeque::new(),
-            through: 0,
-            behind: Some(Behind::default()),
-        }
-    }
 }
 
 impl Line {
@@ -65,22 +60,46 @@ impl Line {
         self.behind.is_some()
     }
 
-    /// A new entry.
-    pub fn arrive(&mut self, entry: Entry) {
+    /// The head.
+    #[must_use]
+    pub fn head(&self) -> Option<&Entry> {
+        self.ready.front()
+    }
+
+    /// Segments of the head.
+    #[must_use]
+    pub fn cost(&self) -> Option<u32> {
+        self.head()
+            .map(|entry| u32::from(entry.parts.count().max(1)))
+    }
+
+    /// A new entry. Beyond `max` entries the line is behind.
+    pub fn arrive(&mut self, entry: Entry, max: usize) {
         // Keys of new entries only rise: a load has brought this one already.
         if entry.order <= self.through {
             return;
         }
         match &mut self.behind {
-            None if self.ready.len() < READY_MAX => {
+            None if self.ready.len() < max => {
                 self.through = self.through.max(entry.order);
                 self.ready.push_back(entry);
             }
             None => self.behind = Some(Behind::default()),
             Some(behind) if !behind.loading => {}
-            Some(behind) if behind.aside.len() < LOAD && !behind.more => behind.aside.push(entry),
+            Some(behind) if behind.aside.len() < load_of(max) && !behind.more => {
+                behind.aside.push(entry);
+            }
             Some(behind) => behind.more = true,
         }
+    }
+
+    /// Whether a new entry may pass the line by: it is new, and nothing waits before it.
+    pub fn pass_by(&mut self, entry: &Entry) -> bool {
+        let passes = self.behind.is_none() && self.ready.is_empty() && entry.order > self.through;
+        if passes {
+            self.through = entry.order;
+        }
+        passes
     }
 
     /// New entries were left out before they reached the line.
@@ -88,10 +107,11 @@ impl Line {
         self.behind.get_or_insert_default().more = true;
     }
 
-    /// Whether a load should begin, and after which key. The caller then calls [`Line::loaded`].
-    pub fn begin_load(&mut self) -> Option<u64> {
+    /// Whether a load should begin, which it does below `low` entries, and after which key. The caller
+    /// then calls [`Line::loaded`].
+    pub fn begin_load(&mut self, low: usize) -> Option<u64> {
         let behind = self.behind.as_mut()?;
-        if behind.loading || self.ready.len() >= READY_LOW {
+        if behind.loading || self.ready.len() >= low {
             return None;
         }
         *behind = Behind {
@@ -103,7 +123,7 @@ impl Line {
 
     /// A load brought these, in order; `last` is the last key it saw, `complete` whether it reached
     /// the end of what the store had.
-    pub fn loaded(&mut self, entries: Vec<Entry>, last: Option<u64>, complete: bool) {
+    pub fn loaded(&mut self, entries: Vec<Entry>, last: Option<u64>, complete: bool, max: usize) {
         self.ready.extend(entries);
         self.through = self.through.max(last.unwrap_or(0));
         let Some(behind) = &mut self.behind else {
@@ -119,7 +139,7 @@ impl Line {
         for entry in aside {
             // What the load brought already is not taken twice.
             if entry.order > self.through {
-                self.arrive(entry);
+                self.arrive(entry, max);
             }
         }
     }
@@ -138,9 +158,7 @@ impl Line {
     pub fn give_back(&mut self, entry: Entry) {
         let place = self
             .ready
-            .iter()
-            .take_while(|ready| ready.order < entry.order)
-            .count();
+            .partition_point(|ready| ready.order < entry.order);
         self.ready.insert(place, entry);
     }
 
@@ -156,17 +174,27 @@ impl Line {
         which: impl Fn(&Entry) -> bool,
         taken: &mut Vec<Entry>,
     ) {
-        if !self.ready.iter().any(&which) {
-            return;
-        }
-        let mut kept = VecDeque::with_capacity(self.ready.len());
-        for entry in self.ready.drain(..) {
-            if taken.len() < limit && which(&entry) {
-                taken.push(entry);
-            } else {
-                kept.push_back(entry);
-            }
-        }
-        self.ready = kept;
+        take_where(&mut self.ready, limit, which, taken);
     }
+}
+
+/// Takes out of a queue what fits `which`, until `taken` holds `limit`.
+pub(super) fn take_where(
+    queue: &mut VecDeque<Entry>,
+    limit: usize,
+    which: impl Fn(&Entry) -> bool,
+    taken: &mut Vec<Entry>,
+) {
+    if !queue.iter().any(&which) {
+        return;
+    }
+    let mut kept = VecDeque::with_capacity(queue.len());
+    for entry in queue.drain(..) {
+        if taken.len() < limit && which(&entry) {
+            taken.push(entry);
+        } else {
+            kept.push_back(entry);
+        }
+    }
+    *queue = kept;
 }

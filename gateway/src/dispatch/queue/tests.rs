@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use super::line::{LOAD, READY_MAX};
+use super::lane::{READY_MAX, is_ready};
+use super::line::load_of;
 use super::*;
 use crate::message::{
     Encoding, FailoverOn, Message, MessageId, OnAmbiguous, Parts, Phone, Priority, RouteIx,
@@ -33,18 +34,51 @@ fn entry(order: u64, class: Class) -> Entry {
     Entry::again(Arc::new(message), Parts::first(1), order, UnixMs::ZERO)
 }
 
-/// A queue whose lines are whole.
+/// Claimed ahead.
+const AHEAD: usize = 20;
+
+/// A queue of which the store has nothing.
 fn queue() -> Queue {
-    let mut queue = Queue::new([50, 30, 15, 5]);
-    for class in Class::ALL {
-        assert_eq!(queue.line(class).begin_load(), Some(0));
-        queue.loaded(class, Vec::new(), LOAD, UnixMs(1));
-    }
-    queue
+    Queue::new([50, 30, 15, 5])
+}
+
+/// An entry of some tenant.
+fn entry_of(tenant: u16, order: u64) -> Entry {
+    let mut message = Arc::unwrap_or_clone(entry(order, Class::Otp).message);
+    message.tenant = TenantIx(tenant);
+    Entry::again(Arc::new(message), Parts::first(1), order, UnixMs::ZERO)
+}
+
+fn missed(queue: &mut Queue, tenant: u16) {
+    queue.missed(vec![(Class::Otp, TenantIx(tenant))]);
+}
+
+/// Has the store's entries of the next load come: those of its tenant, in order.
+fn load(queue: &mut Queue, stored: &[Entry]) -> Option<Load> {
+    let load = queue.next_load(Class::Otp)?;
+    let after = |entry: &&Entry| entry.message.tenant == load.tenant && entry.order > load.after;
+    let entries = stored.iter().filter(after).take(load.limit).cloned();
+    queue.loaded(Class::Otp, load, Some(entries.collect()), UnixMs(1));
+    Some(load)
+}
+
+fn arrive(queue: &mut Queue, entries: Vec<Entry>) {
+    queue.arrive(FeedEntries {
+        entries,
+        ..FeedEntries::default()
+    });
+}
+
+/// Takes the next entry; what has to be claimed for it is.
+fn take(queue: &mut Queue) -> Option<Entry> {
+    let staged = queue.stage(AHEAD);
+    assert!(staged.len() <= 4 * AHEAD);
+    queue.claimed(staged, Some(&[]));
+    queue.take().inspect(|entry| assert!(is_ready(entry)))
 }
 
 fn orders(queue: &mut Queue) -> Vec<u64> {
-    std::iter::from_fn(|| queue.take())
+    std::iter::from_fn(|| take(queue))
         .map(|entry| entry.order)
         .collect()
 }
@@ -55,14 +89,14 @@ fn lanes_share_by_weight_also_when_takes_are_undone() {
         let mut queue = queue();
         for order in 1..=4_000 {
             let class = Class::ALL[usize::try_from(order % 4).unwrap()];
-            queue.arrive(vec![entry(order, class)], false);
+            arrive(&mut queue, vec![entry(order, class)]);
         }
         let mut served = [0usize; 4];
         for _ in 0..1_000 {
-            let taken = queue.take().unwrap();
+            let taken = take(&mut queue).unwrap();
             if undo {
                 queue.untake(taken);
-                let again = queue.take().unwrap();
+                let again = take(&mut queue).unwrap();
                 served[again.message.class.lane()] += 1;
             } else {
                 served[taken.message.class.lane()] += 1;
@@ -81,25 +115,25 @@ fn lanes_share_by_weight_also_when_takes_are_undone() {
 fn an_idle_lane_is_served_next_and_saves_nothing_up() {
     let mut queue = queue();
     for order in 1..=100 {
-        queue.arrive(vec![entry(order, Class::Promotional)], false);
+        arrive(&mut queue, vec![entry(order, Class::Promotional)]);
     }
     for _ in 0..50 {
-        queue.take().unwrap();
+        take(&mut queue).unwrap();
     }
-    queue.arrive(vec![entry(1_000, Class::Otp)], false);
-    assert_eq!(queue.take().unwrap().order, 1_000);
+    arrive(&mut queue, vec![entry(1_000, Class::Otp)]);
+    assert_eq!(take(&mut queue).unwrap().order, 1_000);
     for order in 0..3 {
-        queue.arrive(vec![entry(1_001 + order, Class::Otp)], false);
+        arrive(&mut queue, vec![entry(1_001 + order, Class::Otp)]);
     }
-    assert_eq!(queue.take().unwrap().message.class, Class::Otp);
+    assert_eq!(take(&mut queue).unwrap().message.class, Class::Otp);
 }
 
 #[test]
 fn what_goes_back_keeps_the_order_of_acceptance() {
     let mut queue = queue();
     let all: Vec<Entry> = (1..=6).map(|order| entry(order, Class::Otp)).collect();
-    queue.arrive(all, false);
-    let taken: Vec<Entry> = (0..3).filter_map(|_| queue.take()).collect();
+    arrive(&mut queue, all);
+    let taken: Vec<Entry> = (0..3).filter_map(|_| take(&mut queue)).collect();
     for entry in taken {
         queue.give_back(entry);
     }
@@ -109,10 +143,10 @@ fn what_goes_back_keeps_the_order_of_acceptance() {
 #[test]
 fn an_entry_that_a_load_brought_is_not_taken_again_from_the_feed() {
     let mut queue = queue();
-    queue.line(Class::Otp).missed();
-    assert_eq!(queue.line(Class::Otp).begin_load(), Some(0));
-    queue.loaded(Class::Otp, vec![entry(5, Class::Otp)], LOAD, UnixMs(1));
-    queue.arrive(vec![entry(5, Class::Otp), entry(6, Class::Otp)], false);
+    missed(&mut queue, 0);
+    let load = load(&mut queue, &[entry(5, Class::Otp)]).unwrap();
+    assert_eq!((load.after, load.limit), (0, load_of(READY_MAX)));
+    arrive(&mut queue, vec![entry(5, Class::Otp), entry(6, Class::Otp)]);
     assert_eq!(orders(&mut queue), [5, 6]);
 }
 
@@ -120,30 +154,196 @@ fn an_entry_that_a_load_brought_is_not_taken_again_from_the_feed() {
 fn a_line_that_is_full_leaves_the_rest_to_the_store_and_comes_back_without_a_gap() {
     let mut queue = queue();
     let most = u64::try_from(READY_MAX).unwrap();
-    for order in 1..=most + 5 {
-        queue.arrive(vec![entry(order, Class::Otp)], false);
+    let all: Vec<Entry> = (1..=most + 5)
+        .map(|order| entry(order, Class::Otp))
+        .collect();
+    arrive(&mut queue, all.clone());
+    assert_eq!(
+        queue.next_load(Class::Otp),
+        None,
+        "there is enough in memory"
+    );
+    for order in 1..=most - 100 {
+        assert_eq!(take(&mut queue).map(|entry| entry.order), Some(order));
     }
-    assert!(queue.line(Class::Otp).is_behind());
-    while queue.line(Class::Otp).len() > 10 {
-        queue.take();
-    }
-    assert_eq!(queue.line(Class::Otp).begin_load(), Some(most));
+    let load = queue.next_load(Class::Otp).unwrap();
+    assert_eq!(load.after, most);
+    assert_eq!(queue.next_load(Class::Otp), None, "one at a time");
     // One more comes while the load is under way: kept aside.
-    queue.arrive(vec![entry(most + 6, Class::Otp)], false);
-    let rest = (most + 1..=most + 5).map(|order| entry(order, Class::Otp));
-    queue.loaded(Class::Otp, rest.collect(), LOAD, UnixMs(1));
-    assert!(!queue.line(Class::Otp).is_behind());
-    let left = orders(&mut queue);
-    let first = left[0];
-    assert_eq!(left, (first..=most + 6).collect::<Vec<_>>());
+    arrive(&mut queue, vec![entry(most + 6, Class::Otp)]);
+    let rest = all[READY_MAX..].to_vec();
+    queue.loaded(Class::Otp, load, Some(rest), UnixMs(1));
+    assert_eq!(
+        orders(&mut queue),
+        (most - 99..=most + 6).collect::<Vec<_>>()
+    );
+    assert_eq!(queue.next_load(Class::Otp), None, "whole again");
 }
 
 #[test]
 fn a_load_that_failed_is_tried_again() {
     let mut queue = queue();
-    queue.line(Class::Otp).missed();
-    assert!(queue.line(Class::Otp).begin_load().is_some());
-    queue.line(Class::Otp).load_failed();
-    assert!(queue.line(Class::Otp).is_behind());
-    assert!(queue.line(Class::Otp).begin_load().is_some());
+    missed(&mut queue, 0);
+    let failed = queue.next_load(Class::Otp).unwrap();
+    queue.loaded(Class::Otp, failed, None, UnixMs(1));
+    assert_eq!(queue.next_load(Class::Otp), Some(failed));
+}
+
+#[test]
+fn tenants_share_a_lane_and_keep_their_order() {
+    let mut queue = queue();
+    let few = 100;
+    let many = (1..=5_000).map(|order| entry_of(1, order));
+    let others =
+        (1..=2).flat_map(|t| (1..=few).map(move |n| entry_of(1 + t, 10_000 * u64::from(t) + n)));
+    arrive(&mut queue, many.collect());
+    // What is claimed already goes first.
+    take(&mut queue).unwrap();
+    arrive(&mut queue, others.collect());
+    let mut last = [0; 4];
+    let mut served = [0; 4];
+    while served[2] + served[3] < 2 * few {
+        let entry = take(&mut queue).unwrap();
+        let tenant = usize::from(entry.message.tenant.0);
+        assert!(entry.order > last[tenant], "a tenant's order holds");
+        last[tenant] = entry.order;
+        served[tenant] += 1;
+    }
+    // A third each, but for what was claimed ahead and one turn.
+    assert!(
+        served[1] <= few + u64::try_from(AHEAD).unwrap() + 20,
+        "{served:?}"
+    );
+    assert_eq!(
+        orders(&mut queue).len(),
+        usize::try_from(5_000 - 1 - served[1]).unwrap()
+    );
+}
+
+#[test]
+fn turns_are_counted_in_segments() {
+    let mut queue = queue();
+    let long = |order| Entry {
+        parts: Parts::first(5),
+        ..entry_of(1, order)
+    };
+    arrive(&mut queue, (1..=1_000).map(long).collect());
+    arrive(
+        &mut queue,
+        (2_001..=3_000).map(|order| entry_of(2, order)).collect(),
+    );
+    let mut segments = [0; 3];
+    for _ in 0..600 {
+        let entry = take(&mut queue).unwrap();
+        segments[usize::from(entry.message.tenant.0)] += u32::from(entry.parts.count());
+    }
+    assert!(
+        segments[1].abs_diff(segments[2]) <= 40 + 5 * 20,
+        "{segments:?}"
+    );
+}
+
+#[test]
+fn the_store_is_read_for_every_tenant_and_memory_is_shared() {
+    let mut queue = queue();
+    let most = u64::try_from(READY_MAX).unwrap();
+    let mut stored: Vec<Entry> = (1..=3 * most).map(|order| entry_of(1, order)).collect();
+    stored.extend((1..=50u16).flat_map(|t| {
+        (1..=400).map(move |n| entry_of(1 + t, 10 * most + 1_000 * u64::from(t) + n))
+    }));
+    for tenant in 1..=51 {
+        missed(&mut queue, tenant);
+    }
+    let mut seen = [0u64; 52];
+    for turn in 0..51 * 400 {
+        while load(&mut queue, &stored).is_some() {}
+        let entry = take(&mut queue).unwrap();
+        let tenant = usize::from(entry.message.tenant.0);
+        seen[tenant] += 1;
+        if turn == 51 * 40 {
+            let least = seen[1..].iter().min();
+            assert!(least >= Some(&20), "none is left out: {seen:?}");
+        }
+        let memory = queue.lanes[0].lane.len();
+        assert!(memory <= 3 * READY_MAX / 2, "{memory} entries");
+    }
+    assert!(seen[2..].iter().all(|seen| *seen == 400), "{seen:?}");
+}
+
+#[test]
+fn nothing_is_handed_over_unclaimed_and_no_more_is_claimed_than_is_ahead() {
+    let mut queue = queue();
+    let all: Vec<Entry> = (1..=100).map(|order| entry(order, Class::Otp)).collect();
+    arrive(&mut queue, all);
+    assert!(queue.take().is_none());
+    assert_eq!(
+        queue.credit(AHEAD),
+        [0, 20, 20, 20],
+        "others wait before what would come"
+    );
+    let staged = queue.stage(AHEAD);
+    assert_eq!(staged.len(), AHEAD);
+    assert!(queue.take().is_none(), "not yet on disk");
+    assert!(queue.stage(AHEAD).is_empty(), "one at a time");
+    queue.claimed(staged, Some(&[]));
+    for order in 1..=AHEAD / 2 {
+        assert!(queue.stage(AHEAD).is_empty());
+        assert_eq!(
+            queue.take().map(|entry| entry.order),
+            u64::try_from(order).ok()
+        );
+    }
+    // A claim that failed leaves its entries where they were.
+    let staged = queue.stage(AHEAD);
+    assert_eq!(staged.len(), AHEAD / 2);
+    queue.claimed(staged, None);
+    assert_eq!(orders(&mut queue), (11..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_claimed_as_accepted_passes_by_and_never_overtakes() {
+    let mut queue = queue();
+    let fresh = |order| {
+        let message = Arc::unwrap_or_clone(entry(order, Class::Otp).message);
+        Entry::fresh(Arc::new(message), true)
+    };
+    arrive(&mut queue, vec![fresh(1)]);
+    assert_eq!(queue.credit(AHEAD)[0], 1 + 19);
+    assert_eq!(queue.take().map(|entry| entry.order), Some(1));
+    assert_eq!(queue.credit(AHEAD)[0], 1 + 20);
+    arrive(&mut queue, vec![entry(2, Class::Otp), fresh(3)]);
+    assert!(queue.take().is_none());
+    let staged = queue.stage(AHEAD);
+    arrive(&mut queue, vec![fresh(4)]);
+    queue.claimed(staged, Some(&[]));
+    arrive(&mut queue, vec![fresh(5)]);
+    assert_eq!(orders(&mut queue), [2, 3, 4, 5]);
+}
+
+#[test]
+fn credit_counts_what_the_feed_left_out() {
+    let mut queue = queue();
+    queue.arrive(FeedEntries {
+        missed: true,
+        missed_claimed: [3, 0, 0, 0],
+        ..FeedEntries::default()
+    });
+    missed(&mut queue, 0);
+    assert_eq!(
+        queue.credit(AHEAD),
+        [3, 20, 20, 20],
+        "the line is behind: no room"
+    );
+}
+
+#[test]
+fn what_has_ended_meanwhile_is_not_staged() {
+    let mut queue = queue();
+    arrive(
+        &mut queue,
+        (1..=3).map(|order| entry(order, Class::Otp)).collect(),
+    );
+    let staged = queue.stage(AHEAD);
+    queue.claimed(staged, Some(&[MessageId(2)]));
+    assert_eq!(orders(&mut queue), [1, 3]);
 }

@@ -214,6 +214,14 @@ pub fn intent(life: &Life, what: What, context: Context) -> Change {
     unchanged(life, context, what)
 }
 
+/// The record that the process which had claimed a message's parts has ended: it changes no status.
+/// `None` when nothing was claimed.
+#[must_use]
+pub fn maybe_sent(life: &Life, context: Context) -> Option<Change> {
+    let parts = life.parts_claimed();
+    (!parts.is_empty()).then(|| unchanged(life, context, What::MaybeSent { parts }))
+}
+
 enum Step {
     Kept,
     Back,
@@ -302,7 +310,7 @@ impl Worst {
     fn of(part: PartState, tries: u8) -> Self {
         match part {
             PartState::Accepted | PartState::Receipted(_) => Self::Accepted,
-            PartState::Waiting | PartState::Out => Self::Waiting,
+            PartState::Waiting | PartState::Claimed | PartState::Out => Self::Waiting,
             PartState::Unknown => Self::Unknown,
             PartState::Refused(Retry::Throttle) => Self::Throttled,
             PartState::Refused(Retry::Here { tries: most }) if tries < most => Self::Here,

@@ -1,13 +1,15 @@
 //! Pending: unfinished messages that have left memory. No retention ever touches them.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use rustc_hash::FxHashMap;
 
 use crate::clock::UnixMs;
-use crate::message::life::{Life, Status};
-use crate::message::{Message, MessageId, RouteIx};
+use crate::message::life::Life;
+use crate::message::{Message, MessageId, RouteIx, TenantIx};
 use crate::store::Record;
 use crate::store::archive::file::{int, uint};
 use crate::store::archive::history::{LOOKUP, write_lookup};
+use crate::store::depths::{self, Place};
 use crate::store::young::Row;
 
 /// The schema: rows, the queue in its order, deadlines, intents (`out`), and the lookup table. A
@@ -17,12 +19,17 @@ pub(crate) fn schema() -> String {
         "CREATE TABLE IF NOT EXISTS messages (
            id INTEGER PRIMARY KEY, as_of INTEGER NOT NULL, status TEXT NOT NULL, route INTEGER,
            lane INTEGER NOT NULL, ord INTEGER NOT NULL, queued INTEGER NOT NULL,
-           deadline INTEGER, out INTEGER NOT NULL, record BLOB NOT NULL) STRICT;
+           deadline INTEGER, out INTEGER NOT NULL, tenant INTEGER NOT NULL,
+           record BLOB NOT NULL) STRICT;
          CREATE INDEX IF NOT EXISTS deadlines ON messages (deadline) WHERE deadline IS NOT NULL;
          CREATE INDEX IF NOT EXISTS intents ON messages (id) WHERE out = 1;
          CREATE TABLE IF NOT EXISTS queue (
-           route INTEGER NOT NULL, lane INTEGER NOT NULL, ord INTEGER NOT NULL,
-           id INTEGER NOT NULL, PRIMARY KEY (route, lane, ord, id)) STRICT, WITHOUT ROWID;
+           route INTEGER NOT NULL, lane INTEGER NOT NULL, tenant INTEGER NOT NULL,
+           ord INTEGER NOT NULL, id INTEGER NOT NULL,
+           PRIMARY KEY (route, lane, tenant, ord, id)) STRICT, WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS depths (
+           route INTEGER NOT NULL, lane INTEGER NOT NULL, tenant INTEGER NOT NULL,
+           queued INTEGER NOT NULL, PRIMARY KEY (route, lane, tenant)) STRICT, WITHOUT ROWID;
          CREATE TABLE IF NOT EXISTS segments (
            seg INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL) STRICT;
          CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
@@ -42,10 +49,10 @@ pub(crate) struct Work<'a> {
 
 /// Writes it, within the caller's transaction.
 pub(crate) fn write(connection: &Connection, work: &Work<'_>) -> rusqlite::Result<()> {
-    let mut queued: i64 = 0;
+    let mut queued = Moves::default();
     for id in work.finished {
-        if let Some(was_queued) = unqueue(connection, *id)? {
-            queued -= i64::from(was_queued);
+        if let Some(was) = unqueue(connection, *id)? {
+            queued.count(was, -1);
             connection
                 .prepare_cached("DELETE FROM messages WHERE id = ?1")?
                 .execute([id])?;
@@ -63,9 +70,10 @@ pub(crate) fn write(connection: &Connection, work: &Work<'_>) -> rusqlite::Resul
         if was.is_none() {
             fresh.push(*row);
         }
-        queued -= i64::from(was == Some(true));
+        queued.count(was.flatten(), -1);
         blob.clear();
-        queued += i64::from(insert(connection, row, *deadline, work.as_of, &mut blob)?);
+        let is = insert(connection, row, *deadline, work.as_of, &mut blob)?;
+        queued.count(is, 1);
     }
     if let (Some(first), Some(last)) = (fresh.first(), fresh.last()) {
         let (first, last) = (int(first.message.id.0), int(last.message.id.0));
@@ -76,9 +84,34 @@ pub(crate) fn write(connection: &Connection, work: &Work<'_>) -> rusqlite::Resul
         )?;
     }
     write_lookup(connection, &fresh, work.seg)?;
-    let count = number(connection, "queued")?.unwrap_or(0) + queued;
+    let count = number(connection, "queued")?.unwrap_or(0) + queued.write(connection)?;
     set(connection, "queued", count)?;
     set(connection, "as_of", int(work.as_of))
+}
+
+/// By how much the depths change.
+#[derive(Default)]
+struct Moves(FxHashMap<Place, i64>);
+
+impl Moves {
+    fn count(&mut self, place: Option<Place>, by: i64) {
+        if let Some(place) = place {
+            *self.0.entry(place).or_default() += by;
+        }
+    }
+
+    /// Writes them; by how much all of them change together.
+    fn write(&self, connection: &Connection) -> rusqlite::Result<i64> {
+        for (at, by) in &self.0 {
+            connection
+                .prepare_cached(
+                    "INSERT INTO depths VALUES (?1, ?2, ?3, ?4) ON CONFLICT (route, lane, tenant)
+                     DO UPDATE SET queued = queued + excluded.queued",
+                )?
+                .execute(params![at.route.0, at.lane, at.tenant.0, by])?;
+        }
+        Ok(self.0.values().sum())
+    }
 }
 
 fn insert(
@@ -87,7 +120,7 @@ fn insert(
     deadline: Option<UnixMs>,
     as_of: u64,
     blob: &mut Vec<u8>,
-) -> rusqlite::Result<bool> {
+) -> rusqlite::Result<Option<Place>> {
     let (message, life) = (&row.message, &row.life);
     let record = (message.as_ref(), life);
     *blob = postcard::to_extend(&record, std::mem::take(blob))
@@ -96,11 +129,12 @@ fn insert(
     blob.extend_from_slice(&crc);
     let id = int(message.id.0);
     let route = life.route(message);
-    let queue = route.filter(|_| life.status == Status::Queued);
-    let lane = u8::try_from(message.class.lane()).unwrap_or(u8::MAX);
+    let queue = Place::of(message, life);
+    let lane = depths::lane(message.class);
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT OR REPLACE INTO messages VALUES
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             id,
@@ -111,36 +145,60 @@ fn insert(
             int(life.order),
             queue.is_some(),
             deadline.map(|at| int(at.0)),
-            !life.parts_out().is_empty(),
+            !(life.parts_out().is_empty() && life.parts_claimed().is_empty()),
+            message.tenant.0,
             &*blob,
         ])?;
-    if let Some(route) = queue {
+    if let Some(at) = queue {
         connection
-            .prepare_cached("INSERT OR REPLACE INTO queue VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![route.0, lane, int(life.order), id])?;
+            .prepare_cached("INSERT OR REPLACE INTO queue VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![at.route.0, lane, at.tenant.0, int(life.order), id])?;
     }
-    Ok(queue.is_some())
+    Ok(queue)
 }
 
-/// Takes a message out of the queue. Tells whether it was in it; `None` when it is not here at all.
-fn unqueue(connection: &Connection, id: i64) -> rusqlite::Result<Option<bool>> {
-    let found: Option<(Option<i64>, i64, i64, bool)> = connection
-        .prepare_cached("SELECT route, lane, ord, queued FROM messages WHERE id = ?1")?
+/// Takes a message out of the queue. Tells where it was in it; `None` when it is not here at all.
+fn unqueue(connection: &Connection, id: i64) -> rusqlite::Result<Option<Option<Place>>> {
+    let found: Option<(Option<u16>, u8, u16, i64, bool)> = connection
+        .prepare_cached("SELECT route, lane, tenant, ord, queued FROM messages WHERE id = ?1")?
         .query_row([id], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            let (route, lane, tenant) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok((route, lane, tenant, row.get(3)?, row.get(4)?))
         })
         .optional()?;
-    let Some((route, lane, order, queued)) = found else {
+    let Some((route, lane, tenant, order, queued)) = found else {
         return Ok(None);
     };
-    if queued {
-        connection
-            .prepare_cached(
-                "DELETE FROM queue WHERE route = ?1 AND lane = ?2 AND ord = ?3 AND id = ?4",
-            )?
-            .execute(params![route, lane, order, id])?;
-    }
-    Ok(Some(queued))
+    let Some(route) = route.filter(|_| queued) else {
+        return Ok(Some(None));
+    };
+    connection
+        .prepare_cached(
+            "DELETE FROM queue WHERE route = ?1 AND lane = ?2 AND tenant = ?3 AND ord = ?4
+             AND id = ?5",
+        )?
+        .execute(params![route, lane, tenant, order, id])?;
+    Ok(Some(Some(Place {
+        route: RouteIx(route),
+        lane,
+        tenant: TenantIx(tenant),
+    })))
+}
+
+/// How many messages are queued, by where.
+pub(crate) fn depths(connection: &Connection) -> rusqlite::Result<Vec<(Place, u64)>> {
+    connection
+        .prepare_cached("SELECT route, lane, tenant, queued FROM depths WHERE queued > 0")?
+        .query_map([], |row| Ok((place(row)?, uint(row.get(3)?))))?
+        .collect()
+}
+
+fn place(row: &rusqlite::Row<'_>) -> rusqlite::Result<Place> {
+    Ok(Place {
+        route: RouteIx(row.get(0)?),
+        lane: row.get(1)?,
+        tenant: TenantIx(row.get(2)?),
+    })
 }
 
 /// A small number kept with the rows: `queued` (how many are), `as_of` (the last batch archived).
@@ -199,23 +257,23 @@ fn decode(id: MessageId, blob: &[u8]) -> rusqlite::Result<Record> {
     })
 }
 
-/// A stretch of a route's lane: order keys and ids after (`order`, `id`).
+/// A stretch of a tenant's queue: order keys and ids after (`order`, `id`).
 pub(crate) fn queue(
     connection: &Connection,
-    (route, lane): (RouteIx, usize),
+    at: Place,
     (order, id): (u64, u64),
     limit: usize,
 ) -> rusqlite::Result<Vec<(u64, MessageId)>> {
-    let lane = u8::try_from(lane).unwrap_or(u8::MAX);
     connection
         .prepare_cached(
-            "SELECT ord, id FROM queue WHERE route = ?1 AND lane = ?2 AND (ord, id) > (?3, ?4)
-             ORDER BY ord, id LIMIT ?5",
+            "SELECT ord, id FROM queue WHERE route = ?1 AND lane = ?2 AND tenant = ?3
+             AND (ord, id) > (?4, ?5) ORDER BY ord, id LIMIT ?6",
         )?
         .query_map(
             params![
-                route.0,
-                lane,
+                at.route.0,
+                at.lane,
+                at.tenant.0,
                 int(order),
                 int(id),
                 int(u64::try_from(limit).unwrap_or(0))
@@ -250,7 +308,7 @@ pub(crate) fn overdue(
         .collect()
 }
 
-/// Messages with parts that were out under `hold`.
+/// Messages with parts that were out under `hold`, or claimed.
 pub(crate) fn intents(connection: &Connection) -> rusqlite::Result<Vec<MessageId>> {
     connection
         .prepare_cached("SELECT id FROM messages WHERE out = 1")?
@@ -261,26 +319,12 @@ pub(crate) fn intents(connection: &Connection) -> rusqlite::Result<Vec<MessageId
 /// Calls `each` for every queued message.
 pub(crate) fn each_queued(
     connection: &Connection,
-    mut each: impl FnMut(MessageId),
+    mut each: impl FnMut(Place, MessageId),
 ) -> rusqlite::Result<()> {
-    let mut select = connection.prepare_cached("SELECT id FROM queue")?;
+    let mut select = connection.prepare_cached("SELECT route, lane, tenant, id FROM queue")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        each(MessageId(uint(row.get(0)?)));
-    }
-    Ok(())
-}
-
-/// Calls `each` for every message that is queued on a route.
-pub(crate) fn each_queued_on(
-    connection: &Connection,
-    route: RouteIx,
-    mut each: impl FnMut(MessageId),
-) -> rusqlite::Result<()> {
-    let mut select = connection.prepare_cached("SELECT id FROM queue WHERE route = ?1")?;
-    let mut rows = select.query([route.0])?;
-    while let Some(row) = rows.next()? {
-        each(MessageId(uint(row.get(0)?)));
+        each(place(row)?, MessageId(uint(row.get(3)?)));
     }
     Ok(())
 }

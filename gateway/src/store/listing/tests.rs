@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::clock::Clock;
-use crate::message::{Class, TenantIx};
+use crate::message::life::Status;
+use crate::message::{Class, RouteIx, TenantIx};
 use crate::outcome::{Receipt, ReceiptState};
 use crate::store::tests::{TempDir, config, delivered, draft, settle};
 use crate::store::{Accepted, Store};
@@ -52,7 +53,7 @@ async fn touch(store: &Store) {
 async fn a_queue_misses_nothing_that_comes_back_while_it_is_read() {
     let dir = TempDir::new();
     let (store, mut ids) = archived(&dir).await;
-    let place = (ROUTE_B, Class::Transactional.lane());
+    let place = Place::new(ROUTE_B, Class::Transactional, TenantIx(0));
     let early = ready_young(store.shared(), place, 0, 10);
     assert!(early.0.is_empty(), "all of it is archived");
     touch(&store).await;
