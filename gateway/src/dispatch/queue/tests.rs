@@ -347,3 +347,31 @@ fn what_has_ended_meanwhile_is_not_staged() {
     queue.claimed(staged, Some(&[MessageId(2)]));
     assert_eq!(orders(&mut queue), [1, 3]);
 }
+
+#[test]
+fn the_oldest_is_found_wherever_it_waits() {
+    let accepted = |at, order| {
+        let mut message = Arc::unwrap_or_clone(entry(order, Class::Otp).message);
+        message.accepted_at = UnixMs(at);
+        Entry::again(Arc::new(message), Parts::first(1), order, UnixMs(1_000))
+    };
+    let mut queue = queue();
+    assert_eq!(queue.oldest(), None);
+    arrive(&mut queue, vec![accepted(30, 3), accepted(40, 4)]);
+    assert_eq!(queue.oldest(), Some(UnixMs(30)), "in its line");
+    queue.retry(accepted(20, 2));
+    assert_eq!(queue.oldest(), Some(UnixMs(20)), "waiting for its next try");
+    queue.wake(UnixMs(1_000));
+    let first = take(&mut queue).unwrap();
+    assert_eq!(first.order, 2);
+    assert_eq!(
+        queue.oldest(),
+        Some(UnixMs(30)),
+        "what is out is not looked at"
+    );
+    queue.give_back(Entry {
+        claimed: true,
+        ..first
+    });
+    assert_eq!(queue.oldest(), Some(UnixMs(20)), "staged");
+}

@@ -248,3 +248,32 @@ fn a_life_as_of_an_event_is_what_it_was_then() {
     assert_eq!(*case.life.as_of(&case.message, 1), sent);
     assert_eq!(*case.life.as_of(&case.message, 2), case.life);
 }
+
+#[test]
+fn what_a_dead_process_had_claimed_is_flagged_and_goes_out_again() {
+    let mut case = Case::new(3, OnAmbiguous::Retry);
+    case.life.claim(Parts::first(3), true);
+    assert_eq!(case.life.parts_claimed(), Parts::first(3));
+    assert_eq!(case.life.parts_to_send(), Parts::first(3));
+    let settle = Settle {
+        last: false,
+        ..case.settled(0, OutcomeResult::Accepted, Retry::Never)
+    };
+    let context = case.context();
+    let change = decide::settle(&case.message, &case.life, &settle, context);
+    case.life.apply(change);
+    let mut left = Parts::first(3);
+    left.remove(0);
+    assert_eq!(case.life.parts_claimed(), left, "an answer ends a claim");
+    let context = case.context();
+    let change = decide::maybe_sent(&case.life, context).unwrap();
+    case.life.apply(change);
+    assert!(case.life.duplicate_possible && case.life.parts_claimed().is_empty());
+    assert_eq!(case.life.parts_to_send(), left);
+    assert_eq!(decide::maybe_sent(&case.life, context), None, "once");
+    // A claim that was released says nothing.
+    let mut case = Case::new(1, OnAmbiguous::Retry);
+    case.life.claim(Parts::first(1), true);
+    case.life.claim(Parts::first(1), false);
+    assert_eq!(decide::maybe_sent(&case.life, context), None);
+}
