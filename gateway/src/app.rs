@@ -152,14 +152,9 @@ impl Gateway {
         });
 
         // house
-        let admin = Arc::new(admin::Admin::new(
-            store.clone(),
-            metrics_handle()?,
-            stop.clone(),
-        ));
-        running.spawn(
-            async move { ended("admin", admin::serve(admin, admin_at, webhooks_stop).await) },
-        );
+        let admin = admin::Admin::new(store.clone(), metrics_handle()?, stop.clone());
+        let serving = admin::serve(Arc::new(admin), admin_at, webhooks_stop);
+        running.spawn(async move { ended("admin", serving.await) });
         running.spawn(watch::run(store.clone(), stop));
         Ok(Self {
             listening,
