@@ -31,6 +31,8 @@ const QUANTUM: u32 = 20;
 pub struct Lane {
     /// What may be handed over, in the order in which it is.
     staged: VecDeque<Entry>,
+    /// How many were to be staged last.
+    ahead: usize,
     /// By tenant; a line that is empty stays, for it knows what it has had. Bounded by the tenants of
     /// the name table.
     shares: FxHashMap<TenantIx, Share>,
@@ -127,7 +129,7 @@ impl Lane {
         self.came_claimed += u64::from(entry.came_claimed());
         let tenant = entry.message.tenant;
         let idle = self.waiting == 0 && self.claiming == 0 && self.behind.is_empty();
-        if idle && is_ready(&entry) {
+        if idle && self.staged.len() < self.ahead && is_ready(&entry) {
             let share = self.shares.entry(tenant).or_default();
             if share.line.pass_by(&entry) {
                 self.staged.push_back(entry);
@@ -197,6 +199,7 @@ impl Lane {
 
     /// Takes what is next out of the lines: into the stage, or to be claimed first.
     pub fn stage(&mut self, ahead: usize) -> Vec<Entry> {
+        self.ahead = ahead;
         let mut to_claim = Vec::new();
         if self.claiming > 0 || self.waiting == 0 || self.staged.len() > ahead / 2 {
             return to_claim;

@@ -303,6 +303,7 @@ fn nothing_is_handed_over_unclaimed_and_no_more_is_claimed_than_is_ahead() {
 #[test]
 fn what_was_claimed_as_accepted_passes_by_and_never_overtakes() {
     let mut queue = queue();
+    assert!(queue.stage(AHEAD).is_empty());
     let fresh = |order| {
         let message = Arc::unwrap_or_clone(entry(order, Class::Otp).message);
         Entry::fresh(Arc::new(message), true)
@@ -318,6 +319,35 @@ fn what_was_claimed_as_accepted_passes_by_and_never_overtakes() {
     queue.claimed(staged, Some(&[]));
     arrive(&mut queue, vec![fresh(5)]);
     assert_eq!(orders(&mut queue), [2, 3, 4, 5]);
+}
+
+#[test]
+fn what_needs_no_claim_stays_within_memory_and_shares_too() {
+    let held = |tenant, order| {
+        let message = Arc::unwrap_or_clone(entry_of(tenant, order).message);
+        let held = Message {
+            on_ambiguous: OnAmbiguous::Hold,
+            ..message
+        };
+        Entry::fresh(Arc::new(held), false)
+    };
+    let mut queue = queue();
+    assert!(queue.stage(AHEAD).is_empty());
+    let most = u64::try_from(READY_MAX).unwrap();
+    arrive(
+        &mut queue,
+        (1..=2 * most).map(|order| held(1, order)).collect(),
+    );
+    assert!(queue.lane(Class::Otp).len() <= READY_MAX + AHEAD);
+    arrive(
+        &mut queue,
+        (1..=20).map(|n| held(2, 2 * most + n)).collect(),
+    );
+    let first: Vec<Entry> = (0..AHEAD + 80).filter_map(|_| take(&mut queue)).collect();
+    let others = first
+        .iter()
+        .filter(|entry| entry.message.tenant == TenantIx(2));
+    assert_eq!(others.count(), 20, "all of it within two turns each");
 }
 
 #[test]
