@@ -41,7 +41,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Counters and what they count.
-const COUNTERS: [(&str, &str); 22] = [
+const COUNTERS: [(&str, &str); 23] = [
     (MESSAGES_ACCEPTED, "Messages durably accepted"),
     (
         MESSAGES_REPLAYED,
@@ -102,6 +102,10 @@ const COUNTERS: [(&str, &str); 22] = [
         "Reads of the archive that failed",
     ),
     (
+        "trunkline_store_looks_total",
+        "Looks at free space and at what the last commit was",
+    ),
+    (
         "trunkline_store_archived_messages_total",
         "Messages moved from memory to the archive",
     ),
@@ -124,10 +128,14 @@ const COUNTERS: [(&str, &str); 22] = [
 ];
 
 /// Gauges of things and what they show.
-const GAUGES: [(&str, &str); 12] = [
+const GAUGES: [(&str, &str); 13] = [
     (HTTP_CONNECTIONS, "Connections open on the public listener"),
     (NDJSON_STREAMS, "NDJSON streams being read"),
     ("trunkline_queue_messages", "Messages queued"),
+    (
+        "trunkline_route_queue_messages",
+        "Messages queued for a route, by class",
+    ),
     (
         "trunkline_accept_drafts_waiting",
         "Messages on their way to the disk",

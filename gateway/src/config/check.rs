@@ -213,33 +213,32 @@ fn store(section: &Section<'_>) -> Option<Store> {
         HOUR..=DAY * 7,
         "how long an idempotency key holds",
     );
-    let good = kept.sound("messages");
-    if good && kept.sound("content") && content > messages {
-        kept.blame(
-            (
-                "content",
-                "at most retention.messages: a text goes with its message",
-            ),
-            (
-                "messages",
-                "at least retention.content: a text goes with its message",
-            ),
-            None,
-        );
-    }
-    if good && kept.sound("idempotency") && idempotency > messages {
-        let hint = "a key answers with its message, which must be there as long as the key holds";
-        kept.blame(
-            ("idempotency", "at most retention.messages"),
-            ("messages", "at least retention.idempotency"),
-            Some(hint.to_owned()),
-        );
+    let events = kept.duration("events", HOUR..=years, "how long events can be read");
+    // The longest first: messages that are kept as long as that are kept long enough.
+    let mut shorter = [
+        ("content", content, "a text goes with its message"),
+        (
+            "idempotency",
+            idempotency,
+            "a key answers with its message, which must be there as long as the key holds",
+        ),
+        ("events", events, "an event is written from its message"),
+    ];
+    shorter.sort_by_key(|(_, time, _)| std::cmp::Reverse(*time));
+    for (name, time, hint) in shorter {
+        if kept.sound("messages") && kept.sound(name) && time > messages {
+            kept.blame(
+                (name, "at most retention.messages"),
+                ("messages", &format!("at least retention.{name}")),
+                Some(hint.to_owned()),
+            );
+        }
     }
     Some(Store {
         path: path.unwrap_or_default().into(),
         retention_messages: messages,
         retention_content: content,
-        retention_events: kept.duration("events", HOUR..=years, "how long events can be read"),
+        retention_events: events,
         retention_idempotency: idempotency,
     })
 }

@@ -444,16 +444,21 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "messages = \"30d\"",
         "messages = \"1d\"",
-        "c.toml:6 store.retention.messages = \"1d\": expected at least retention.content",
+        "c.toml:6 store.retention.messages = \"1d\": expected at least retention.events (an event",
     ),
     (
         "messages = \"30d\"",
-        "messages = \"12h\", content = \"1h\"",
+        "events = \"31d\"",
+        "c.toml:6 store.retention.events = \"31d\": expected at most retention.messages (an event",
+    ),
+    (
+        "messages = \"30d\"",
+        "messages = \"12h\", content = \"1h\", events = \"1h\"",
         "c.toml:6 store.retention.messages = \"12h\": expected at least retention.idempotency (a key answers with its message",
     ),
     (
         "messages = \"30d\"",
-        "messages = \"3d\", content = \"1h\", idempotency = \"4d\"",
+        "messages = \"3d\", content = \"1h\", events = \"1h\", idempotency = \"4d\"",
         "c.toml:6 store.retention.idempotency = \"4d\": expected at most retention.messages (a key",
     ),
     (
