@@ -1,5 +1,6 @@
 //! Child processes: started, awaited, measured from /proc, ended.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -71,6 +72,24 @@ impl Process {
     /// CPU seconds used so far, user and system.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         cpu_seconds(&self.pid.to_string())
+    }
+
+    /// CPU seconds used so far, by thread name: the store's threads, and the runtime's, which run the
+    /// stages. Threads that have ended are left out.
+    pub(crate) fn cpu_by_thread(&self) -> anyhow::Result<BTreeMap<String, f64>> {
+        let mut by_name = BTreeMap::new();
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            let path = thread?.path();
+            let (Ok(name), Ok(stat)) = (
+                std::fs::read_to_string(path.join("comm")),
+                std::fs::read_to_string(path.join("stat")),
+            ) else {
+                continue;
+            };
+            let ticks = stat_ticks(&stat).context("odd /proc stat")?;
+            *by_name.entry(name.trim().to_owned()).or_default() += ticks as f64 / TICKS_PER_SECOND;
+        }
+        Ok(by_name)
     }
 
     /// Resident memory in bytes, now.
@@ -198,6 +217,7 @@ mod tests {
         assert!(child.rss_bytes().unwrap() > 0);
         assert!(child.rss_peak_bytes().unwrap() >= child.rss_bytes().unwrap());
         assert!(child.cpu_seconds().unwrap() >= 0.0);
+        assert!(child.cpu_by_thread().unwrap().contains_key("sh"));
         assert_eq!(
             child.terminate().await.unwrap(),
             Some(serde_json::json!({"n": 2}))

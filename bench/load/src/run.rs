@@ -6,6 +6,7 @@
 
 mod setup;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +110,8 @@ struct Outcome {
     seconds: f64,
     delivered_per_second: f64,
     gateway_cpu_us_per_message: f64,
+    /// The same by thread name, since the gateway's start.
+    gateway_cpu_us_by_thread: BTreeMap<String, f64>,
     gateway_rss_peak_bytes: u64,
     /// Otp: sent_at - accepted_at, less the SMSC's delay: an upper bound for accept to submit.
     otp_us: Option<Summary>,
@@ -275,6 +278,8 @@ async fn outcome(
         .saturating_sub(start_ms) as f64
         / 1e3;
     let cpu_us = (bench.gateway.cpu_seconds()? - cpu_before) * 1e6;
+    let each = |seconds: f64| seconds * 1e6 / (delivered.max(1)) as f64;
+    let threads = bench.gateway.cpu_by_thread()?.into_iter();
     Ok(Outcome {
         case,
         load,
@@ -282,6 +287,7 @@ async fn outcome(
         seconds,
         delivered_per_second: delivered as f64 / seconds.max(1e-3),
         gateway_cpu_us_per_message: cpu_us / (delivered.max(1)) as f64,
+        gateway_cpu_us_by_thread: threads.map(|(name, s)| (name, each(s))).collect(),
         gateway_rss_peak_bytes: bench.gateway.rss_peak_bytes()?,
         otp_us: None,
         backlog: None,
