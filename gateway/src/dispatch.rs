@@ -444,7 +444,6 @@ impl Dispatcher {
                     .link_up(self.config.route, link, peer, window, self.clock.now());
             }
             LinkEvent::Down { link, why } => {
-                tracing::warn!(route = %self.config.name, link = link.0, %why, "not bound");
                 self.windows.set(link, 0);
                 if !self.windows.any_up() && self.down_since.is_none() {
                     self.down_since = Some(self.clock.instant());

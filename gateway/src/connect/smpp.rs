@@ -216,7 +216,7 @@ impl Link {
             attempts: &mut self.ends.attempts,
             receipts: &self.ends.receipts,
         };
-        let peer = format!("{host} ({address})");
+        let peer = bind::peer(host, address);
         let connection = Connection::new(lent, session, Wire::new(stream), peer);
         Box::pin(connection.run(&mut self.stop)).await
     }
@@ -260,7 +260,11 @@ impl Link {
         if ended.leave {
             tracing::info!(route, link = link.0, why, "the bind has ended");
         } else {
-            tracing::warn!(route, link = link.0, why, ?next, "the bind is down");
+            let next = match next {
+                Next::After(pause) => format!("in {:.1} s", pause.as_secs_f64()),
+                Next::Stop => "never".to_owned(),
+            };
+            tracing::warn!(route, link = link.0, why, next, "the bind is down");
         }
         self.meters.state(LinkState::Waiting);
         if self.ledger.tell_all().await {

@@ -42,11 +42,19 @@ pub(super) async fn connect(config: &Config, host: &str) -> Result<(Stream, Sock
                 let stream = secure(config, host, stream).await?;
                 return Ok((stream, address));
             }
-            Ok(Err(error)) => last = format!("{host} ({address}): {error}"),
-            Err(_) => last = format!("{host} ({address}): did not connect in time"),
+            Ok(Err(error)) => last = format!("{}: {error}", peer(host, address)),
+            Err(_) => last = format!("{}: did not connect in time", peer(host, address)),
         }
     }
     Err(last)
+}
+
+/// A host as the config names it, with the address that was reached when that says more.
+pub(super) fn peer(host: &str, address: SocketAddr) -> String {
+    match host.parse() == Ok(address) {
+        true => host.to_owned(),
+        false => format!("{host} ({address})"),
+    }
 }
 
 async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
