@@ -31,7 +31,7 @@ use crate::store::{EventQuery, Record};
 mod events;
 pub(crate) mod file;
 pub(crate) mod history;
-mod keys_file;
+pub(crate) mod keys_file;
 pub(crate) mod pending;
 mod read;
 mod retention;

@@ -16,7 +16,7 @@ use crate::message::life::Life;
 use crate::message::{Ids, MessageId, Text};
 use crate::store::Record;
 use crate::store::archive::file::{self, Kind, PENDING};
-use crate::store::archive::{Archive, history, pending};
+use crate::store::archive::{Archive, history, keys_file, pending};
 use crate::store::journal::{self, JournalError, Known, Walk};
 use crate::store::open::{self, OpenError};
 use crate::store::record::{BlobError, Op, Reading};
@@ -163,6 +163,14 @@ pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
                 let wrong = each_archived(directory, &name, |_| ());
                 for what in wrong.into_iter().take(LINES_MAX) {
                     report.damage(&directory.join(&name), None, what);
+                }
+            }
+            if sound && is_keys(&name) {
+                let path = directory.join(&name);
+                let probed = file::open_for_reading(&path)
+                    .and_then(|connection| keys_file::probe(&connection));
+                if let Err(error) = probed {
+                    report.damage(&path, None, error.to_string());
                 }
             }
         }
@@ -379,6 +387,12 @@ pub fn export(directory: &Path, out: &Path) -> Result<ExportReport, OpenError> {
         messages,
         damaged: report.damaged,
     })
+}
+
+fn is_keys(name: &str) -> bool {
+    [Kind::Idempotency, Kind::Carriers]
+        .iter()
+        .any(|kind| kind.span_of(name).is_some())
 }
 
 fn is_messages(name: &str) -> bool {

@@ -172,6 +172,34 @@ async fn a_lost_file_is_named_before_anything_is_made_in_its_place() {
 }
 
 #[tokio::test]
+async fn a_key_file_with_another_schema_is_told_by_the_check_as_by_the_start() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let id = match store.accept(vec![draft(1, 1)]).await.unwrap().remove(0) {
+        Accepted::Stored(message) => message.id,
+        other => panic!("{other:?}"),
+    };
+    store.settle(vec![accepted(id, 0, "p1")]).await.unwrap();
+    store.archive_now().await;
+    store.close();
+    drop(store);
+    assert!(check(&dir.0).unwrap().is_sound());
+    let names = fs::read_dir(&dir.0).unwrap();
+    let paths = names.map(|entry| entry.unwrap().path());
+    let path = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "db"))
+        .find(|path| path.to_string_lossy().contains("carriers-"))
+        .unwrap();
+    rusqlite::Connection::open(&path)
+        .and_then(|keys| keys.execute_batch("ALTER TABLE filters RENAME capacity TO gapacity"))
+        .unwrap();
+    let report = check(&dir.0).unwrap();
+    assert!(report.damaged.iter().any(|d| d.path == path), "{report:?}");
+    let refused = Store::open(config(&dir), Clock::system()).err().unwrap();
+    assert!(refused.to_string().contains("carriers-"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_pending_record_that_was_changed_is_not_sent() {
     let dir = TempDir::new();
     let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();

@@ -21,6 +21,25 @@ pub(crate) const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS entries (
    seg INTEGER PRIMARY KEY, capacity INTEGER NOT NULL, count INTEGER NOT NULL,
    bits BLOB NOT NULL) STRICT;";
 
+/// Whether the tables have the columns that are read: SQLite takes a schema with a changed letter for
+/// sound.
+///
+/// # Errors
+/// They have not.
+pub(crate) fn probe(connection: &Connection) -> rusqlite::Result<()> {
+    let tables = [
+        ("filters", "SELECT seg, capacity, count, bits FROM filters"),
+        ("entries", "SELECT seg, key, id, extra FROM entries"),
+    ];
+    for (table, select) in tables {
+        // Without the table, the process ended between creating the file and its first commit.
+        if connection.table_exists(None, table)? {
+            connection.prepare(select)?;
+        }
+    }
+    Ok(())
+}
+
 const BITS_PER_KEY: usize = 10;
 const PROBES: u32 = 7;
 /// Keys in a file's first segment: 20 KB of filter for a gateway that sees few.
