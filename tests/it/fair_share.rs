@@ -20,10 +20,12 @@ const RATE: u16 = 400;
 /// Segments of one tenant's turn.
 const TURN: usize = 20;
 
-async fn offer(client: &Client, from: usize, until: usize) {
+async fn offer(client: &Client, class: &str, from: usize, until: usize) {
     for first in (from..until).step_by(BATCH) {
         let messages: Vec<Value> = (first..until.min(first + BATCH))
-            .map(|n| json!({"to": number(n), "from": "ACME", "text": "one of many"}))
+            .map(
+                |n| json!({"to": number(n), "from": "ACME", "text": "one of many", "class": class}),
+            )
             .collect();
         let count = messages.len();
         let answer = client
@@ -33,10 +35,10 @@ async fn offer(client: &Client, from: usize, until: usize) {
     }
 }
 
-async fn scene() -> Scene {
+async fn scene(name: &str) -> Scene {
     let mut config = smsc_config();
     config.last_max = MANY;
-    Scene::start("fair-share", config, |setup| {
+    Scene::start(name, config, |setup| {
         let rate = format!("rate = \"{RATE}/s, burst 1\"");
         setup.routes[0] = setup.routes[0].clone().binds(1, WINDOW).with(&rate);
         setup.limits = format!("memory = {MEMORY:?}");
@@ -54,27 +56,36 @@ senders = ["*"]
     .unwrap()
 }
 
-/// What `/v1/routes/main` says waits: transactional messages, and since when.
-async fn queue(scene: &Scene) -> (u64, Option<String>) {
+/// What `/v1/routes/main` says waits: messages of a class, and since when.
+async fn queue(scene: &Scene, class: &str) -> (u64, Option<String>) {
     let route = scene.client.json("/v1/routes/main").await.unwrap();
-    let depth = route["queue"]["depth"]["transactional"].as_u64().unwrap();
+    let depth = route["queue"]["depth"][class].as_u64().unwrap();
     let oldest = route["queue"]["oldest"].as_str().map(str::to_owned);
     (depth, oldest)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_with_little_to_send_does_not_wait_for_one_with_much() {
-    let mut scene = scene().await;
-    offer(&scene.client, 0, MANY).await;
+    shares_fairly("fair-share-retry", "transactional").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_it_under_hold() {
+    shares_fairly("fair-share-hold", "promotional").await;
+}
+
+async fn shares_fairly(name: &str, class: &str) {
+    let mut scene = scene(name).await;
+    offer(&scene.client, class, 0, MANY).await;
     let sent = scene.smsc.report().accepted;
-    let (depth, oldest) = queue(&scene).await;
+    let (depth, oldest) = queue(&scene, class).await;
     // What is out is queued until it is settled; and time passes between the two looks.
     let (waits, slack) = (MANY as u64 - sent, 2 * u64::from(WINDOW) + u64::from(RATE));
     assert!(depth.abs_diff(waits) <= slack, "{depth}, {waits} wait");
     assert!(oldest.is_some());
 
     let before = scene.smsc.messages().len();
-    offer(&scene.client.with_key(OTHER_KEY), MANY, MANY + FEW).await;
+    offer(&scene.client.with_key(OTHER_KEY), class, MANY, MANY + FEW).await;
     let few: Vec<String> = (MANY..MANY + FEW)
         .map(|n| number(n)[1..].to_owned())
         .collect();
@@ -105,13 +116,13 @@ async fn a_tenant_with_little_to_send_does_not_wait_for_one_with_much() {
     scene.restart(false).await.unwrap();
     let left = (MANY + FEW) as u64 - scene.smsc.report().accepted;
     wait_for("the depth to be told", SOON, async || {
-        let depth = queue(&scene).await.0;
+        let depth = queue(&scene, class).await.0;
         let now = (MANY + FEW) as u64 - scene.smsc.report().accepted;
         (depth <= left && depth >= now).then_some(())
     })
     .await;
     let metrics = scene.gateway.admin_client().get("/metrics").await.unwrap();
     let text = String::from_utf8_lossy(&metrics.body).into_owned();
-    let gauge = r#"trunkline_route_queue_messages{route="main",class="transactional"}"#;
-    assert!(text.contains(gauge), "{text}");
+    let gauge = format!("trunkline_route_queue_messages{{route=\"main\",class=\"{class}\"}}");
+    assert!(text.contains(&gauge), "{text}");
 }
