@@ -166,18 +166,14 @@ const GAUGES: [(&str, &str); 13] = [
 ];
 
 /// Gauges of octets.
-const BYTES: [(&str, &str); 3] = [
+const BYTES: [(&str, &str); 2] = [
     (
         HTTP_BODY_BYTES,
         "Request bodies held in memory, beyond the first 16 KiB of each",
     ),
     (
-        "trunkline_store_young_bytes",
-        "Messages, keys and events in memory",
-    ),
-    (
         "trunkline_store_memory_bytes",
-        "What the store holds in memory",
+        "Messages, keys and events that the store holds in memory",
     ),
 ];
 

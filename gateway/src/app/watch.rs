@@ -46,7 +46,6 @@ fn gauges(store: &Store) {
             metrics::gauge!("trunkline_route_queue_messages", &labels).set(depth as f64);
         }
     }
-    metrics::gauge!("trunkline_store_young_bytes").set(figures.young_bytes as f64);
     metrics::gauge!("trunkline_store_young_messages").set(figures.young_messages as f64);
     metrics::gauge!("trunkline_receipts_parked").set(figures.parked as f64);
     metrics::gauge!("trunkline_accept_drafts_waiting").set(figures.drafts_waiting as f64);

@@ -326,15 +326,9 @@ impl Writer {
                     drop(reply.send(Err(Undone::Missing(parts, missing))));
                     return;
                 }
-                let here = |young: &Young, id| {
-                    young.row(id).is_some_and(|row| {
-                        row.life.status == Status::Queued
-                            && row.life.route(&row.message) == Some(route)
-                    })
-                };
                 let mut over = Vec::new();
                 for (id, parts) in parts {
-                    if !here(young, id) {
+                    if !is_queued_on(young, id, route) {
                         over.push(id);
                         continue;
                     }
@@ -441,11 +435,7 @@ impl Writer {
                 }
                 let mut over = Vec::new();
                 for (id, parts) in parts {
-                    let here = |row: &young::Row| {
-                        let at = Place::of(&row.message, &row.life).map(|place| place.route);
-                        route.is_none() || at == route
-                    };
-                    if young.row(id).is_some_and(here) {
+                    if route.is_none_or(|route| is_queued_on(young, id, route)) {
                         self.claims.push(id, parts);
                         young.claim(id, parts, route.is_some());
                     } else {
@@ -838,6 +828,14 @@ fn adopt_all(shared: &Shared, young: &mut Young, adopt: Adopted) {
     for record in adopt.records {
         young.adopt(record);
     }
+}
+
+/// Whether a message in memory waits for this route.
+fn is_queued_on(young: &Young, id: MessageId, route: RouteIx) -> bool {
+    let place = young
+        .row(id)
+        .and_then(|row| Place::of(&row.message, &row.life));
+    place.is_some_and(|place| place.route == route)
 }
 
 fn missing(young: &Young, ids: impl Iterator<Item = MessageId>) -> Vec<MessageId> {
