@@ -550,6 +550,17 @@ impl Store {
     /// Ends what is overdue: queued messages past their lifetime, sent ones without a receipt.
     /// Called every few seconds. Returns how many.
     pub async fn expire(&self) -> usize {
+        loop {
+            let seen = self.shared.archived_count.load(Ordering::Acquire);
+            let count = self.expire_some().await;
+            // What was archived meanwhile was found in neither place: it is looked for again.
+            if count > 0 || seen == self.shared.archived_count.load(Ordering::Acquire) {
+                return count;
+            }
+        }
+    }
+
+    async fn expire_some(&self) -> usize {
         let now = self.shared.clock.now();
         let mut ids: Vec<MessageId> = {
             let young = self.shared.young.read();
