@@ -8,6 +8,9 @@ use crate::cursor::Cursor;
 /// Max TLVs in one PDU. Chosen: SMPP v5.0 defines 67 in all; no PDU seen carries more than 20.
 pub const TLVS_MAX: usize = 64;
 
+/// Greatest congestion_state: 100 is "congested, refuses". SMPP v5.0 §4.8.4.18, smpp.md §1.4.
+const CONGESTION_STATE_MAX: u8 = 100;
+
 /// Octets of zero padding after a body that are dropped. Observed: 1; fewer than a TLV's header.
 const PADDING_OCTETS_MAX: usize = 3;
 
@@ -205,6 +208,13 @@ impl<'a> Tlvs<'a> {
     #[must_use]
     pub fn additional_status_info_text(self) -> Option<&'a [u8]> {
         self.cstring(Tag::ADDITIONAL_STATUS_INFO_TEXT)
+    }
+
+    /// congestion_state in percent, 0..=100; `None` if it is absent or out of range.
+    #[must_use]
+    pub fn congestion_state(self) -> Option<u8> {
+        self.u8(Tag::CONGESTION_STATE)
+            .filter(|&state| state <= CONGESTION_STATE_MAX)
     }
 
     /// The three sar_* values, if all are there.

@@ -83,7 +83,8 @@ pub struct Answer {
     pub message_id: MessageId,
     /// additional_status_info_text, raw, if there was one.
     pub info: Option<Box<[u8]>>,
-    /// congestion_state (SMPP v5.0), 0..=100.
+    /// congestion_state, 0..=100, of whatever response carried one, refusals included: SMPP v5.0
+    /// §4.8.4.18. `None` = not told, or out of range.
     pub congestion: Option<u8>,
     /// It was answered by generic_nack: the peer could not read the request.
     pub nacked: bool,

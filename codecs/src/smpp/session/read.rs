@@ -16,7 +16,6 @@ use crate::smpp::frame::{CommandId, Frame, Framing, HEADER_OCTETS, Header, next_
 use crate::smpp::link::{encode_bare, encode_nack};
 use crate::smpp::status::CommandStatus;
 use crate::smpp::submit::{SubmitSm, SubmitSmResp};
-use crate::smpp::tlv::Tag;
 
 /// SMPP 4.0 is another protocol (20-octet header).
 const VERSION_4: u8 = 0x40;
@@ -333,14 +332,17 @@ impl Session {
             nacked: request.is_none(),
             latency: now.saturating_duration_since(waiting.sent),
         };
-        if waiting.command != CommandId::DELIVER_SM && !answer.nacked {
+        if !answer.nacked {
             let (resp, quirks) = SubmitSmResp::decode(header.status, body);
-            answer.message_id = MessageId::from_slice(resp.message_id);
             if !resp.tlvs.is_empty() {
                 answer.info = resp.tlvs.additional_status_info_text().map(Box::from);
-                answer.congestion = resp.tlvs.u8(Tag::CONGESTION_STATE);
+                answer.congestion = resp.tlvs.congestion_state();
             }
-            self.quirks(header.command, quirks);
+            // deliver_sm_resp's message_id means nothing, present or not.
+            if waiting.command != CommandId::DELIVER_SM {
+                answer.message_id = MessageId::from_slice(resp.message_id);
+                self.quirks(header.command, quirks);
+            }
         }
         self.events.push_back(if late {
             Event::LateAnswer(answer)
