@@ -3,6 +3,8 @@
 //! [`plan`] is called once for every accepted message: it counts, and allocates nothing.
 //! [`segment`] is called once for every submitted part and writes the user data of that part. Both
 //! walk the text with the same rule ([`Segments`]), so the same text always splits the same way.
+//! The other way, [`Udh::split`] takes the header off received user data and [`decode()`] reads the
+//! rest by its whole data_coding octet ([`Dcs`]).
 //!
 //! # Where a text may be cut
 //! Greedily from the left, and never inside an escape pair (GSM 7-bit) or a surrogate pair
@@ -18,11 +20,17 @@
 //! National language tables (3GPP TS 23.038 annex A): many SMSCs strip them; text that needs them
 //! goes out as UCS-2.
 
+pub mod dcs;
+pub mod decode;
 pub mod gsm7;
 pub mod segment;
 pub mod ucs2;
+pub mod udh;
 
+pub use dcs::Dcs;
+pub use decode::{Alphabet, Charset, Decoded, decode};
 pub use segment::{Segments, segment};
+pub use udh::Udh;
 
 #[cfg(test)]
 mod tests;

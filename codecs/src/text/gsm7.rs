@@ -1,5 +1,7 @@
 //! GSM 7-bit default alphabet with its extension table, unpacked: one septet per octet.
 
+pub mod packed;
+
 use bytes::BufMut;
 
 use super::TextError;

@@ -25,16 +25,33 @@ pub fn encode(text: &str, out: &mut impl BufMut) {
 /// caller sees in the length and counts as the peer's quirk.
 #[must_use]
 pub fn decode(octets: &[u8]) -> String {
-    match octets {
-        [0xfe, 0xff, rest @ ..] => read(rest, u16::from_be_bytes),
-        [0xff, 0xfe, rest @ ..] => read(rest, u16::from_le_bytes),
-        octets => read(octets, u16::from_be_bytes),
-    }
+    read(octets, false)
 }
 
-fn read(octets: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+/// As [`decode`], for a peer that writes little endian where it writes no byte order mark.
+#[must_use]
+pub fn read(octets: &[u8], little_endian: bool) -> String {
+    let (octets, little_endian) = match byte_order_mark(octets) {
+        Some(little_endian) => (octets.get(2..).unwrap_or_default(), little_endian),
+        None => (octets, little_endian),
+    };
+    let unit = if little_endian {
+        u16::from_le_bytes
+    } else {
+        u16::from_be_bytes
+    };
     let units = octets.as_chunks::<2>().0.iter().map(|pair| unit(*pair));
     char::decode_utf16(units)
         .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
         .collect()
+}
+
+/// The byte order mark at the front, if there is one: whether it says little endian.
+#[must_use]
+pub const fn byte_order_mark(octets: &[u8]) -> Option<bool> {
+    match octets {
+        [0xfe, 0xff, ..] => Some(false),
+        [0xff, 0xfe, ..] => Some(true),
+        _ => None,
+    }
 }
