@@ -21,6 +21,8 @@ pub mod disk;
 pub mod gateway;
 #[path = "harness/http.rs"]
 pub mod http;
+#[path = "harness/kannel.rs"]
+pub mod kannel;
 #[path = "harness/peers.rs"]
 pub mod peers;
 #[path = "harness/powercut.rs"]

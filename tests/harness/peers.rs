@@ -1,4 +1,4 @@
-//! Peers that nobody here wrote: node-smpp as the carrier, the official libraries as verifiers.
+//! Peers that nobody here wrote: SMSCs in three languages, and the official webhook verifiers.
 //!
 //! `tests/run` installs them and sets `TRUNKLINE_PEERS=required`: then a missing peer fails its test.
 //! Without, the test is left out, and says so by name past the test runner's capture.
@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
+
+use crate::Directory;
 
 /// How long a peer may take to say its next line.
 const LINE_WITHIN: Duration = Duration::from_secs(30);
@@ -59,17 +61,29 @@ pub fn pypi(test: &str, package: &str) -> bool {
     installed(test, &format!("PyPI's {package}"), &python)
 }
 
+/// Whether a file of a Debian package is there, for a test of this name.
+#[must_use]
+pub fn debian(test: &str, package: &str, file: &str) -> bool {
+    installed(test, &format!("Debian's {package}"), Path::new(file))
+}
+
+/// A program of `tests/peers`, run by its language.
+fn script_of(program: &str, script: &str) -> Command {
+    let program = match program {
+        "python" => directory().join(".venv/bin/python"),
+        other => other.into(),
+    };
+    let mut command = Command::new(program);
+    command.arg(directory().join(script));
+    command
+}
+
 /// A verifier: feeds requests to the official library and says what it thinks of each.
 ///
 /// # Errors
 /// It cannot be run, or answers other than a line for each request.
 pub async fn verify(program: &str, script: &str, requests: &[Value]) -> anyhow::Result<Vec<Value>> {
-    let program = match program {
-        "python" => directory().join(".venv/bin/python"),
-        other => other.into(),
-    };
-    let mut child = Command::new(program)
-        .arg(directory().join(script))
+    let mut child = script_of(program, script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -97,7 +111,43 @@ pub async fn verify(program: &str, script: &str, requests: &[Value]) -> anyhow::
     Ok(verdicts)
 }
 
-/// node-smpp as an SMSC, in a process of its own.
+/// An SMSC that nobody here wrote. All of them take the account `main` with [`PASSWORD`](crate::config::PASSWORD).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// npm's node-smpp.
+    Node,
+    /// The same behind TLS, with the certificate of [`Keys`].
+    NodeTls,
+    /// PyPI's smpp.twisted3, Jasmin's library.
+    Twisted,
+    /// Debian's Net::SMPP.
+    NetSmpp,
+}
+
+impl Carrier {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Node, Self::NodeTls, Self::Twisted, Self::NetSmpp];
+
+    /// Whether it is installed, for a test of this name.
+    #[must_use]
+    pub fn installed(self, test: &str) -> bool {
+        match self {
+            Self::Node | Self::NodeTls => npm(test, "smpp"),
+            Self::Twisted => pypi(test, "smpp.twisted3"),
+            Self::NetSmpp => debian(test, "libnet-smpp-perl", "/usr/share/perl5/Net/SMPP.pm"),
+        }
+    }
+
+    fn command(self) -> Command {
+        match self {
+            Self::Node | Self::NodeTls => script_of("node", "smsc.js"),
+            Self::Twisted => script_of("python", "smsc.py"),
+            Self::NetSmpp => script_of("perl", "smsc.pl"),
+        }
+    }
+}
+
+/// An SMSC that nobody here wrote, in a process of its own.
 #[derive(Debug)]
 pub struct CarrierProcess {
     child: Child,
@@ -105,6 +155,32 @@ pub struct CarrierProcess {
     said: watch::Receiver<Vec<Value>>,
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Its key and certificate. `None` without TLS.
+    pub keys: Option<Keys>,
+}
+
+/// A key and its own certificate for `localhost`, as PEM files.
+#[derive(Debug)]
+pub struct Keys(Directory);
+
+impl Keys {
+    fn new() -> anyhow::Result<Self> {
+        let keys = Self(Directory::new("carrier-keys")?);
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        std::fs::write(keys.key(), made.signing_key.serialize_pem())?;
+        std::fs::write(keys.certificate(), made.cert.pem())?;
+        Ok(keys)
+    }
+
+    fn key(&self) -> PathBuf {
+        self.0.path().join("key.pem")
+    }
+
+    /// What a route has to trust.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.0.path().join("certificate.pem")
+    }
 }
 
 impl CarrierProcess {
@@ -112,15 +188,34 @@ impl CarrierProcess {
     ///
     /// # Errors
     /// It cannot be run or does not listen.
-    pub async fn start(port: u16) -> anyhow::Result<Self> {
-        let mut child = Command::new("node")
-            .arg(directory().join("smsc.js"))
-            .arg(port.to_string())
+    pub async fn start(carrier: Carrier, port: u16) -> anyhow::Result<Self> {
+        let keys = match carrier {
+            Carrier::NodeTls => Some(Keys::new()?),
+            _ => None,
+        };
+        Self::start_with(carrier, port, keys).await
+    }
+
+    /// Starts it once more with the keys of an earlier one.
+    ///
+    /// # Errors
+    /// It cannot be run or does not listen.
+    pub async fn start_with(
+        carrier: Carrier,
+        port: u16,
+        keys: Option<Keys>,
+    ) -> anyhow::Result<Self> {
+        let mut command = carrier.command();
+        command.arg(port.to_string());
+        if let Some(keys) = &keys {
+            command.args([keys.key(), keys.certificate()]);
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("node")?;
+            .with_context(|| format!("{carrier:?}"))?;
         let stdin = child.stdin.take().context("stdin is piped")?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let (tell, said) = watch::channel(Vec::new());
@@ -135,16 +230,17 @@ impl CarrierProcess {
                 });
             }
         });
-        let mut carrier = Self {
+        let mut process = Self {
             child,
             stdin,
             said,
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
+            keys,
         };
-        let listening = carrier.said("listening", |_| true).await?;
+        let listening = process.said("listening", |_| true).await?;
         let port = listening["port"].as_u64().context("no port")?;
-        carrier.addr.set_port(u16::try_from(port)?);
-        Ok(carrier)
+        process.addr.set_port(u16::try_from(port)?);
+        Ok(process)
     }
 
     /// Waits until it has said that this happened; what it said.
@@ -166,7 +262,7 @@ impl CarrierProcess {
         let found = tokio::time::timeout(LINE_WITHIN, waited).await;
         let Ok(Ok(found)) = found else {
             bail!(
-                "node-smpp did not say {event}; it said {:?}",
+                "the carrier did not say {event}; it said {:?}",
                 *self.said.borrow()
             )
         };
@@ -183,23 +279,31 @@ impl CarrierProcess {
             .collect()
     }
 
+    /// Has it do something: `receipt`, `mo`, `enquire_link` or `unbind`, as smsc.js describes.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub async fn order(&mut self, what: &str, how: Value) -> anyhow::Result<()> {
+        let order = json!({ what: how });
+        self.stdin
+            .write_all(format!("{order}\n").as_bytes())
+            .await?;
+        Ok(())
+    }
+
     /// Has it send a delivery receipt for a message id.
     ///
     /// # Errors
     /// It has ended.
     pub async fn send_receipt(&mut self, id: &str, stat: &str) -> anyhow::Result<()> {
-        let command = json!({"receipt": {"id": id, "stat": stat}});
-        self.stdin
-            .write_all(format!("{command}\n").as_bytes())
-            .await?;
-        Ok(())
+        self.order("receipt", json!({"id": id, "stat": stat})).await
     }
 
     /// Kills it at once.
     ///
     /// # Errors
     /// It cannot be killed.
-    pub async fn kill(mut self) -> anyhow::Result<()> {
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }
 }

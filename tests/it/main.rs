@@ -17,6 +17,8 @@ mod failover_route_down;
 mod fair_share;
 mod hostile_http;
 mod interop;
+mod interop_carriers;
+mod interop_kannel;
 mod journal_damaged;
 mod otp_lane;
 mod overload;
