@@ -168,6 +168,7 @@ fn message(number: u64) -> anyhow::Result<Arc<Message>> {
         encoding: Encoding::Gsm7,
         segments: 1,
         concat_ref: 0,
+        sms: None,
         callback: None,
         batch: None,
         accepted_at: Clock::system().now(),

@@ -13,8 +13,10 @@ use crate::clock::UnixMs;
 
 pub mod id;
 pub mod life;
+mod sms;
 
 pub use id::{Ids, MessageId};
+pub use sms::SmsOptions;
 
 /// A tenant, by its number in the store's name table.
 #[derive(
@@ -298,7 +300,10 @@ pub struct Message {
     /// How many segments it takes: 1 to 20. Each is one part.
     pub segments: u8,
     /// Concatenation reference of its segments; given by the writer, the same in every retry.
-    pub concat_ref: u8,
+    /// 8-bit headers carry its low octet.
+    pub concat_ref: u16,
+    /// What is uncommon about how it is written.
+    pub sms: Option<Box<SmsOptions>>,
     /// Set when `callback.endpoint_id` names an endpoint: its events go there only.
     pub callback: Option<EndpointIx>,
     /// The batch it came in.
@@ -320,10 +325,11 @@ impl Message {
         self.texts.of(text)
     }
 
-    /// What it takes in memory, about: the struct, its Arc and its texts.
+    /// What it takes in memory, about: the struct, its Arc, its texts and its options.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + 16 + self.texts.heap_bytes()
+        let sms = self.sms.as_ref().map_or(0, |sms| sms.heap_bytes());
+        size_of::<Self>() + 16 + self.texts.heap_bytes() + sms
     }
 
     /// All of its parts as a bit set: bit 0 is part 0.

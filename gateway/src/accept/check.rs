@@ -35,6 +35,8 @@ const SEGMENTS: std::ops::RangeInclusive<i64> = 1..=20;
 const SEGMENTS_DEFAULT: u8 = 10;
 /// Default of `failover.max_routes` (contract.md §1).
 const ROUTES_DEFAULT: usize = 3;
+const TEXTS_TOO_LONG: &str = "the texts are longer than 64 KiB together";
+
 /// Where a request comes from: what it does not say itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
@@ -114,12 +116,7 @@ pub(crate) fn message(
         &callback_types,
     ]);
     // Cannot happen: the limits above sum up to less than 64 KiB.
-    let texts = texts.map_err(|_| {
-        Problem::new(
-            Code::BodyTooLarge,
-            "the texts are longer than 64 KiB together",
-        )
-    })?;
+    let texts = texts.map_err(|_| Problem::new(Code::BodyTooLarge, TEXTS_TOO_LONG))?;
     Ok(Message {
         id: MessageId::default(),
         tenant: origin.tenant,
@@ -131,6 +128,7 @@ pub(crate) fn message(
         encoding: planned.encoding,
         segments: planned.segments,
         concat_ref: 0,
+        sms: None,
         callback,
         batch: origin.batch,
         accepted_at: UnixMs::ZERO,

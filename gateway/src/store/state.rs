@@ -15,7 +15,7 @@ use crate::store::archive::file::open_for_reading;
 use crate::store::{EndpointState, room};
 
 /// The layout of the directory that this version writes and reads.
-const LAYOUT: u64 = 2;
+const LAYOUT: u64 = 3;
 
 /// The state database's name.
 pub(crate) const STATE: &str = "state.db";

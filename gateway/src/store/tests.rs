@@ -70,6 +70,7 @@ pub(crate) fn draft(number: u64, segments: u8) -> Draft {
             encoding: Encoding::Gsm7,
             segments,
             concat_ref: 0,
+            sms: None,
             callback: None,
             batch: None,
             accepted_at: UnixMs::ZERO,

@@ -49,7 +49,7 @@ pub(crate) struct Writer {
     claims: Claims,
     epoch: u64,
     ids: IdMaker,
-    references: Vec<u8>,
+    references: Vec<u16>,
     salt: u64,
     /// The last commit did not fit on disk.
     full: bool,
@@ -90,7 +90,10 @@ struct Batch {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, journal: Journal, epoch: u64, ids: IdMaker) -> Self {
-        let start = u8::try_from(epoch & 0xFF).unwrap_or(0).wrapping_mul(89);
+        // Far from where the last epoch counted, in 16 bits and in their low octet alone.
+        let start = u16::try_from(epoch & 0xFFFF)
+            .unwrap_or(0)
+            .wrapping_mul(0x9D59);
         let references = vec![start; REFERENCE_SLOTS];
         Self {
             shared,

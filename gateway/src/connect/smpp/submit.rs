@@ -58,7 +58,7 @@ pub(super) fn submit(
         Encoding::Gsm7 => text::Encoding::Gsm7,
         Encoding::Ucs2 => text::Encoding::Ucs2,
     };
-    let reference = Reference::Eight(message.concat_ref);
+    let reference = Reference::Eight(message.concat_ref.to_le_bytes()[0]);
     let body = message.text(Text::Body);
     let (part, parts) = (attempt.part, message.segments);
     if segment(body, encoding, part, parts, reference, &mut room).is_err() {

@@ -138,6 +138,7 @@ fn message(to: &str, text: &str) -> Message {
         },
         segments: plan.segments,
         concat_ref: 0x5A,
+        sms: None,
         callback: None,
         batch: None,
         accepted_at: UnixMs(1),

@@ -24,6 +24,7 @@ fn entry(order: u64, class: Class) -> Entry {
         encoding: Encoding::Gsm7,
         segments: 1,
         concat_ref: 0,
+        sms: None,
         callback: None,
         batch: None,
         accepted_at: UnixMs(1),

@@ -29,6 +29,7 @@ impl Case {
             encoding: Encoding::Gsm7,
             segments,
             concat_ref: 0,
+            sms: None,
             callback: None,
             batch: None,
             accepted_at: UnixMs(1),

@@ -8,7 +8,7 @@ use crate::clock::UnixMs;
 use crate::message::life::Life;
 use crate::message::{
     Class, Encoding, EndpointIx, FailoverOn, Ids, Message, MessageId, OnAmbiguous, Phone, Priority,
-    RouteIx, TenantIx, Text, Texts,
+    RouteIx, SmsOptions, TenantIx, Text, Texts,
 };
 use crate::names::Names;
 use crate::store::archive::file::{int, key_int, uint};
@@ -69,7 +69,8 @@ struct DetailRef<'a> {
     failover_on: FailoverOn,
     encoding: Encoding,
     segments: u8,
-    concat_ref: u8,
+    concat_ref: u16,
+    sms: Option<&'a SmsOptions>,
     callback: Option<EndpointIx>,
     batch: Option<MessageId>,
     accepted_at: UnixMs,
@@ -90,7 +91,8 @@ struct Detail<'a> {
     failover_on: FailoverOn,
     encoding: Encoding,
     segments: u8,
-    concat_ref: u8,
+    concat_ref: u16,
+    sms: Option<Box<SmsOptions>>,
     callback: Option<EndpointIx>,
     batch: Option<MessageId>,
     accepted_at: UnixMs,
@@ -155,6 +157,7 @@ fn encode(message: &Message, life: &Life, into: Vec<u8>) -> Vec<u8> {
         encoding: message.encoding,
         segments: message.segments,
         concat_ref: message.concat_ref,
+        sms: message.sms.as_deref(),
         callback: message.callback,
         batch: message.batch,
         accepted_at: message.accepted_at,
@@ -268,6 +271,7 @@ fn decode(id: MessageId, columns: [&str; 4], detail: Detail<'_>) -> Record {
         encoding: detail.encoding,
         segments: detail.segments,
         concat_ref: detail.concat_ref,
+        sms: detail.sms,
         callback: detail.callback,
         batch: detail.batch,
         accepted_at: detail.accepted_at,

@@ -68,6 +68,7 @@ fn draft(number: usize) -> Draft {
             encoding: Encoding::Gsm7,
             segments: 1,
             concat_ref: 0,
+            sms: None,
             callback: None,
             batch: None,
             accepted_at: UnixMs::ZERO,
