@@ -30,6 +30,12 @@ impl<'a> Cursor<'a> {
         self.end - self.rest.len()
     }
 
+    /// Offset of the slice's end in the PDU.
+    #[inline]
+    pub(crate) fn end(&self) -> usize {
+        self.end
+    }
+
     /// What has not been read yet.
     #[inline]
     pub(crate) fn rest(&self) -> &'a [u8] {

@@ -248,6 +248,29 @@ impl<'a> Outbind<'a> {
             body.quirks,
         ))
     }
+
+    /// Appends the whole PDU.
+    ///
+    /// # Errors
+    /// Refuses values that are longer than `limits` or contain a NUL; nothing is written then.
+    pub fn encode(
+        &self,
+        sequence: u32,
+        limits: &Limits,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        check(Field::SystemId, self.system_id, limits.system_id)?;
+        check(Field::Password, self.password, limits.password)?;
+        Header {
+            command: CommandId::OUTBIND,
+            status: CommandStatus::OK,
+            sequence,
+        }
+        .encode(self.system_id.len() + self.password.len() + 2, out);
+        put_cstring(out, self.system_id);
+        put_cstring(out, self.password);
+        Ok(())
+    }
 }
 
 /// TLVs of a bind response, for a caller that wants more than the version.

@@ -38,6 +38,14 @@ pub enum Field {
     InterfaceVersion,
     AddressRange,
     MessageId,
+    FinalDate,
+    MessageState,
+    ErrorCode,
+    NumberOfDests,
+    DestFlag,
+    ListName,
+    Unsuccess,
+    EsmeAddr,
 }
 
 /// What is wrong with a field.
@@ -53,6 +61,8 @@ pub enum Kind {
     BadTlvs,
     /// More TLVs than [`super::tlv::TLVS_MAX`].
     TooManyTlvs,
+    /// A value that leaves open what follows it.
+    BadValue,
 }
 
 /// A PDU body that cannot be read.
@@ -71,6 +81,10 @@ impl DecodeError {
     #[must_use]
     pub fn status(self) -> CommandStatus {
         match self.kind {
+            Kind::BadValue if self.field == Field::NumberOfDests => {
+                CommandStatus::INVALID_DEST_COUNT
+            }
+            Kind::BadValue => CommandStatus::INVALID_DEST_FLAG,
             Kind::CutShort | Kind::NoNul => CommandStatus::INVALID_COMMAND_LENGTH,
             Kind::LengthLies => CommandStatus::INVALID_MESSAGE_LENGTH,
             Kind::BadTlvs | Kind::TooManyTlvs => CommandStatus::INVALID_TLV_STREAM,
@@ -103,6 +117,21 @@ pub enum EncodeError {
         /// The field.
         field: Field,
     },
+    /// A field that may not be empty is.
+    Missing {
+        /// The field.
+        field: Field,
+    },
+}
+
+impl EncodeError {
+    /// The field that it is about.
+    #[must_use]
+    pub fn field(self) -> Field {
+        match self {
+            Self::TooLong { field, .. } | Self::Nul { field } | Self::Missing { field } => field,
+        }
+    }
 }
 
 impl fmt::Display for EncodeError {
@@ -119,6 +148,7 @@ impl fmt::Display for EncodeError {
                 )
             }
             Self::Nul { field } => write!(f, "{field:?} contains a NUL"),
+            Self::Missing { field } => write!(f, "{field:?} is empty"),
         }
     }
 }
@@ -150,8 +180,12 @@ impl Quirks {
     pub const UNEXPECTED_BODY: Self = Self(1 << 7);
     /// sequence_number 0 or above 0x7FFFFFFF.
     pub const ODD_SEQUENCE: Self = Self(1 << 8);
+    /// A response that ends before its mandatory fields do.
+    pub const MISSING_FIELDS: Self = Self(1 << 9);
+    /// A deliver_sm_resp with a message_id.
+    pub const DELIVER_RESP_ID: Self = Self(1 << 10);
 
-    const NAMES: [(Self, &'static str); 9] = [
+    const NAMES: [(Self, &'static str); 11] = [
         (Self::MISSING_NUL, "missing_nul"),
         (Self::TRAILING, "trailing"),
         (Self::LONG_CSTRING, "long_cstring"),
@@ -161,6 +195,8 @@ impl Quirks {
         (Self::ODD_ERROR_BODY, "odd_error_body"),
         (Self::UNEXPECTED_BODY, "unexpected_body"),
         (Self::ODD_SEQUENCE, "odd_sequence"),
+        (Self::MISSING_FIELDS, "missing_fields"),
+        (Self::DELIVER_RESP_ID, "deliver_resp_id"),
     ];
 
     /// Says whether nothing odd was seen.
@@ -180,6 +216,11 @@ impl Quirks {
     #[inline]
     pub fn insert(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+
+    /// Takes the flags of `other` away.
+    pub(crate) fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
     }
 
     /// Names of the flags that are set, as metric labels.
@@ -238,6 +279,12 @@ impl Limits {
         message_id: 65,
         short_message: SHORT_MESSAGE_OCTETS_MAX,
     };
+
+    /// What SMPP v5.0 allows: short_message to 255 octets. smpp.md §1.2.
+    pub const V5: Self = Self {
+        short_message: u8::MAX as usize,
+        ..Self::SPEC
+    };
 }
 
 impl Default for Limits {
@@ -262,7 +309,7 @@ impl<'a> Body<'a> {
     }
 
     #[cold]
-    fn error(&self, field: Field, kind: Kind) -> DecodeError {
+    pub(crate) fn error(&self, field: Field, kind: Kind) -> DecodeError {
         DecodeError {
             at: self.cursor.at(),
             field,
@@ -345,6 +392,7 @@ impl<'a> Body<'a> {
             return Ok(Tlvs::NONE);
         }
         let (tlvs, quirks) = Tlvs::scan(self.cursor, scan)?;
+        self.cursor = Cursor::new(&[], self.cursor.end());
         self.quirks.insert(quirks);
         Ok(tlvs)
     }

@@ -58,6 +58,9 @@ commands! {
     OUTBIND = 0x0B, "outbind";
     ENQUIRE_LINK = 0x15, "enquire_link";
     SUBMIT_MULTI = 0x21, "submit_multi";
+    PARAM_RETRIEVE = 0x22, "param_retrieve";
+    QUERY_LAST_MSGS = 0x23, "query_last_msgs";
+    QUERY_MSG_DETAILS = 0x24, "query_msg_details";
     ALERT_NOTIFICATION = 0x102, "alert_notification";
     DATA_SM = 0x103, "data_sm";
     BROADCAST_SM = 0x111, "broadcast_sm";
@@ -75,6 +78,9 @@ commands! {
     BIND_TRANSCEIVER_RESP = 0x8000_0009, "bind_transceiver_resp";
     ENQUIRE_LINK_RESP = 0x8000_0015, "enquire_link_resp";
     SUBMIT_MULTI_RESP = 0x8000_0021, "submit_multi_resp";
+    PARAM_RETRIEVE_RESP = 0x8000_0022, "param_retrieve_resp";
+    QUERY_LAST_MSGS_RESP = 0x8000_0023, "query_last_msgs_resp";
+    QUERY_MSG_DETAILS_RESP = 0x8000_0024, "query_msg_details_resp";
     DATA_SM_RESP = 0x8000_0103, "data_sm_resp";
     BROADCAST_SM_RESP = 0x8000_0111, "broadcast_sm_resp";
     QUERY_BROADCAST_SM_RESP = 0x8000_0112, "query_broadcast_sm_resp";
@@ -87,6 +93,16 @@ impl CommandId {
     #[must_use]
     pub fn is_response(self) -> bool {
         self.0 & RESPONSE_BIT != 0
+    }
+
+    /// Says whether it is one of the three that only SMPP 3.3 has: their layout is lost with it, so
+    /// they are answered as unknown ones are. smpp.md §1.2, §7.
+    #[must_use]
+    pub fn only_in_33(self) -> bool {
+        matches!(
+            self,
+            Self::PARAM_RETRIEVE | Self::QUERY_LAST_MSGS | Self::QUERY_MSG_DETAILS
+        )
     }
 
     /// The command that answers this one.

@@ -7,14 +7,12 @@ use super::fields::{
     put_address, put_cstring,
 };
 use super::frame::{CommandId, Header};
+use super::layout::TIME_OCTETS_MAX;
 use super::status::CommandStatus;
 use super::tlv::{Scan, Tlvs};
 
-/// Octets of a time with its NUL. SMPP v3.4 §7.1.1.
-const TIME_OCTETS_MAX: usize = 17;
-
-/// Octets of submit_sm that have one size: ten flags, four TON/NPI, five NULs.
-const FIXED_OCTETS: usize = 8 + 4 + 5;
+/// Octets of submit_sm that have one size, without dest: eight flags, two TON/NPI, four NULs.
+const FIXED_OCTETS: usize = 8 + 2 + 4;
 
 /// submit_sm's body. SMPP v3.4 §4.4.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,11 +59,30 @@ impl<'a> SubmitSm<'a> {
 
     #[inline]
     pub(crate) fn decode_with(body: &'a [u8], scan: Scan) -> Result<(Self, Quirks), DecodeError> {
-        let spec = Limits::SPEC;
         let mut body = Body::new(body);
+        let (service_type, source) = Self::decode_head(&mut body)?;
+        let dest = body.address(Field::DestAddr, Limits::SPEC.address)?;
+        Self::decode_rest(body, service_type, source, dest, scan)
+    }
+
+    /// What comes before the recipient, in submit_multi too.
+    #[inline]
+    pub(super) fn decode_head(body: &mut Body<'a>) -> Result<(&'a [u8], Address<'a>), DecodeError> {
+        let spec = Limits::SPEC;
         let service_type = body.cstring(Field::ServiceType, spec.service_type)?;
         let source = body.address(Field::SourceAddr, spec.address)?;
-        let dest = body.address(Field::DestAddr, spec.address)?;
+        Ok((service_type, source))
+    }
+
+    /// What comes behind the recipient, in submit_multi too.
+    #[inline]
+    pub(super) fn decode_rest(
+        mut body: Body<'a>,
+        service_type: &'a [u8],
+        source: Address<'a>,
+        dest: Address<'a>,
+        scan: Scan,
+    ) -> Result<(Self, Quirks), DecodeError> {
         let [esm_class, protocol_id, priority_flag] = body.array(Field::Flags)?;
         let schedule_delivery_time = body.cstring(Field::ScheduleDeliveryTime, TIME_OCTETS_MAX)?;
         let validity_period = body.cstring(Field::ValidityPeriod, TIME_OCTETS_MAX)?;
@@ -113,6 +130,7 @@ impl<'a> SubmitSm<'a> {
         self.encode_as(CommandId::SUBMIT_SM, sequence, limits, out)
     }
 
+    #[inline]
     pub(crate) fn encode_as(
         &self,
         command: CommandId,
@@ -120,9 +138,30 @@ impl<'a> SubmitSm<'a> {
         limits: &Limits,
         out: &mut BytesMut,
     ) -> Result<(), EncodeError> {
+        check(Field::DestAddr, self.dest.addr, limits.address)?;
+        let header = Header {
+            command,
+            status: CommandStatus::OK,
+            sequence,
+        };
+        let dest_octets = self.dest.addr.len() + 3;
+        self.encode_with(header, limits, out, dest_octets, |out| {
+            put_address(out, &self.dest);
+        })
+    }
+
+    /// Appends a PDU whose recipients, checked already, `put_dest` writes.
+    #[inline]
+    pub(super) fn encode_with(
+        &self,
+        header: Header,
+        limits: &Limits,
+        out: &mut BytesMut,
+        dest_octets: usize,
+        put_dest: impl FnOnce(&mut BytesMut),
+    ) -> Result<(), EncodeError> {
         check(Field::ServiceType, self.service_type, limits.service_type)?;
         check(Field::SourceAddr, self.source.addr, limits.address)?;
-        check(Field::DestAddr, self.dest.addr, limits.address)?;
         check(
             Field::ScheduleDeliveryTime,
             self.schedule_delivery_time,
@@ -135,20 +174,15 @@ impl<'a> SubmitSm<'a> {
         let octets = FIXED_OCTETS
             + self.service_type.len()
             + self.source.addr.len()
-            + self.dest.addr.len()
+            + dest_octets
             + self.schedule_delivery_time.len()
             + self.validity_period.len()
             + self.short_message.len()
             + self.tlvs.raw().len();
-        Header {
-            command,
-            status: CommandStatus::OK,
-            sequence,
-        }
-        .encode(octets, out);
+        header.encode(octets, out);
         put_cstring(out, self.service_type);
         put_address(out, &self.source);
-        put_address(out, &self.dest);
+        put_dest(out);
         out.put_slice(&[self.esm_class, self.protocol_id, self.priority_flag]);
         put_cstring(out, self.schedule_delivery_time);
         put_cstring(out, self.validity_period);
@@ -208,6 +242,17 @@ impl<'a> SubmitSmResp<'a> {
             return Self::decode_ok(body);
         }
         Self::decode_error(body)
+    }
+
+    /// Reads deliver_sm_resp's body: its message_id is to be empty.
+    #[must_use]
+    pub fn decode_deliver(status: CommandStatus, body: &'a [u8]) -> (Self, Quirks) {
+        let (resp, mut quirks) = Self::decode(status, body);
+        quirks.remove(Quirks::NO_MESSAGE_ID);
+        if !resp.message_id.is_empty() {
+            quirks.insert(Quirks::DELIVER_RESP_ID);
+        }
+        (resp, quirks)
     }
 
     #[inline]

@@ -79,7 +79,7 @@ pub struct Answer {
     pub token: u64,
     /// Its result.
     pub status: CommandStatus,
-    /// The peer's id, raw; empty if it gave none.
+    /// The peer's id, raw; empty if it gave none. deliver_sm's is no id of anything.
     pub message_id: MessageId,
     /// additional_status_info_text, raw, if there was one.
     pub info: Option<Box<[u8]>>,

@@ -157,7 +157,7 @@ impl Session {
             CommandId::OUTBIND | CommandId::ALERT_NOTIFICATION => {
                 self.odd(Odd::Ignored(command));
             }
-            _ if command.name().is_none() => {
+            _ if command.name().is_none() || command.only_in_33() => {
                 self.odd(Odd::UnknownCommand(command));
                 if self.budget.unknown(now) {
                     return self.begin_close(CloseReason::Flood(command));
@@ -333,16 +333,17 @@ impl Session {
             latency: now.saturating_duration_since(waiting.sent),
         };
         if !answer.nacked {
-            let (resp, quirks) = SubmitSmResp::decode(header.status, body);
+            let (resp, quirks) = if waiting.command == CommandId::DELIVER_SM {
+                SubmitSmResp::decode_deliver(header.status, body)
+            } else {
+                SubmitSmResp::decode(header.status, body)
+            };
+            answer.message_id = MessageId::from_slice(resp.message_id);
             if !resp.tlvs.is_empty() {
                 answer.info = resp.tlvs.additional_status_info_text().map(Box::from);
                 answer.congestion = resp.tlvs.congestion_state();
             }
-            // deliver_sm_resp's message_id means nothing, present or not.
-            if waiting.command != CommandId::DELIVER_SM {
-                answer.message_id = MessageId::from_slice(resp.message_id);
-                self.quirks(header.command, quirks);
-            }
+            self.quirks(header.command, quirks);
         }
         self.events.push_back(if late {
             Event::LateAnswer(answer)

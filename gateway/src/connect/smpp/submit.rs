@@ -114,8 +114,7 @@ pub(super) fn ours(
 }
 
 fn reason_of(error: EncodeError) -> Reason {
-    let (EncodeError::TooLong { field, .. } | EncodeError::Nul { field }) = error;
-    match field {
+    match error.field() {
         Field::SourceAddr => Reason::SenderInvalid,
         Field::DestAddr => Reason::InvalidAddress,
         Field::ShortMessage => Reason::TooLong,
