@@ -3,6 +3,8 @@
 use encoding_rs::{EUC_JP, EUC_KR, ISO_2022_JP, ISO_8859_5, ISO_8859_8, SHIFT_JIS};
 
 use super::dcs::{Coding, Dcs};
+use super::gsm7::national::Shifts;
+use super::gsm7::packed;
 use super::udh::Udh;
 use super::{gsm7, ucs2};
 
@@ -128,13 +130,10 @@ pub fn decode(octets: &[u8], dcs: Dcs, udh: Option<&Udh<'_>>, charset: &Charset)
 
 fn by_alphabet(octets: &[u8], udh: Option<&Udh<'_>>, alphabet: Alphabet) -> Decoded {
     let text = match alphabet {
-        Alphabet::Gsm7 => gsm7::decode(octets),
+        Alphabet::Gsm7 => septets(octets, udh),
         Alphabet::Gsm7Packed => {
-            let header = udh.map_or(0, |udh| udh.octets.len());
-            gsm7::decode(&gsm7::packed::unpack(
-                octets,
-                gsm7::packed::fill_bits(header),
-            ))
+            let fill_bits = packed::fill_bits(udh.map_or(0, |udh| udh.octets.len()));
+            septets(&packed::unpack(octets, fill_bits), udh)
         }
         Alphabet::Latin1 => octets.iter().copied().map(char::from).collect(),
         Alphabet::Ascii => octets
@@ -147,6 +146,18 @@ fn by_alphabet(octets: &[u8], udh: Option<&Udh<'_>>, alphabet: Alphabet) -> Deco
         Alphabet::Utf8 => String::from_utf8_lossy(octets).into_owned(),
     };
     plain(text, alphabet.name())
+}
+
+/// Septets by the national tables that the header names.
+fn septets(septets: &[u8], udh: Option<&Udh<'_>>) -> String {
+    let shifts = udh.map_or(Shifts::NONE, |udh| {
+        Shifts::of_ids(udh.fields.locking_shift, udh.fields.single_shift)
+    });
+    if shifts.is_none() {
+        gsm7::decode(septets)
+    } else {
+        shifts.decode(septets)
+    }
 }
 
 /// A text. A peer that sends U+FFFD itself is taken for one that was not understood.

@@ -1,5 +1,6 @@
 //! GSM 7-bit default alphabet with its extension table, unpacked: one septet per octet.
 
+pub mod national;
 pub mod packed;
 
 use bytes::BufMut;
