@@ -71,7 +71,7 @@ fn config(path: PathBuf) -> Config {
             receipts: true,
             receipt_timeout: 3 * day,
             response_timeout: Duration::from_secs(30),
-            id_format: trunkline::store::IdFormat::Auto,
+            ladder: trunkline::store::Ladder::default(),
         }],
         tenants: vec!["acme".to_owned()],
         endpoints: vec!["crm".to_owned()],

@@ -10,7 +10,7 @@
 //! again. The single-message path is one pass over the body and goes straight from hyper to the
 //! store; NDJSON ([`ndjson`]) is read in groups, several of which are at the store at a time.
 //!
-//! Not chosen: axum's router and extractors. Nine routes are found faster by hand, and every error,
+//! Not chosen: axum's router and extractors. Ten routes are found faster by hand, and every error,
 //! also of the path, the method and the body, has to be one problem document with one request id.
 
 use std::collections::{HashMap, HashSet};
@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::delivery_view::DeliveryView;
 use crate::message::{Class, Encoding, EndpointIx, Phone, RouteIx, TenantIx};
 use crate::names::Names;
-use crate::route_view::RouteView;
+use crate::route_view::{OrphanView, RouteView};
 use crate::stop::Stop;
 use crate::store::{Record, Store};
 
@@ -203,16 +203,30 @@ impl Planner {
 
 /// The routes as they stand now, as `app` hands them over.
 #[derive(Clone)]
-pub struct RoutesView(Arc<dyn Fn() -> Vec<RouteView> + Send + Sync>);
+pub struct RoutesView {
+    routes: Arc<dyn Fn() -> Vec<RouteView> + Send + Sync>,
+    orphans: Arc<dyn Fn(&str) -> Option<Vec<OrphanView>> + Send + Sync>,
+}
 
 impl RoutesView {
-    /// A view that calls `routes`, which must not block.
-    pub fn new(routes: impl Fn() -> Vec<RouteView> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(routes))
+    /// A view that calls `routes`, and `orphans` for one route's receipts without a message; neither
+    /// may block.
+    pub fn new(
+        routes: impl Fn() -> Vec<RouteView> + Send + Sync + 'static,
+        orphans: impl Fn(&str) -> Option<Vec<OrphanView>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            routes: Arc::new(routes),
+            orphans: Arc::new(orphans),
+        }
     }
 
     fn routes(&self) -> Vec<RouteView> {
-        (self.0)()
+        (self.routes)()
+    }
+
+    fn orphans(&self, route: &str) -> Option<Vec<OrphanView>> {
+        (self.orphans)(route)
     }
 }
 

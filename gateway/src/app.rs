@@ -130,8 +130,10 @@ impl Gateway {
         let table = Arc::new(map::table(config, &names));
         replan(&store, &table, &mut running);
         let planner = accept::Planner::new(move |request| planned(&table, request));
-        let shown = shown::Shown::new(config, &store, states);
-        let view = accept::RoutesView::new(move || shown.routes());
+        let shown = Arc::new(shown::Shown::new(config, &store, states));
+        let orphans = shown.clone();
+        let orphans = move |name: &str| orphans.orphans(name);
+        let view = accept::RoutesView::new(move || shown.routes(), orphans);
         let deliveries = deliveries::Deliveries::new(&webhook_config, &store);
         let accept_config = map::accept(config, &names)?;
         let gateway = accept::Gateway::new(

@@ -247,14 +247,41 @@ pub enum Bind {
 }
 
 /// `routes.*.receipts`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Receipts {
     /// Whether they are asked for; without, `sent` is final.
     pub enabled: bool,
     /// How a receipt's id relates to the response's.
     pub id_format: IdFormat,
+    /// What both ids are put through where nothing else makes them equal.
+    pub id_transform: Option<IdTransform>,
     /// After this a message without one is `unknown`.
     pub timeout: Duration,
+}
+
+impl Default for Receipts {
+    /// What a route without the key has: config/gateway.toml's defaults.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            id_format: IdFormat::Auto,
+            id_transform: None,
+            timeout: Duration::from_secs(72 * 3_600),
+        }
+    }
+}
+
+/// `routes.*.receipts.id_transform`: what only one of the two ids has, taken away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdTransform {
+    /// At the front, where it is there.
+    pub strip_prefix: String,
+    /// At the end, where it is there.
+    pub strip_suffix: String,
+    /// Then, so many characters from the front.
+    pub first: Option<usize>,
+    /// Then, so many characters from the end.
+    pub last: Option<usize>,
 }
 
 /// How the id in a receipt relates to the id in submit_sm_resp.
@@ -268,6 +295,22 @@ pub enum IdFormat {
     HexToDec,
     /// The response has it in decimal, the receipt in hex.
     DecToHex,
+}
+
+impl IdFormat {
+    /// All of them, by the config's word.
+    pub(crate) const WORDS: [(&'static str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("same", Self::Same),
+        ("hex-to-dec", Self::HexToDec),
+        ("dec-to-hex", Self::DecToHex),
+    ];
+
+    /// The config's word.
+    pub(crate) fn name(self) -> &'static str {
+        let known = Self::WORDS.iter().find(|(_, format)| *format == self);
+        known.map_or("auto", |(word, _)| word)
+    }
 }
 
 /// One of `[[routing.rules]]`.

@@ -41,7 +41,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Counters and what they count.
-const COUNTERS: [(&str, &str); 23] = [
+const COUNTERS: [(&str, &str); 25] = [
     (MESSAGES_ACCEPTED, "Messages durably accepted"),
     (
         MESSAGES_REPLAYED,
@@ -66,7 +66,15 @@ const COUNTERS: [(&str, &str); 23] = [
     ),
     (
         "trunkline_receipts_orphaned_total",
-        "Receipts given up: no message of theirs was found in time",
+        "Receipts given up, by why: no message of theirs was found in time",
+    ),
+    (
+        "trunkline_receipts_id_hits_total",
+        "Receipts that found their message, by how its id had to be read",
+    ),
+    (
+        "trunkline_receipts_id_rules_total",
+        "Rules of receipts' ids that were learned or given up",
     ),
     (
         "trunkline_smpp_pdus_total",

@@ -129,12 +129,89 @@ pub struct ReceiptsView {
     pub enabled: bool,
     /// How many were matched to a message.
     pub matched: u64,
-    /// How many wait for their message to be known.
+    /// How many had to wait for their message to be known.
     pub parked: u64,
+    /// How many never found one and are kept for `GET /v1/routes/{name}/orphans`; of all routes together
+    /// the newest 1,000.
+    pub orphans: u64,
+    /// How the ids in receipts relate to those in answers.
+    pub ids: IdsView,
     /// When the last one came.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_some")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last: Option<UnixMs>,
+}
+
+/// What a route's receipts have taught about its ids; kept over restarts.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct IdsView {
+    /// `receipts.id_format` of the config: `auto`, `same`, `hex-to-dec` or `dec-to-hex`.
+    pub configured: &'static str,
+    /// The rule that is believed: under `auto`, the one that 20 receipts in a row have followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learned: Option<&'static str>,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_some")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub pinned_since: Option<UnixMs>,
+    /// Receipts that found their message, by how their id had to be read, earlier ways tried first.
+    pub hits: HitsView,
+    /// Receipts that the learned rule did not explain, and another one did.
+    pub missed: u64,
+    /// How often a learned rule was given up.
+    pub unpinned: u32,
+}
+
+/// Receipts by how their id had to be read.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+pub struct HitsView {
+    /// As it came.
+    pub exact: u64,
+    /// In another case.
+    pub case: u64,
+    /// With other leading zeros.
+    pub zeros: u64,
+    /// In decimal where the answer had hex.
+    pub hex_to_dec: u64,
+    /// In hex where the answer had decimal.
+    pub dec_to_hex: u64,
+    /// After the route's `id_transform`.
+    pub transform: u64,
+}
+
+/// Receipts without a message, the newest first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OrphanListView {
+    /// The receipts.
+    pub data: Vec<OrphanView>,
+}
+
+/// A receipt that never found its message.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OrphanView {
+    /// The carrier's message id, as it came; octets that are no printable ASCII are escaped.
+    pub provider_message_id: String,
+    /// The number that it names as the recipient; a national one lacks its country.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// What it says, by SMPP's seven letters, such as `DELIVRD`.
+    pub state: &'static str,
+    /// Its error code, as it came.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
+    /// Its text, of bad news only.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// When it came.
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: UnixMs,
+    /// When it was given up.
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
+    pub given_up_at: UnixMs,
+    /// Why: `no_message`, `ambiguous` or `no_room`.
+    pub why: &'static str,
 }
 
 fn shown<S: serde::Serializer>(at: &UnixMs, serializer: S) -> Result<S::Ok, S::Error> {

@@ -12,13 +12,16 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use codecs::smpp::receipt::{Rung, Transform};
+
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKinds};
 use crate::message::life::{Life, Status};
 use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, TenantIx};
-use crate::outcome::Reason;
+use crate::outcome::{Reason, Receipt};
 
 mod archive;
+mod carriers;
 mod check;
 mod claim;
 mod depths;
@@ -26,7 +29,9 @@ mod handle;
 mod inbox;
 mod journal;
 mod keys;
+mod learned;
 mod listing;
+mod matching;
 mod open;
 mod record;
 mod replan;
@@ -42,7 +47,9 @@ pub use claim::needs_claim;
 pub use handle::Store;
 pub use inbox::{Matched, Replanned};
 pub use journal::JournalError;
+pub use learned::{AGAINST_TO_UNPIN, AGREEING_TO_PIN, Learned};
 pub(crate) use listing::callback_of;
+pub use matching::IdRule;
 pub use open::{Found, OpenError};
 pub use shared::{Entry, FeedEntries, ReceiptCounts};
 pub use standing::Standing;
@@ -88,7 +95,57 @@ pub struct RouteFacts {
     /// How long an answer is waited for.
     pub response_timeout: Duration,
     /// How the id in a receipt relates to the one in the answer.
-    pub id_format: IdFormat,
+    pub ladder: Ladder,
+}
+
+/// How a route's receipts find their messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ladder {
+    /// How the id in a receipt relates to the one in the answer.
+    pub format: IdFormat,
+    /// What both ids are put through where nothing else makes them equal. Ids that were answered under
+    /// another transform are found by their own forms only.
+    pub transform: Transform,
+}
+
+impl Ladder {
+    pub(crate) fn has_transform(&self) -> bool {
+        !self.transform.is_identity()
+    }
+}
+
+/// A receipt without a message, kept for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// The receipt.
+    pub receipt: Receipt,
+    /// Why it has none.
+    pub why: OrphanWhy,
+    /// When it was given up.
+    pub at: UnixMs,
+}
+
+/// Why a receipt has no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OrphanWhy {
+    /// No message has its id.
+    NoMessage,
+    /// Several may be meant.
+    Ambiguous,
+    /// It had to make room for others that waited.
+    NoRoom,
+}
+
+impl OrphanWhy {
+    /// Its word in the API and in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoMessage => "no_message",
+            Self::Ambiguous => "ambiguous",
+            Self::NoRoom => "no_room",
+        }
+    }
 }
 
 /// How the id in a receipt relates to the one in the answer; case and leading zeros never matter.
@@ -281,5 +338,7 @@ pub struct DeliveryRetry {
 mod flips;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod receipt_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -8,7 +8,7 @@ mod id;
 mod reason;
 mod scan;
 
-pub use id::{IdForm, IdKey, Rung, canonical_key, id_forms};
+pub use id::{IdForm, IdKey, Rung, Transform, canonical_key, id_forms, relate};
 pub use reason::{NetworkError, Reason, error_number, gsm_reason, state_reason};
 pub use scan::{Receipt, date_ms, scan};
 

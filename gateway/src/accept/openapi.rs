@@ -29,7 +29,7 @@ use crate::accept::router::{Endpoint, Entry, TABLE};
 use crate::accept::timeline::TimelineView;
 use crate::accept::view::{MessageView, RouteListView};
 use crate::accept::{Config, NDJSON_LINES_MAX, shape};
-use crate::route_view::RouteView;
+use crate::route_view::{OrphanListView, RouteView};
 
 const JSON: &str = "application/json";
 const KEY: &str = "key";
@@ -86,6 +86,7 @@ fn components() -> ComponentsBuilder {
     add::<SummaryLine<'_>>(&mut all);
     add::<RouteView>(&mut all);
     add::<RouteListView>(&mut all);
+    add::<OrphanListView>(&mut all);
     add::<EventPageView>(&mut all);
     add::<ProblemBody<'_>>(&mut all);
     fixed_fields(&mut all);
@@ -159,6 +160,7 @@ fn operation_id(endpoint: Endpoint) -> &'static str {
         Endpoint::ListEvents => "listEvents",
         Endpoint::ListRoutes => "listRoutes",
         Endpoint::RouteByName => "getRoute",
+        Endpoint::Orphans => "listOrphans",
         Endpoint::OpenApi => "getOpenApi",
         Endpoint::Nothing => "nothing",
     }
@@ -333,6 +335,7 @@ fn good(endpoint: Endpoint) -> Response {
                 .header("Link", out("rel=\"next\", when there is more.")),
             Endpoint::ListRoutes => with("The routes.", reference::<RouteListView>()),
             Endpoint::RouteByName => with("The route.", reference::<RouteView>()),
+            Endpoint::Orphans => with("The receipts.", reference::<OrphanListView>()),
             Endpoint::OpenApi | Endpoint::Nothing => {
                 let any = ObjectBuilder::new().schema_type(Type::Object).build();
                 with("This document.", Schema::Object(any).into())
@@ -386,7 +389,9 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Code> {
             Code::ChannelNotEnabled,
         ],
         Endpoint::ListEvents => &[Code::InvalidCursor],
-        Endpoint::MessageById | Endpoint::Timeline | Endpoint::RouteByName => &[Code::NotFound],
+        Endpoint::MessageById | Endpoint::Timeline | Endpoint::RouteByName | Endpoint::Orphans => {
+            &[Code::NotFound]
+        }
         Endpoint::ListRoutes | Endpoint::OpenApi | Endpoint::Nothing => &[],
     });
     all

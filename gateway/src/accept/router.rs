@@ -25,6 +25,7 @@ pub(crate) enum Endpoint {
     SendBatch,
     ListEvents,
     ListRoutes,
+    Orphans,
     RouteByName,
     OpenApi,
     /// None of them.
@@ -54,7 +55,7 @@ pub(crate) struct Entry {
 }
 
 /// The API.
-pub(crate) static TABLE: [Entry; 9] = [
+pub(crate) static TABLE: [Entry; 10] = [
     Entry {
         endpoint: Endpoint::SendMessage,
         method: Method::POST,
@@ -118,6 +119,14 @@ pub(crate) static TABLE: [Entry; 9] = [
         scope: Some(Scope::RoutesRead),
         queries: &[],
         summary: "One route as it stands",
+    },
+    Entry {
+        endpoint: Endpoint::Orphans,
+        method: Method::GET,
+        path: "/v1/routes/{name}/orphans",
+        scope: Some(Scope::RoutesRead),
+        queries: &[],
+        summary: "A route's receipts that never found their message; for operators",
     },
     Entry {
         endpoint: Endpoint::OpenApi,
@@ -282,6 +291,7 @@ where
         Endpoint::ListEvents => events::list(gateway, &asked).await,
         Endpoint::ListRoutes => view::routes(gateway),
         Endpoint::RouteByName => view::route(gateway, &asked.name),
+        Endpoint::Orphans => view::orphans(gateway, &asked),
         Endpoint::OpenApi => Ok(answer::json_bytes(
             hyper::StatusCode::OK,
             gateway.openapi.clone(),

@@ -12,7 +12,7 @@ use super::check::tests::{config, planner};
 use super::*;
 use crate::route_view::{QueueView, ReceiptsView, RouteState};
 use crate::stop::Stopper;
-use crate::store::{self, IdFormat, RouteFacts};
+use crate::store::{self, Ladder, RouteFacts};
 
 mod document;
 mod socket;
@@ -47,7 +47,7 @@ impl Rig {
             receipts: true,
             receipt_timeout: day,
             response_timeout: Duration::from_secs(30),
-            id_format: IdFormat::Auto,
+            ladder: Ladder::default(),
         };
         let clock = Clock::system();
         let facts = store::Config {
@@ -67,7 +67,7 @@ impl Rig {
         let (stopper, stop) = Stopper::new();
         let mut config = config();
         change(&mut config);
-        let routes = RoutesView::new(|| {
+        let routes = || {
             vec![RouteView {
                 name: "carrier-a".to_owned(),
                 r#type: "smpp",
@@ -80,7 +80,9 @@ impl Rig {
                 hold_reason: Some(crate::outcome::HoldReason::RouteDown),
                 receipts: ReceiptsView::default(),
             }]
-        });
+        };
+        let orphans = |name: &str| (name == "carrier-a").then(Vec::new);
+        let routes = RoutesView::new(routes, orphans);
         let gateway = Gateway::new(&config, store, planner(), routes, clock, stop);
         Self {
             gateway: Arc::new(gateway),
@@ -903,4 +905,9 @@ async fn routes_are_shown() {
     assert_eq!(one["hold_reason"], "route_down");
     assert_eq!(one["state"], "down");
     rig.get("/v1/routes/nobody").await.is(404, "not_found");
+    let orphans = rig.get("/v1/routes/carrier-a/orphans").await;
+    assert_eq!(orphans.json()["data"].as_array().map(Vec::len), Some(0));
+    rig.get("/v1/routes/nobody/orphans")
+        .await
+        .is(404, "not_found");
 }

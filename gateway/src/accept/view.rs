@@ -18,7 +18,7 @@ use crate::message::id::PublicId;
 use crate::message::life::{Life, Status};
 use crate::message::{Ids, Message, MessageId, OnAmbiguous, Priority, Text};
 use crate::names::Names;
-use crate::route_view::RouteView;
+use crate::route_view::{OrphanListView, RouteView};
 use crate::store::Record;
 
 /// A time as RFC 3339.
@@ -295,6 +295,19 @@ pub(crate) struct RouteListView {
 pub(crate) fn routes(gateway: &Gateway) -> Result<Response<Body>, Problem> {
     let data = gateway.routes.routes();
     answer::json(StatusCode::OK, &RouteListView { data })
+}
+
+/// Answers `GET /v1/routes/{name}/orphans`: they name recipients and hold texts of any tenant.
+pub(crate) fn orphans(gateway: &Gateway, asked: &Asked) -> Result<Response<Body>, Problem> {
+    if asked.principal.tenant.is_some() {
+        let detail = "receipts without a message belong to no tenant: use an operator's key";
+        return Err(Problem::new(Code::TenantMismatch, detail));
+    }
+    let name = &asked.name;
+    let data = gateway.routes.orphans(name);
+    let data =
+        data.ok_or_else(|| Problem::new(Code::NotFound, format!("there is no route {name}")))?;
+    answer::json(StatusCode::OK, &OrphanListView { data })
 }
 
 /// Answers `GET /v1/routes/{name}`.

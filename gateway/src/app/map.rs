@@ -25,12 +25,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         receipts: route.receipts.enabled,
         receipt_timeout: route.receipts.timeout,
         response_timeout: route.response_timeout,
-        id_format: match route.receipts.id_format {
-            config::IdFormat::Auto => store::IdFormat::Auto,
-            config::IdFormat::Same => store::IdFormat::Same,
-            config::IdFormat::HexToDec => store::IdFormat::HexToDec,
-            config::IdFormat::DecToHex => store::IdFormat::DecToHex,
-        },
+        ladder: ladder(&route.receipts),
     };
     store::Config {
         path: config.store.path.clone(),
@@ -44,6 +39,26 @@ pub(super) fn store(config: &Config) -> store::Config {
         routes: config.routes.iter().map(route).collect(),
         tenants: config.tenants.keys().cloned().collect(),
         endpoints: config.endpoints.keys().cloned().collect(),
+    }
+}
+
+/// How a route's receipts find their messages.
+fn ladder(receipts: &config::Receipts) -> store::Ladder {
+    let octets = |text: &String| text.as_bytes().into();
+    let transform = receipts.id_transform.as_ref();
+    store::Ladder {
+        format: match receipts.id_format {
+            config::IdFormat::Auto => store::IdFormat::Auto,
+            config::IdFormat::Same => store::IdFormat::Same,
+            config::IdFormat::HexToDec => store::IdFormat::HexToDec,
+            config::IdFormat::DecToHex => store::IdFormat::DecToHex,
+        },
+        transform: transform.map_or_else(store::Transform::default, |transform| store::Transform {
+            strip_prefix: octets(&transform.strip_prefix),
+            strip_suffix: octets(&transform.strip_suffix),
+            first: transform.first,
+            last: transform.last,
+        }),
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, IdFormat};
 use crate::dispatch::view::{LinkState, RouteStates};
 use crate::message::RouteIx;
 use crate::outcome::HoldReason;
 use crate::route_view::{
-    Depths, LinkView, QueueView, RateView, ReceiptsView, RouteState, RouteView,
+    Depths, HitsView, IdsView, LinkView, OrphanView, QueueView, RateView, ReceiptsView, RouteState,
+    RouteView,
 };
-use crate::store::Store;
+use crate::store::{Learned, Orphan, Store};
 
 /// What is shown of the routes, and where it comes from.
 pub(super) struct Shown {
@@ -24,6 +25,7 @@ struct Configured {
     route: RouteIx,
     per_second: Option<f64>,
     receipts: bool,
+    id_format: IdFormat,
 }
 
 impl Shown {
@@ -41,6 +43,7 @@ impl Shown {
                         .as_ref()
                         .map(|rate| super::map::rate(rate).per_second()),
                     receipts: route.receipts.enabled,
+                    id_format: route.receipts.id_format,
                 })
             })
             .collect();
@@ -57,6 +60,13 @@ impl Shown {
             .iter()
             .filter_map(|route| self.route(route))
             .collect()
+    }
+
+    /// A route's receipts without a message, the newest first; `None` for a route that is not in the
+    /// config.
+    pub(super) fn orphans(&self, name: &str) -> Option<Vec<OrphanView>> {
+        let route = self.routes.iter().find(|route| route.name == name)?;
+        Some(self.store.orphans(route.route).iter().map(orphan).collect())
     }
 
     fn route(&self, configured: &Configured) -> Option<RouteView> {
@@ -89,9 +99,46 @@ impl Shown {
                 enabled: configured.receipts,
                 matched: counts.matched,
                 parked: counts.parked,
+                orphans: u64::try_from(self.store.orphan_count(configured.route)).unwrap_or(0),
+                ids: ids(configured.id_format, &self.store.learned(configured.route)),
                 last: counts.last.known(),
             },
         })
+    }
+}
+
+fn ids(configured: IdFormat, learned: &Learned) -> IdsView {
+    let [exact, case, zeros, hex_to_dec, dec_to_hex, transform] = learned.hits;
+    // What was learned under `auto` says nothing where the config says it.
+    let pinned = learned.pinned.filter(|_| configured == IdFormat::Auto);
+    IdsView {
+        configured: configured.name(),
+        learned: pinned.map(|(rule, _)| rule.name()),
+        pinned_since: pinned.map(|(_, since)| since),
+        hits: HitsView {
+            exact,
+            case,
+            zeros,
+            hex_to_dec,
+            dec_to_hex,
+            transform,
+        },
+        missed: learned.missed,
+        unpinned: learned.unpinned,
+    }
+}
+
+fn orphan(orphan: &Orphan) -> OrphanView {
+    let receipt = &orphan.receipt;
+    OrphanView {
+        provider_message_id: receipt.provider_id.escape_ascii().to_string(),
+        recipient: receipt.recipient.map(|phone| phone.number().to_string()),
+        state: receipt.state.name(),
+        error: receipt.err.to_string(),
+        text: receipt.raw.to_string(),
+        received_at: receipt.received_at,
+        given_up_at: orphan.at,
+        why: orphan.why.name(),
     }
 }
 

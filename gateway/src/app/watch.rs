@@ -22,6 +22,7 @@ pub(super) async fn run(store: Store, mut stop: Stop) {
         }
         gauges(&store);
         if turn % EXPIRE_TURNS == 0 {
+            store.look_again().await;
             let ended = store.expire().await;
             if ended > 0 {
                 metrics::counter!("trunkline_messages_overdue_total")

@@ -12,6 +12,7 @@ use crate::message::Class;
 use section::{Field, Notes, Section};
 
 mod endpoints;
+mod receipts;
 mod routes;
 mod rules;
 pub(super) mod schema;

@@ -10,19 +10,21 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 use tokio::sync::{oneshot, watch};
 
+mod receipts;
+
 use crate::clock::{Clock, UnixMs};
 use crate::event::EventKind;
 use crate::message::life::{Life, Status};
 use crate::message::{Class, EndpointIx, Ids, Message, MessageId, Parts, RouteIx, TenantIx};
 use crate::names::Names;
-use crate::outcome::{Next, Outcome, OutcomeResult, Reason, Receipt, Retry, Settle, Whose};
+use crate::outcome::{Next, Outcome, OutcomeResult, Reason, Retry, Settle, Whose};
 use crate::store::archive::Archive;
 use crate::store::depths::Place;
-use crate::store::inbox::{Adopted, Matched, Request, Undone};
+use crate::store::inbox::{Adopted, Request, Undone};
 use crate::store::listing;
 use crate::store::open::{self, Found, OpenError};
 use crate::store::shared::{Entry, FeedEntries, Shared};
-use crate::store::writer::{self, Writer};
+use crate::store::writer::Writer;
 use crate::store::young::Row;
 use crate::store::{
     Accepted, Config, Draft, EndpointState, EventPage, EventQuery, Page, Query, Record, Refused,
@@ -442,68 +444,6 @@ impl Store {
         }
     }
 
-    /// Matches receipts to their messages, or parks them. Twice the same changes nothing.
-    ///
-    /// # Errors
-    /// [`Refused::Closed`] when the store has stopped: the carrier has to send them again.
-    pub async fn apply_receipts(&self, receipts: Vec<Receipt>) -> Result<Matched, Refused> {
-        let mut receipts = receipts;
-        let mut adopt = Adopted::default();
-        loop {
-            let seen = self.shared.archived_count.load(Ordering::Acquire);
-            let known = self.archived_parts(&receipts).await;
-            let (reply, answer) = oneshot::channel();
-            let request = Request::Receipts {
-                receipts,
-                known,
-                adopt,
-                seen,
-                reply,
-            };
-            self.shared.inbox.push(request, true);
-            match answer.await {
-                Ok(Ok(matched)) => return Ok(matched),
-                Ok(Err(Undone::Missing(back, missing))) => {
-                    receipts = back;
-                    adopt = self.archived(missing).await;
-                }
-                Ok(Err(Undone::Stale(back) | Undone::Refused(back))) => {
-                    (receipts, adopt) = (back, Adopted::default());
-                }
-                Err(_) => return Err(Refused::Closed),
-            }
-        }
-    }
-
-    /// What the archive knows of receipts that memory does not know.
-    async fn archived_parts(&self, receipts: &[Receipt]) -> Vec<Option<(MessageId, u8)>> {
-        // A receipt that comes before its answer is in neither; the filters say so without a read.
-        let shared = &self.shared;
-        let archived = |receipt: &Receipt| {
-            let forms = writer::receipt_forms(shared, receipt);
-            shared.archive.may_hold_carriers(forms.into_iter())
-        };
-        let unknown: Vec<Option<Receipt>> = {
-            let young = shared.young.read();
-            let asked = |receipt: &Receipt| {
-                let unknown = writer::find_part(shared, &young, receipt).is_none();
-                (unknown && archived(receipt)).then(|| receipt.clone())
-            };
-            receipts.iter().map(asked).collect()
-        };
-        if unknown.iter().all(Option::is_none) {
-            return Vec::new();
-        }
-        self.blocking(move |shared| {
-            unknown
-                .iter()
-                .map(|receipt| archived_part(shared, receipt.as_ref()?))
-                .collect()
-        })
-        .await
-        .unwrap_or_default()
-    }
-
     /// Those of a request's messages that are nowhere are dropped from it: they cannot be settled.
     pub(super) async fn fetch<T>(
         &self,
@@ -528,7 +468,7 @@ impl Store {
         (items, adopt)
     }
 
-    async fn archived(&self, ids: Vec<MessageId>) -> Adopted {
+    pub(super) async fn archived(&self, ids: Vec<MessageId>) -> Adopted {
         let seen = self.shared.archived_count.load(Ordering::Acquire);
         let read = self.blocking(move |shared| shared.archive.get(&ids));
         Adopted {
@@ -797,13 +737,6 @@ impl Store {
         self.shared.refusing()
     }
 
-    /// A route's receipts since the start.
-    #[must_use]
-    pub fn receipt_counts(&self, route: RouteIx) -> crate::store::ReceiptCounts {
-        let all = self.shared.receipts.lock();
-        all.get(&route).copied().unwrap_or_default()
-    }
-
     /// Figures for metrics and the start's report.
     #[must_use]
     pub fn figures(&self) -> Figures {
@@ -897,25 +830,4 @@ pub(crate) fn deadline(shared: &Shared, message: &Message, life: &Life) -> Optio
         }
         _ => None,
     }
-}
-
-fn archived_part(shared: &Shared, receipt: &Receipt) -> Option<(MessageId, u8)> {
-    let forms = writer::receipt_forms(shared, receipt);
-    forms.iter().enumerate().find_map(|(index, key)| {
-        let mut candidates = shared.archive.carriers(*key);
-        let newest = candidates.first().copied()?;
-        // The id may have been given out more than once: the recipient tells which one it is.
-        let ids: Vec<MessageId> = candidates.iter().map(|(id, _)| *id).collect();
-        let records = shared.archive.get(&ids);
-        candidates.retain(|(id, _)| {
-            records
-                .iter()
-                .any(|r| r.message.id == *id && Some(r.message.to) == receipt.recipient)
-        });
-        candidates.first().copied().or_else(|| {
-            // A key whose message is not kept any more names nobody.
-            let kept = records.iter().any(|record| record.message.id == newest.0);
-            (index == 0 && kept).then_some(newest)
-        })
-    })
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::event::EventKind;
 use crate::message::{EndpointIx, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::{Next, Receipt, Settle};
+use crate::store::matching::Candidates;
 use crate::store::{Accepted, Draft, Record, Refused};
 
 /// Drafts that may wait for the writer: about ten commits' worth. Beyond it, `accept` waits, which
@@ -27,8 +28,8 @@ pub(crate) const COMMIT_APART: Duration = Duration::from_millis(1);
 
 /// The answer to a request: what it asked for, or the request's items back.
 pub(crate) type Reply<T, U> = oneshot::Sender<Result<T, Undone<U>>>;
-/// The message and part that a receipt's id belongs to, by receipt, as far as it is known.
-pub(crate) type KnownParts = Vec<Option<(MessageId, u8)>>;
+/// The archived parts whose ids look like a receipt's, by receipt; empty when none was looked for.
+pub(crate) type KnownParts = Vec<Candidates>;
 /// The fingerprint and message of an idempotency key, by draft, as far as it is known.
 pub(crate) type KnownKeys = Vec<Option<([u8; 16], MessageId)>>;
 
@@ -81,6 +82,16 @@ pub(crate) enum Request {
         adopt: Adopted,
         seen: u64,
         reply: Reply<Matched, Vec<Receipt>>,
+    },
+    /// Receipts that have waited for their message for a while. The reply tells how many found it.
+    LookAgain {
+        receipts: Vec<Receipt>,
+        known: KnownParts,
+        /// Those that find nothing are given up.
+        over: bool,
+        adopt: Adopted,
+        seen: u64,
+        reply: Reply<usize, Vec<Receipt>>,
     },
     /// Parts may be handed over from now on, on this route; without one: are not after all. The reply
     /// names the messages that have ended, or left the route.
@@ -166,7 +177,7 @@ impl Request {
         match self {
             Self::Accept { drafts, .. } => drafts.len(),
             Self::Settle { settles, .. } => settles.len(),
-            Self::Receipts { receipts, .. } => receipts.len(),
+            Self::Receipts { receipts, .. } | Self::LookAgain { receipts, .. } => receipts.len(),
             Self::MoveOn { ids, .. } | Self::Overdue { ids, .. } | Self::MaybeSent { ids, .. } => {
                 ids.len()
             }

@@ -1,11 +1,11 @@
 //! Keys: the 64- and 128-bit numbers under which messages are found again.
 
-use codecs::smpp::receipt::{self, Rung};
+use codecs::smpp::receipt::{self, Rung, Transform};
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::message::{MessageId, Phone, RouteIx, TenantIx};
-use crate::store::{IdFormat, IdempotencyKey};
+use crate::store::{IdFormat, IdempotencyKey, Ladder};
 
 impl IdempotencyKey {
     /// Of a tenant's key and the canonical JSON of its request.
@@ -62,46 +62,52 @@ pub(crate) fn carrier_canonical(route: RouteIx, id: &[u8]) -> u64 {
     xxh3_64(&bytes)
 }
 
-/// Where an id that is looked for comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum From {
-    /// A receipt: the answers' ids are known.
-    Receipt,
-    /// An answer: the ids of receipts that came early are known.
-    Answer,
-}
+/// Keys of one id: at most its own, one for each base, and its transformed form.
+pub(crate) type CarrierKeys = smallvec::SmallVec<[u64; 4]>;
 
-/// The keys under which an id may be known, the likeliest first: as it is (but for case and leading
-/// zeros), then in the other base, as the route's `id_format` says (smpp.md §4.4).
+/// The keys under which an answer's id is kept: its canonical form, and that of its transformed form
+/// where the route has a transform that changes it.
 #[must_use]
-pub(crate) fn carrier_forms(
-    route: RouteIx,
-    id: &[u8],
-    format: IdFormat,
-    from: From,
-) -> smallvec::SmallVec<[u64; 4]> {
-    let mut keys: smallvec::SmallVec<[u64; 4]> = smallvec::SmallVec::new();
-    if matches!(format, IdFormat::Auto | IdFormat::Same) {
-        keys.push(carrier_canonical(route, id));
-    }
-    if format == IdFormat::Same {
-        return keys;
-    }
-    for form in receipt::id_forms(id) {
-        let wanted = matches!(
-            (form.rung, format, from),
-            (Rung::DecimalToHex | Rung::HexToDecimal, IdFormat::Auto, _)
-                | (Rung::DecimalToHex, IdFormat::HexToDec, From::Receipt)
-                | (Rung::DecimalToHex, IdFormat::DecToHex, From::Answer)
-                | (Rung::HexToDecimal, IdFormat::DecToHex, From::Receipt)
-                | (Rung::HexToDecimal, IdFormat::HexToDec, From::Answer)
-        );
-        let key = carrier_canonical(route, &form.key);
-        if wanted && !keys.contains(&key) {
-            keys.push(key);
-        }
+pub(crate) fn answer_keys(route: RouteIx, id: &[u8], transform: Option<&Transform>) -> CarrierKeys {
+    let mut keys = CarrierKeys::new();
+    keys.push(carrier_canonical(route, id));
+    if let Some(transform) = transform {
+        push_new(&mut keys, carrier_canonical(route, transform.apply(id)));
     }
     keys
+}
+
+/// The keys under which an id may be known to the other side: its own, in the other base as far as
+/// the route's format allows it, and transformed. A receipt's id leads to its answer, and an answer's
+/// to the receipts that came before it.
+#[must_use]
+pub(crate) fn carrier_keys(route: RouteIx, id: &[u8], ladder: &Ladder) -> CarrierKeys {
+    let mut keys = CarrierKeys::new();
+    if matches!(ladder.format, IdFormat::Auto | IdFormat::Same) || ladder.has_transform() {
+        keys.push(carrier_canonical(route, id));
+    }
+    if ladder.format != IdFormat::Same {
+        for form in receipt::id_forms(id) {
+            if matches!(form.rung, Rung::DecimalToHex | Rung::HexToDecimal) {
+                push_new(&mut keys, carrier_canonical(route, &form.key));
+            }
+        }
+    }
+    if keys.is_empty() {
+        // One digit is the same number in both bases.
+        keys.push(carrier_canonical(route, id));
+    }
+    if ladder.has_transform() {
+        let transformed = ladder.transform.apply(id);
+        push_new(&mut keys, carrier_canonical(route, transformed));
+    }
+    keys
+}
+
+fn push_new(keys: &mut CarrierKeys, key: u64) {
+    if !keys.contains(&key) {
+        keys.push(key);
+    }
 }
 
 #[cfg(test)]
@@ -109,20 +115,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_found_as_the_routes_format_says_and_no_other_way() {
+    fn an_id_is_looked_for_in_the_forms_that_its_route_allows() {
         let route = RouteIx(0);
         let answered = carrier_canonical(route, b"7A3F01C2");
-        let found = |receipt: &[u8], format| {
-            carrier_forms(route, receipt, format, From::Receipt).contains(&answered)
+        let found = |receipt: &[u8], format, transform: &Transform| {
+            let transform = transform.clone();
+            let ladder = Ladder { format, transform };
+            carrier_keys(route, receipt, &ladder).contains(&answered)
         };
-        assert!(found(b"007a3f01c2", IdFormat::Auto));
-        assert!(found(b"2050949570", IdFormat::Auto));
-        assert!(found(b"2050949570", IdFormat::HexToDec));
-        assert!(!found(b"2050949570", IdFormat::Same));
-        assert!(!found(b"2050949570", IdFormat::DecToHex));
-        assert!(!found(b"7A3F01C2", IdFormat::HexToDec));
-        let early = carrier_canonical(route, b"2050949570");
-        let forms = carrier_forms(route, b"7A3F01C2", IdFormat::HexToDec, From::Answer);
-        assert_eq!(forms.as_slice(), [early]);
+        let none = Transform::default();
+        assert!(found(b"007a3f01c2", IdFormat::Auto, &none));
+        assert!(found(b"2050949570", IdFormat::Auto, &none));
+        assert!(found(b"2050949570", IdFormat::HexToDec, &none));
+        assert!(!found(b"2050949570", IdFormat::Same, &none));
+        assert!(!found(b"7A3F01C2", IdFormat::HexToDec, &none));
+        let prefixed = Transform {
+            strip_prefix: b"x-"[..].into(),
+            ..Transform::default()
+        };
+        assert!(found(b"X-7A3F01C2", IdFormat::Same, &prefixed));
+        assert!(!found(b"X-7A3F01C2", IdFormat::Auto, &none));
+        let kept = answer_keys(route, b"x-7A3F01C2", Some(&prefixed));
+        assert!(kept.len() == 2 && kept.contains(&answered));
     }
 }

@@ -121,7 +121,7 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
     let names = Arc::new(state.names(&wanted)?);
     let archive = open_archive(&config.path, &snapshot)?;
     let now = clock.now();
-    let mut recovery = Recovery::new(&config, &snapshot, &archive, now);
+    let mut recovery = Recovery::new((&config, &names), &snapshot, &archive, now);
     let known = Known {
         done: snapshot.batch,
         acknowledged: acknowledged.max(snapshot.batch),
@@ -326,7 +326,12 @@ pub(crate) struct Recovery<'a> {
 }
 
 impl<'a> Recovery<'a> {
-    fn new(config: &Config, snapshot: &'a Snapshot, archive: &'a Archive, now: UnixMs) -> Self {
+    fn new(
+        (config, names): (&Config, &Names),
+        snapshot: &'a Snapshot,
+        archive: &'a Archive,
+        now: UnixMs,
+    ) -> Self {
         let mut young = Young::new(
             config.memory,
             snapshot.events_upto + 1,
@@ -336,9 +341,19 @@ impl<'a> Recovery<'a> {
         young.queued = archive.queued().0;
         young.depths = archive.depths();
         young.endpoints = snapshot.endpoints.iter().cloned().collect();
+        young.transforms = config
+            .routes
+            .iter()
+            .filter(|route| route.ladder.has_transform())
+            .filter_map(|route| {
+                Some((names.route_ix(&route.name)?, route.ladder.transform.clone()))
+            })
+            .collect();
         for receipt in &snapshot.parked {
             young.park(receipt.clone());
         }
+        young.learned = snapshot.learned.iter().cloned().collect();
+        young.orphans = snapshot.orphans.iter().cloned().collect();
         Self {
             young,
             last_id: State::last_id(snapshot),
@@ -375,11 +390,15 @@ impl<'a> Recovery<'a> {
                 young.park(receipt);
             }
             Op::Unpark { key } if batch > self.snapshot.as_of => {
-                young.parked.remove(&key);
+                young.unpark(key);
             }
             Op::Endpoint { endpoint, state } if batch > self.snapshot.as_of => {
                 young.endpoints.insert(endpoint, state);
             }
+            Op::Learned { route, learned } if batch > self.snapshot.as_of => {
+                young.learned.insert(route, learned);
+            }
+            Op::Orphan { orphan } if batch > self.snapshot.as_of => young.orphan(orphan),
             Op::Claim { claims, claimed } => {
                 for (id, parts) in claims.iter() {
                     if young.row(id).is_none() {
@@ -389,7 +408,11 @@ impl<'a> Recovery<'a> {
                 }
             }
             Op::Note { event } => young.push_event(event),
-            Op::Park { .. } | Op::Unpark { .. } | Op::Endpoint { .. } => {}
+            Op::Park { .. }
+            | Op::Unpark { .. }
+            | Op::Endpoint { .. }
+            | Op::Learned { .. }
+            | Op::Orphan { .. } => {}
         }
     }
 }

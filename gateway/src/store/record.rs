@@ -14,10 +14,10 @@ use thiserror::Error;
 use crate::clock::UnixMs;
 use crate::event::Event;
 use crate::message::life::Change;
-use crate::message::{EndpointIx, Message, MessageId};
+use crate::message::{EndpointIx, Message, MessageId, RouteIx};
 use crate::outcome::Receipt;
 use crate::store::claim::Claims;
-use crate::store::{EndpointState, IdempotencyKey};
+use crate::store::{EndpointState, IdempotencyKey, Learned, Orphan};
 
 /// The format of the blobs that this version writes; it reads this one only.
 const FORMAT: u8 = 1;
@@ -50,6 +50,10 @@ pub(crate) enum Op {
     Note { event: Event },
     /// Parts may be handed over from now on, under `retry`; or, after all, are not. See `claim.rs`.
     Claim { claims: Claims, claimed: bool },
+    /// What a route's receipts have taught.
+    Learned { route: RouteIx, learned: Learned },
+    /// A receipt without a message was given up.
+    Orphan { orphan: Orphan },
 }
 
 /// The same, as it is written: borrowed. The variants stand in the order of [`Op`].
@@ -80,6 +84,13 @@ pub(crate) enum OpRef<'a> {
     Claim {
         claims: &'a Claims,
         claimed: bool,
+    },
+    Learned {
+        route: RouteIx,
+        learned: &'a Learned,
+    },
+    Orphan {
+        orphan: &'a Orphan,
     },
 }
 

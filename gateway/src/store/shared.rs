@@ -18,7 +18,7 @@ use crate::store::claim::Credit;
 use crate::store::inbox::{self, Inbox};
 use crate::store::state::{Snapshot, State};
 use crate::store::young::{Generation, Young};
-use crate::store::{Config, EndpointState, IdFormat, Refused};
+use crate::store::{Config, EndpointState, Ladder, Refused};
 
 /// Entries that wait in a feed for their dispatcher; beyond it they are left to `load_ready`.
 const FEED_MAX: usize = 20_000;
@@ -175,6 +175,10 @@ pub(crate) struct Shared {
     pub(crate) expiry_grace: Duration,
     /// By route; `None` for a route that the config does not have any more.
     pub(crate) feeds: Vec<Option<Feed>>,
+    /// How the receipts of a route find their messages, by route.
+    ladders: Vec<Ladder>,
+    /// The same, of a route that the config does not have any more.
+    any_ladder: Ladder,
     /// Generations archived since the start.
     pub(crate) archived_count: AtomicU64,
     /// The last batch on disk.
@@ -187,7 +191,6 @@ pub(crate) struct Shared {
     /// Why the store's threads gave up, if they did.
     pub(crate) failed: watch::Sender<Option<String>>,
     lazy: Mutex<FxHashMap<EndpointIx, EndpointState>>,
-    given_up: AtomicU64,
     /// Receipts by route since the start.
     pub(crate) receipts: Mutex<FxHashMap<RouteIx, ReceiptCounts>>,
     /// Until when accepts that came before are spread, while they are slowed down.
@@ -215,6 +218,11 @@ impl Shared {
             .iter()
             .map(|name| wanted(name).then(Feed::default))
             .collect();
+        let ladder = |name: &String| {
+            let facts = config.routes.iter().find(|route| route.name == *name);
+            facts.map(|facts| facts.ladder.clone()).unwrap_or_default()
+        };
+        let ladders = names.routes.iter().map(ladder).collect();
         let head = young.next_seq - 1;
         let longest = config.routes.iter().map(|route| route.response_timeout);
         let expiry_grace = longest.max().unwrap_or_default() + EXPIRY_MARGIN;
@@ -230,6 +238,8 @@ impl Shared {
             head: watch::Sender::new(head),
             expiry_grace,
             feeds,
+            ladders,
+            any_ladder: Ladder::default(),
             archived_count: AtomicU64::new(0),
             acknowledged: AtomicU64::new(acknowledged),
             visible: AtomicU64::new(u64::MAX),
@@ -237,7 +247,6 @@ impl Shared {
             closing: AtomicBool::new(false),
             failed: watch::Sender::new(None),
             lazy: Mutex::default(),
-            given_up: AtomicU64::new(0),
             receipts: Mutex::default(),
             paced_until: Mutex::default(),
         }
@@ -253,11 +262,11 @@ impl Shared {
             .is_none_or(|r| r.receipts)
     }
 
-    /// How a route's receipts name what its answers named.
-    pub(crate) fn id_format(&self, route: RouteIx) -> IdFormat {
-        let name = self.names.route(route);
-        let facts = self.config.routes.iter().find(|known| known.name == name);
-        facts.map_or(IdFormat::Auto, |facts| facts.id_format)
+    /// How a route's receipts find their messages.
+    pub(crate) fn ladder(&self, route: RouteIx) -> &Ladder {
+        self.ladders
+            .get(usize::from(route.0))
+            .unwrap_or(&self.any_ladder)
     }
 
     /// Whether the config has this route.
@@ -327,12 +336,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn receipts_given_up(&self, count: usize) {
-        let count = u64::try_from(count).unwrap_or(0);
-        self.given_up.fetch_add(count, Ordering::Relaxed);
-        metrics::counter!("trunkline_receipts_orphaned_total").increment(count);
-    }
-
     /// Collects what goes to the archive with a frozen generation. Called under the young lock.
     pub(crate) fn freeze(
         &self,
@@ -356,6 +359,12 @@ impl Shared {
             parked: young.parked.values().flatten().cloned().collect(),
             // The archiver knows them.
             spans: Vec::new(),
+            learned: young
+                .learned
+                .iter()
+                .map(|(route, learned)| (*route, learned.clone()))
+                .collect(),
+            orphans: young.orphans.iter().cloned().collect(),
         };
         ArchiveJob {
             generation,

@@ -8,11 +8,11 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::message::{EndpointIx, MessageId};
+use crate::message::{EndpointIx, MessageId, RouteIx};
 use crate::names::Names;
 use crate::outcome::Receipt;
 use crate::store::archive::file::open_for_reading;
-use crate::store::{EndpointState, room};
+use crate::store::{EndpointState, Learned, Orphan, room};
 
 /// The layout of the directory that this version writes and reads.
 const LAYOUT: u64 = 3;
@@ -50,6 +50,10 @@ pub(crate) struct Snapshot {
     /// By generation: the largest id accepted, and the batch as of which it is archived. The first
     /// one is a floor: of messages up to it nothing is known here.
     pub(crate) spans: Vec<(u64, u64)>,
+    /// What the routes' receipts have taught.
+    pub(crate) learned: Vec<(RouteIx, Learned)>,
+    /// Receipts without a message.
+    pub(crate) orphans: Vec<Orphan>,
 }
 
 /// The open state database.

@@ -38,7 +38,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         receipts: true,
         receipt_timeout: day,
         response_timeout: Duration::from_secs(30),
-        id_format: IdFormat::Auto,
+        ladder: Ladder::default(),
     };
     Config {
         path: dir.0.clone(),

@@ -21,16 +21,17 @@ use crate::outcome::{Next, Receipt, Settle};
 use crate::store::claim::{Claims, needs_claim};
 use crate::store::depths::Place;
 use crate::store::handle;
-use crate::store::inbox::{
-    Adopted, KnownKeys, KnownParts, Matched, Replanned, Reply, Request, Undone,
-};
+use crate::store::inbox::{Adopted, KnownKeys, Matched, Replanned, Reply, Request, Undone};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
-use crate::store::shared::{Entry, Full, ReceiptCounts, Shared};
+use crate::store::shared::{Entry, Full, Shared};
 use crate::store::young::{self, Young};
-use crate::store::{Accepted, Draft, Refused, keys};
+use crate::store::{Accepted, Draft, Refused, Rung, keys};
 
 mod onward;
+mod receipts;
+
+pub(crate) use receipts::{candidates, knowledge};
 
 /// Small things (cursors) wait at most so long for a commit to ride in.
 const LAZY_MAX: Duration = Duration::from_secs(1);
@@ -53,6 +54,8 @@ pub(crate) struct Writer {
     salt: u64,
     /// The last commit did not fit on disk.
     full: bool,
+    /// How this batch's receipts found their messages, by route.
+    hits: FxHashMap<RouteIx, [u64; Rung::COUNT]>,
     commit_seconds: metrics::Histogram,
 }
 
@@ -72,6 +75,7 @@ enum Done {
         Vec<MessageId>,
     ),
     Receipts(Reply<Matched, Vec<Receipt>>, Matched),
+    LookAgain(Reply<usize, Vec<Receipt>>, usize),
     Archived(oneshot::Sender<Vec<PathBuf>>, Vec<PathBuf>),
     Overdue(oneshot::Sender<usize>, usize),
     Replanned(oneshot::Sender<Replanned>, Replanned),
@@ -105,6 +109,7 @@ impl Writer {
             references,
             salt: epoch,
             full: false,
+            hits: FxHashMap::default(),
             commit_seconds: metrics::histogram!("trunkline_store_commit_duration_seconds"),
         }
     }
@@ -185,6 +190,7 @@ impl Writer {
         if last_seq >= first_seq {
             self.shared.head.send_replace(last_seq);
         }
+        receipts::tell_hits(&self.shared, &mut self.hits);
         self.publish(batch);
         Ok(())
     }
@@ -272,6 +278,7 @@ impl Writer {
                 Done::MoveOn(reply, moved) => drop(reply.send(Ok(moved))),
                 Done::Intent(reply, over) | Done::Claim(reply, over) => drop(reply.send(Ok(over))),
                 Done::Receipts(reply, matched) => drop(reply.send(Ok(matched))),
+                Done::LookAgain(reply, found) => drop(reply.send(Ok(found))),
                 Done::Overdue(reply, count) => drop(reply.send(count)),
                 Done::Replanned(reply, count) => drop(reply.send(count)),
                 Done::Archived(reply, files) => drop(reply.send(files)),
@@ -357,6 +364,17 @@ impl Writer {
             } => {
                 adopt_all(&self.shared, young, adopt);
                 self.receipts(young, (receipts, known, seen), reply, now, batch);
+            }
+            Request::LookAgain {
+                receipts,
+                known,
+                over,
+                adopt,
+                seen,
+                reply,
+            } => {
+                adopt_all(&self.shared, young, adopt);
+                self.look_again(young, (receipts, known, seen), over, reply, now, batch);
             }
             Request::Overdue { ids, adopt, reply } => {
                 adopt_all(&self.shared, young, adopt);
@@ -474,13 +492,6 @@ impl Writer {
                 state: &state,
             });
             young.endpoints.insert(endpoint, state);
-        }
-        let over = UnixMs(self.shared.clock.now().0.saturating_sub(young::PARKED_MS));
-        for key in young.parked_until(over) {
-            if let Some(given_up) = young.parked.remove(&key) {
-                self.blob.push(&OpRef::Unpark { key });
-                self.shared.receipts_given_up(given_up.len());
-            }
         }
     }
 
@@ -625,29 +636,6 @@ impl Writer {
         }
     }
 
-    /// A receipt may have come before the answer that names its id.
-    fn match_parked(&mut self, young: &mut Young, settle: &Settle, now: UnixMs) {
-        if young.parked.is_empty() || settle.outcome.provider_id.is_empty() {
-            return;
-        }
-        let format = self.shared.id_format(settle.route);
-        let id = &settle.outcome.provider_id;
-        let recipient = young.row(settle.id).map(|row| row.message.to);
-        let forms = keys::carrier_forms(settle.route, id, format, keys::From::Answer);
-        for (index, key) in forms.into_iter().enumerate() {
-            // In another form it counts only when the receipt also names the recipient.
-            let ours = |receipt: &Receipt| index == 0 || receipt.recipient == recipient;
-            let waiting = young.parked.get(&key);
-            if !waiting.is_some_and(|receipts| receipts.iter().all(ours)) {
-                continue;
-            }
-            self.blob.push(&OpRef::Unpark { key });
-            for receipt in young.parked.remove(&key).unwrap_or_default() {
-                self.receipt(young, settle.id, settle.part, &receipt, now);
-            }
-        }
-    }
-
     fn move_on(
         &mut self,
         young: &mut Young,
@@ -685,85 +673,6 @@ impl Writer {
         self.record(young, id, change);
         true
     }
-
-    fn receipts(
-        &mut self,
-        young: &mut Young,
-        (receipts, known, seen): (Vec<Receipt>, KnownParts, u64),
-        reply: Reply<Matched, Vec<Receipt>>,
-        now: UnixMs,
-        batch: &mut Batch,
-    ) {
-        let stale = seen != self.shared.archived_count.load(Ordering::Acquire);
-        let found: Vec<Option<(MessageId, u8)>> = receipts
-            .iter()
-            .enumerate()
-            .map(|(index, receipt)| {
-                find_part(&self.shared, young, receipt)
-                    .or_else(|| known.get(index).copied().flatten())
-            })
-            .collect();
-        if stale && found.contains(&None) {
-            drop(reply.send(Err(Undone::Stale(receipts))));
-            return;
-        }
-        let missing = missing(young, found.iter().flatten().map(|(id, _)| *id));
-        if !missing.is_empty() {
-            drop(reply.send(Err(Undone::Missing(receipts, missing))));
-            return;
-        }
-        let mut matched = Matched::default();
-        let mut counts: FxHashMap<RouteIx, ReceiptCounts> = FxHashMap::default();
-        for (receipt, found) in receipts.into_iter().zip(found) {
-            let count = counts.entry(receipt.route).or_default();
-            count.matched += u64::from(found.is_some());
-            count.parked += u64::from(found.is_none());
-            count.last = receipt.received_at;
-            match found {
-                Some((id, part)) => {
-                    if self.receipt(young, id, part, &receipt, now) {
-                        matched.matched += 1;
-                    } else {
-                        matched.repeated += 1;
-                    }
-                }
-                None => {
-                    self.blob.push(&OpRef::Park { receipt: &receipt });
-                    if let Some(key) = young.park(receipt) {
-                        self.blob.push(&OpRef::Unpark { key });
-                        self.shared.receipts_given_up(1);
-                    }
-                    matched.parked += 1;
-                }
-            }
-        }
-        let mut all = self.shared.receipts.lock();
-        for (route, count) in counts {
-            let known = all.entry(route).or_default();
-            known.matched += count.matched;
-            known.parked += count.parked;
-            known.last = known.last.max(count.last);
-        }
-        drop(all);
-        batch.done.push(Done::Receipts(reply, matched));
-    }
-
-    fn receipt(
-        &mut self,
-        young: &mut Young,
-        id: MessageId,
-        part: u8,
-        receipt: &Receipt,
-        now: UnixMs,
-    ) -> bool {
-        let context = self.context(now, None);
-        let change = young
-            .row(id)
-            .and_then(|row| decide::receipt(&row.message, &row.life, part, receipt, context));
-        let Some(change) = change else { return false };
-        self.record(young, id, change);
-        true
-    }
 }
 
 /// When a draft's key was used with another request, before or within the call: the answers that leave
@@ -790,36 +699,6 @@ fn reused(
         answers.push(other.map_or(Accepted::Untouched, Accepted::KeyReused));
     }
     any.then_some(answers)
-}
-
-/// The message and part that a receipt's id belongs to, if memory knows. A form of the id other than
-/// its own counts only when the receipt also names the message's recipient.
-pub(crate) fn find_part(
-    shared: &Shared,
-    young: &Young,
-    receipt: &Receipt,
-) -> Option<(MessageId, u8)> {
-    let forms = receipt_forms(shared, receipt);
-    forms.iter().enumerate().find_map(|(index, key)| {
-        let (id, part) = young.carrier(*key)?;
-        let same = || {
-            young
-                .row(id)
-                .is_some_and(|row| Some(row.message.to) == receipt.recipient)
-        };
-        (index == 0 || same()).then_some((id, part))
-    })
-}
-
-/// The keys under which a receipt's message may be known.
-pub(crate) fn receipt_forms(shared: &Shared, receipt: &Receipt) -> smallvec::SmallVec<[u64; 4]> {
-    let format = shared.id_format(receipt.route);
-    keys::carrier_forms(
-        receipt.route,
-        &receipt.provider_id,
-        format,
-        keys::From::Receipt,
-    )
 }
 
 /// Takes back what was read from the archive, unless the archive has changed since: then what is

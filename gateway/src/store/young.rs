@@ -15,10 +15,11 @@ use rustc_hash::FxHashMap;
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKind};
 use crate::message::life::{Change, Life, Status, Then, What};
-use crate::message::{EndpointIx, Message, MessageId, Parts, TenantIx};
+use crate::message::{EndpointIx, Message, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::Receipt;
+use crate::store::carriers::Carriers;
 use crate::store::depths::{self, Depths, Place};
-use crate::store::{EndpointState, IdempotencyKey, Record, keys};
+use crate::store::{EndpointState, IdempotencyKey, Learned, Orphan, Record, Transform, keys};
 
 /// A generation closes at so many messages (design.md: 200,000) …
 pub(crate) const GENERATION_MESSAGES: usize = 200_000;
@@ -38,6 +39,12 @@ const ROW_EXTRA: usize = 48;
 pub(crate) const PARKED_MAX: usize = 100_000;
 /// How long a receipt waits for its message (smpp.md §4.4: 10 minutes).
 pub(crate) const PARKED_MS: u64 = 600_000;
+/// After this a receipt's answer is there or lost, so that it is looked at again by every rung. Chosen:
+/// twice the response timer's default (smpp.md §3.1).
+pub(crate) const PARKED_RELOOK_MS: u64 = 60_000;
+/// Receipts without a message that are kept for the operator; beyond it the oldest goes. Chosen: enough
+/// to see what is wrong with a carrier, and small in every snapshot.
+pub(crate) const ORPHANS_MAX: usize = 1_000;
 
 /// A message in memory.
 #[derive(Clone, Debug)]
@@ -64,7 +71,7 @@ pub(crate) struct Generation {
     pub(crate) opened_at: UnixMs,
     pub(crate) rows: FxHashMap<MessageId, Box<Row>>,
     pub(crate) keys: FxHashMap<[u8; 16], ([u8; 16], MessageId)>,
-    pub(crate) carriers: FxHashMap<u64, (MessageId, u8)>,
+    pub(crate) carriers: Carriers,
     /// By lane and tenant: messages in the order of acceptance, which is the order of their ids and of
     /// their places in the queue as long as they stay on their first route.
     accepted: FxHashMap<(u8, TenantIx), Vec<MessageId>>,
@@ -144,8 +151,19 @@ pub(crate) struct Young {
     pub(crate) events: VecDeque<Event>,
     /// The sequence number that the next event gets.
     pub(crate) next_seq: u64,
+    /// Receipts that wait for their message, by the canonical form of their id.
     pub(crate) parked: FxHashMap<u64, Vec<Receipt>>,
+    /// Where those with a transformed id wait, by that id. Bounded by `parked`.
+    transformed: FxHashMap<u64, Vec<u64>>,
     parked_order: VecDeque<(u64, UnixMs)>,
+    /// Those that have not been looked at again; bounded as `parked_order` is.
+    relook_order: VecDeque<(u64, UnixMs)>,
+    /// Receipts without a message, the newest last.
+    pub(crate) orphans: VecDeque<Orphan>,
+    /// What the routes' receipts have taught.
+    pub(crate) learned: FxHashMap<RouteIx, Learned>,
+    /// The transforms of the routes that have one.
+    pub(crate) transforms: FxHashMap<RouteIx, Transform>,
     pub(crate) endpoints: FxHashMap<EndpointIx, EndpointState>,
     /// Messages that wait for a route or a receipt, in memory and in the archive, by status.
     pub(crate) queued: u64,
@@ -212,20 +230,14 @@ impl Young {
         live.or_else(frozen).copied()
     }
 
-    /// The message and part a carrier's id belongs to.
-    pub(crate) fn carrier(&self, key: u64) -> Option<(MessageId, u8)> {
-        let live = self
-            .live
+    /// The messages and parts that were answered under a carrier's id, the newest generation's first.
+    pub(crate) fn carriers(&self, key: u64) -> impl Iterator<Item = (MessageId, u8)> {
+        let frozen = self.frozen.iter().rev().map(Arc::as_ref);
+        self.live
             .iter()
             .rev()
-            .find_map(|generation| generation.carriers.get(&key));
-        let frozen = || {
-            self.frozen
-                .iter()
-                .rev()
-                .find_map(|generation| generation.carriers.get(&key))
-        };
-        live.or_else(frozen).copied()
+            .chain(frozen)
+            .flat_map(move |generation| generation.carriers.get(key))
     }
 
     /// Adds an accepted message; its event gets `seq`.
@@ -315,9 +327,13 @@ impl Young {
             } = &change.what
                 && !provider_id.is_empty()
             {
-                let key = keys::carrier_canonical(*route, provider_id);
-                generation.carriers.insert(key, (id, *part));
-                generation.bytes += 32;
+                let transform = match self.transforms.is_empty() {
+                    true => None,
+                    false => self.transforms.get(route),
+                };
+                for key in keys::answer_keys(*route, provider_id, transform) {
+                    generation.bytes += generation.carriers.add(key, (id, *part));
+                }
             }
             if let Some(order) = new_order(&change) {
                 let (lane, tenant) = line_of(&row.message);
@@ -431,34 +447,103 @@ impl Young {
             .get(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
-    /// Keeps a receipt until its message comes. Returns a key that had to make room.
-    pub(crate) fn park(&mut self, receipt: Receipt) -> Option<u64> {
+    /// Keeps a receipt until its message comes. Returns the receipts that had to make room.
+    pub(crate) fn park(&mut self, receipt: Receipt) -> Vec<Receipt> {
         let key = keys::carrier_canonical(receipt.route, &receipt.provider_id);
-        self.parked_order.push_back((key, receipt.received_at));
-        self.parked.entry(key).or_default().push(receipt);
-        while self.parked_order.len() > PARKED_MAX {
-            let (oldest, _) = self.parked_order.pop_front()?;
-            // One that has been matched since makes room by itself.
-            if self.parked.remove(&oldest).is_some() {
-                return Some(oldest);
+        if let Some(alias) = self.alias(&receipt) {
+            let keys = self.transformed.entry(alias).or_default();
+            if !keys.contains(&key) {
+                keys.push(key);
             }
         }
-        None
+        self.parked_order.push_back((key, receipt.received_at));
+        self.relook_order.push_back((key, receipt.received_at));
+        self.parked.entry(key).or_default().push(receipt);
+        while self.relook_order.len() > PARKED_MAX {
+            self.relook_order.pop_front();
+        }
+        while self.parked_order.len() > PARKED_MAX {
+            let Some((oldest, _)) = self.parked_order.pop_front() else {
+                break;
+            };
+            // One that has been matched since makes room by itself.
+            let given_up = self.unpark(oldest);
+            if !given_up.is_empty() {
+                return given_up;
+            }
+        }
+        Vec::new()
     }
 
-    /// Keys of receipts that have waited too long.
-    pub(crate) fn parked_until(&mut self, before: UnixMs) -> Vec<u64> {
-        let mut over = Vec::new();
-        while let Some((key, at)) = self.parked_order.front().copied() {
-            if at > before {
-                break;
-            }
-            self.parked_order.pop_front();
-            if self.parked.contains_key(&key) {
-                over.push(key);
+    /// Takes the receipts that wait under a key.
+    pub(crate) fn unpark(&mut self, key: u64) -> Vec<Receipt> {
+        let taken = self.parked.remove(&key).unwrap_or_default();
+        for receipt in &taken {
+            if let Some(alias) = self.alias(receipt)
+                && let Some(keys) = self.transformed.get_mut(&alias)
+            {
+                keys.retain(|known| *known != key);
+                if keys.is_empty() {
+                    self.transformed.remove(&alias);
+                }
             }
         }
-        over
+        taken
+    }
+
+    fn alias(&self, receipt: &Receipt) -> Option<u64> {
+        if self.transforms.is_empty() {
+            return None;
+        }
+        let transform = self.transforms.get(&receipt.route)?;
+        let id = transform.apply(&receipt.provider_id);
+        Some(keys::carrier_canonical(receipt.route, id))
+    }
+
+    /// Keys of receipts whose transformed id is under this key.
+    pub(crate) fn parked_as(&self, alias: u64) -> &[u64] {
+        self.transformed.get(&alias).map_or(&[], Vec::as_slice)
+    }
+
+    /// Receipts that have waited since before `relook`, once, and those that have since before
+    /// `over`, at most `limit` of each.
+    pub(crate) fn waited(
+        &mut self,
+        (relook, over): (UnixMs, UnixMs),
+        limit: usize,
+    ) -> (Vec<Receipt>, Vec<Receipt>) {
+        let Self {
+            parked,
+            parked_order,
+            relook_order,
+            ..
+        } = self;
+        let take = |order: &mut VecDeque<(u64, UnixMs)>, before: UnixMs| {
+            let mut found: Vec<Receipt> = Vec::new();
+            while let Some((key, at)) = order.front().copied() {
+                if at > before || found.len() >= limit {
+                    break;
+                }
+                order.pop_front();
+                let receipts = parked.get(&key).into_iter().flatten();
+                let own = receipts.filter(|receipt| receipt.received_at == at);
+                for receipt in own {
+                    if !found.contains(receipt) {
+                        found.push(receipt.clone());
+                    }
+                }
+            }
+            found
+        };
+        (take(relook_order, relook), take(parked_order, over))
+    }
+
+    /// Keeps a receipt without a message for the operator.
+    pub(crate) fn orphan(&mut self, orphan: Orphan) {
+        while self.orphans.len() >= ORPHANS_MAX {
+            self.orphans.pop_front();
+        }
+        self.orphans.push_back(orphan);
     }
 
     /// Octets that messages, keys and logs take, in all generations.

@@ -24,6 +24,109 @@ pub enum Rung {
     DecimalToHex,
     /// Read as hex, written as decimal.
     HexToDecimal,
+    /// Equal after the connection's [`Transform`].
+    Transformed,
+}
+
+impl Rung {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+
+    /// All of them, in order.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Exact,
+        Self::CaseFolded,
+        Self::ZerosStripped,
+        Self::DecimalToHex,
+        Self::HexToDecimal,
+        Self::Transformed,
+    ];
+
+    /// Its word in metrics and views.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::CaseFolded => "case",
+            Self::ZerosStripped => "zeros",
+            Self::DecimalToHex => "hex-to-dec",
+            Self::HexToDecimal => "dec-to-hex",
+            Self::Transformed => "transform",
+        }
+    }
+}
+
+/// What a connection does to its ids between answer and receipt, where no rung tells it: the parts
+/// that both have in common. Applied to the answer's id as well as to the receipt's, so that it does
+/// not matter which of them carries the decoration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Transform {
+    /// Taken away at the front, where it is there, in any case.
+    pub strip_prefix: Box<[u8]>,
+    /// Taken away at the end, where it is there, in any case.
+    pub strip_suffix: Box<[u8]>,
+    /// Of what is left, no more than so many octets from the front.
+    pub first: Option<usize>,
+    /// Of what is left then, no more than so many octets from the end.
+    pub last: Option<usize>,
+}
+
+impl Transform {
+    /// Whether it changes no id.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The id without what the transform takes away; the id itself where nothing would be left.
+    #[must_use]
+    pub fn apply<'a>(&self, id: &'a [u8]) -> &'a [u8] {
+        let mut rest = id;
+        if let Some((start, after)) = rest.split_at_checked(self.strip_prefix.len())
+            && start.eq_ignore_ascii_case(&self.strip_prefix)
+        {
+            rest = after;
+        }
+        let end = rest.len().saturating_sub(self.strip_suffix.len());
+        if let Some((before, suffix)) = rest.split_at_checked(end)
+            && suffix.eq_ignore_ascii_case(&self.strip_suffix)
+        {
+            rest = before;
+        }
+        let first = self.first.unwrap_or(usize::MAX).min(rest.len());
+        rest = rest.get(..first).unwrap_or(rest);
+        let last = self.last.unwrap_or(usize::MAX).min(rest.len());
+        rest = rest.get(rest.len() - last..).unwrap_or(rest);
+        if rest.is_empty() { id } else { rest }
+    }
+}
+
+/// The first rung on which an answer's id and a receipt's are the same; `None` where none is.
+/// Allocates nothing where they are equal but for case.
+#[must_use]
+pub fn relate(answer: &[u8], receipt: &[u8], transform: &Transform) -> Option<Rung> {
+    if answer == receipt {
+        return Some(Rung::Exact);
+    }
+    if answer.eq_ignore_ascii_case(receipt) {
+        return Some(Rung::CaseFolded);
+    }
+    let (ours, theirs) = (canonical_key(answer), canonical_key(receipt));
+    if ours == theirs {
+        return Some(Rung::ZerosStripped);
+    }
+    let same = |one: Option<u128>, other: Option<u128>| one.is_some() && one == other;
+    if same(number(&theirs, 10), number(&ours, 16)) {
+        return Some(Rung::DecimalToHex);
+    }
+    if same(number(&theirs, 16), number(&ours, 10)) {
+        return Some(Rung::HexToDecimal);
+    }
+    if transform.is_identity() {
+        return None;
+    }
+    let (left, right) = (transform.apply(answer), transform.apply(receipt));
+    (canonical_key(left) == canonical_key(right)).then_some(Rung::Transformed)
 }
 
 /// One form of an id.

@@ -464,7 +464,64 @@ fn hex_in_the_answer_meets_decimal_in_the_receipt() {
     }
 }
 
+#[test]
+fn a_transform_keeps_what_both_ids_have_in_common() {
+    let transform = |prefix: &str, suffix: &str, first, last| Transform {
+        strip_prefix: prefix.as_bytes().into(),
+        strip_suffix: suffix.as_bytes().into(),
+        first,
+        last,
+    };
+    let is = |transform: &Transform, answer: &str, receipt: &str| {
+        relate(answer.as_bytes(), receipt.as_bytes(), transform) == Some(Rung::Transformed)
+    };
+    let prefixed = transform("SMSC1:", "", None, None);
+    assert!(is(&prefixed, "0042", "smsc1:42") && is(&prefixed, "SMSC1:42", "42"));
+    assert!(!is(&prefixed, "43", "SMSC1:42"));
+    assert!(is(&transform("", "-0", None, None), "ab12-0", "AB12"));
+    let first = transform("", "", Some(10), None);
+    assert!(is(&first, "0123456789abcdef", "0123456789"));
+    assert!(!is(&first, "0123456788abcdef", "0123456789"));
+    let last = transform("", "", None, Some(4));
+    assert!(is(&last, "77-9f3c", "9F3C") && !is(&last, "77-9f3d", "9F3C"));
+    let between = transform("id=", "", Some(6), Some(3));
+    assert_eq!(between.apply(b"id=abcdefgh"), b"def");
+    assert_eq!(
+        prefixed.apply(b"SMSC1:"),
+        b"SMSC1:",
+        "an id never becomes empty"
+    );
+}
+
 proptest! {
+    #[test]
+    fn every_rung_relates_what_it_makes(id in "[0-9a-zA-Z-]{1,24}", zeros in 0usize..4) {
+        let none = Transform::default();
+        for form in id_forms(id.as_bytes()) {
+            let rung = relate(&form.key, id.as_bytes(), &none);
+            prop_assert!(rung.is_some_and(|rung| rung <= form.rung), "{form:?} {rung:?}");
+        }
+        let padded = format!("{}{id}", "0".repeat(zeros));
+        let related = relate(id.as_bytes(), padded.as_bytes(), &none);
+        prop_assert!(related.is_some() || id.bytes().any(|b| !b.is_ascii_hexdigit()) );
+    }
+
+    #[test]
+    fn ids_of_other_numbers_are_never_related(one: u64, other: u64, upper: bool) {
+        prop_assume!(one != other);
+        let none = Transform::default();
+        let hex = |number: u64| if upper { format!("{number:X}") } else { format!("{number:x}") };
+        // What one connection writes in one base meets what it writes in the other.
+        prop_assert_ne!(
+            relate(hex(one).as_bytes(), other.to_string().as_bytes(), &none),
+            Some(Rung::DecimalToHex)
+        );
+        prop_assert_ne!(
+            relate(one.to_string().as_bytes(), hex(other).as_bytes(), &none),
+            Some(Rung::HexToDecimal)
+        );
+    }
+
     #[test]
     fn the_scanner_takes_anything(raw: Vec<u8>) {
         let receipt = scan(&raw);

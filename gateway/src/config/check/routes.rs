@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::section::{Field, Section};
-use super::{DAY, HOUR};
+use super::{DAY, HOUR, receipts};
 use crate::config::load::Value;
-use crate::config::{Bind, IdFormat, Receipts, Route, Secret, value};
+use crate::config::{Bind, Receipts, Route, Secret, value};
 
 /// Hosts of one account. Chosen: carriers name two to four.
 const HOSTS_MAX: usize = 16;
@@ -37,7 +37,7 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         kind.word(&[("smpp", ())], &["apns", "fcm"]);
     }
     let tls = section.bool("tls", "whether the links are TLS");
-    let receipts = receipts(&section);
+    let receipts = receipts::read(&section);
     let (binds_per_host, window) = sessions(&section);
     let (enquire_link, response_timeout) = timers(&section);
     charset(&section);
@@ -50,7 +50,7 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         system_id: account_text(&section, "system_id", 1, SYSTEM_ID_OCTETS_MAX, "§5.2.1"),
         password: password(&section),
         system_type: account_text(&section, "system_type", 0, SYSTEM_TYPE_OCTETS_MAX, "§5.2.3"),
-        bind: bind(&section, receipts),
+        bind: bind(&section, &receipts),
         binds_per_host,
         window,
         version: section
@@ -76,7 +76,7 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
     })
 }
 
-fn bind(section: &Section<'_>, receipts: Receipts) -> Bind {
+fn bind(section: &Section<'_>, receipts: &Receipts) -> Bind {
     let words = [
         ("transceiver", Bind::Transceiver),
         ("transmitter", Bind::Transmitter),
@@ -169,35 +169,6 @@ fn password(section: &Section<'_>) -> Secret {
         field.warn(String::from(text));
     }
     secret
-}
-
-fn receipts(section: &Section<'_>) -> Receipts {
-    let words = [
-        ("auto", IdFormat::Auto),
-        ("same", IdFormat::Same),
-        ("hex-to-dec", IdFormat::HexToDec),
-        ("dec-to-hex", IdFormat::DecToHex),
-    ];
-    let none = Receipts {
-        enabled: true,
-        id_format: IdFormat::Auto,
-        timeout: DAY,
-    };
-    section
-        .opt("receipts")
-        .and_then(|field| field.section("routes.*.receipts"))
-        .map_or(none, |receipts| Receipts {
-            enabled: receipts.bool("enabled", "whether receipts are asked for"),
-            id_format: receipts
-                .opt("id_format")
-                .and_then(|field| field.word(&words, &[]))
-                .unwrap_or(IdFormat::Auto),
-            timeout: receipts.duration(
-                "timeout",
-                SECOND * 60..=DAY * 30,
-                "after which a message without a receipt is unknown",
-            ),
-        })
 }
 
 fn charset(section: &Section<'_>) {

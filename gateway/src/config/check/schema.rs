@@ -104,7 +104,14 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         ],
         &["error_map", "breaker", "cost", "tags"],
     ),
-    table("routes.*.receipts", &["enabled", "id_format", "timeout"]),
+    table(
+        "routes.*.receipts",
+        &["enabled", "id_format", "id_transform", "timeout"],
+    ),
+    table(
+        "routes.*.receipts.id_transform",
+        &["strip_prefix", "strip_suffix", "first", "last"],
+    ),
     table("routes.*.charset", &["default"]),
     table("routing", &["rules"]),
     table("routing.rules[]", &["match", "routes", "strategy"]),

@@ -208,13 +208,23 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "{ id_format = \"auto\" }",
+        "{ id_transform = { first = 0 } }",
+        "receipts.id_transform.first = 0: expected",
+    ),
+    (
+        "{ id_format = \"auto\" }",
+        "{ id_transform = {} }",
+        "receipts.id_transform = a table: expected at least one of strip_prefix",
+    ),
+    (
+        "{ id_format = \"auto\" }",
         "{ timeout = \"1s\" }",
         "receipts.timeout = \"1s\": expected a duration",
     ),
     (
         "{ id_format = \"auto\" }",
         "{ enabeld = true }",
-        "receipts.enabeld: unknown key, expected one of enabled, id_format, timeout (did you mean \"enabled\"?)",
+        "receipts.enabeld: unknown key, expected one of enabled, id_format, id_transform, timeout (did you mean \"enabled\"?)",
     ),
     (
         "routes = [\"carrier-a\"]",

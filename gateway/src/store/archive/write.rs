@@ -239,10 +239,10 @@ impl Archive {
         if generation.carriers.is_empty() {
             return Ok(());
         }
-        let entry = |(key, (id, part)): (&u64, &(_, u8))| KeyEntry {
+        let entry = |(key, (id, part)): (u64, (_, u8))| KeyEntry {
             key: key.to_be_bytes(),
-            id: *id,
-            extra: [*part],
+            id,
+            extra: [part],
         };
         let mut entries: Vec<KeyEntry<8, 1>> = generation.carriers.iter().map(entry).collect();
         entries.sort_unstable();

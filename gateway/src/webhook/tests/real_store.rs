@@ -46,7 +46,7 @@ fn open_store(path: &Path) -> Store {
             receipts: true,
             receipt_timeout: day,
             response_timeout: Duration::from_secs(30),
-            id_format: crate::store::IdFormat::Auto,
+            ladder: crate::store::Ladder::default(),
         }],
         tenants: vec!["acme".to_owned()],
         endpoints: vec!["crm".to_owned()],

@@ -1,0 +1,369 @@
+//! Receipts against the real store: which message they find, what is learned, and what is kept.
+
+use proptest::prelude::*;
+
+use super::tests::{TempDir, accepted, config, delivered, draft};
+use super::*;
+use crate::clock::Clock;
+
+const ROUTE: RouteIx = RouteIx(0);
+const START: UnixMs = UnixMs(1_795_248_000_000);
+
+/// A store whose first route has this format, and its clock.
+struct World {
+    dir: TempDir,
+    clock: Clock,
+    format: IdFormat,
+    transform: Transform,
+    store: Option<Store>,
+}
+
+impl World {
+    fn new(format: IdFormat, transform: Transform) -> Self {
+        let mut world = Self {
+            dir: TempDir::new(),
+            clock: Clock::manual(START),
+            format,
+            transform,
+            store: None,
+        };
+        world.open();
+        world
+    }
+
+    fn open(&mut self) {
+        let mut config = config(&self.dir);
+        config.routes[0].ladder = Ladder {
+            format: self.format,
+            transform: self.transform.clone(),
+        };
+        self.store = Some(Store::open(config, self.clock.clone()).unwrap().0);
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn restart(&mut self) {
+        self.store().close();
+        self.store = None;
+        self.open();
+    }
+
+    /// A message to `number`.
+    async fn message(&self, number: u64) -> MessageId {
+        match self.store().accept(vec![draft(number, 1)]).await.unwrap()[0].clone() {
+            Accepted::Stored(message) => message.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn answer(&self, id: MessageId, provider: &str) {
+        let settle = accepted(id, 0, provider);
+        self.store().settle(vec![settle]).await.unwrap();
+    }
+
+    async fn receipt(&self, provider: &str, number: Option<u64>) -> Matched {
+        let receipt = receipt(provider, number, self.clock.now());
+        self.store().apply_receipts(vec![receipt]).await.unwrap()
+    }
+
+    async fn status(&self, id: MessageId) -> Status {
+        self.store().get(id).await.unwrap().life.status
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.clock.set(UnixMs(self.clock.now().0 + seconds * 1_000));
+    }
+}
+
+fn receipt(provider: &str, number: Option<u64>, at: UnixMs) -> Receipt {
+    Receipt {
+        recipient: number.and_then(|number| Phone::parse(&format!("+4670{number:07}"))),
+        received_at: at,
+        ..delivered(provider)
+    }
+}
+
+#[tokio::test]
+async fn a_rule_is_learned_kept_over_restarts_and_given_up_without_losing_a_receipt() {
+    let mut world = World::new(IdFormat::Auto, Transform::default());
+    for number in 0..20u64 {
+        let id = world.message(number).await;
+        world.answer(id, &format!("{:X}", 0xA0B0 + number)).await;
+        let matched = world
+            .receipt(&(0xA0B0 + number).to_string(), Some(number))
+            .await;
+        assert_eq!(matched.matched, 1, "{number}");
+    }
+    world.restart();
+    let learned = world.store().learned(ROUTE);
+    assert_eq!(learned.pinned.map(|(rule, _)| rule), Some(IdRule::HexToDec));
+    assert_eq!(learned.hits[Rung::DecimalToHex as usize], 20);
+    // Now it is believed without a recipient.
+    let id = world.message(30).await;
+    world.answer(id, "10").await;
+    assert_eq!(world.receipt("16", None).await.matched, 1);
+    // An id that is the same is an early receipt of another message's, until that is impossible.
+    let mut late = Vec::new();
+    for number in 40..43u64 {
+        let id = world.message(number).await;
+        let provider = number.to_string();
+        world.answer(id, &provider).await;
+        assert_eq!(world.receipt(&provider, Some(number)).await.parked, 1);
+        late.push(id);
+    }
+    world.restart();
+    assert_eq!(world.store().look_again().await, 0, "too early");
+    world.pass(61);
+    assert_eq!(world.store().look_again().await, 3);
+    for id in late {
+        assert_eq!(world.status(id).await, Status::Delivered);
+    }
+    let learned = world.store().learned(ROUTE);
+    assert_eq!(
+        (learned.pinned, learned.unpinned, learned.missed),
+        (None, 1, 3)
+    );
+    world.store().archive_now().await;
+    world.restart();
+    assert_eq!(
+        world.store().learned(ROUTE),
+        learned,
+        "also from the snapshot"
+    );
+}
+
+#[tokio::test]
+async fn a_receipt_without_a_message_is_kept_for_the_operator() {
+    let mut world = World::new(IdFormat::Auto, Transform::default());
+    assert_eq!(world.receipt("nobody", Some(1)).await.parked, 1);
+    let one = world.message(7).await;
+    let other = world.message(7).await;
+    for id in [one, other] {
+        world.answer(id, "double").await;
+    }
+    assert_eq!(
+        world.receipt("double", Some(7)).await.parked,
+        1,
+        "whose it is cannot be told"
+    );
+    world.pass(61);
+    assert_eq!(world.store().look_again().await, 0);
+    assert_eq!(world.store().orphan_count(ROUTE), 0, "they wait on");
+    world.pass(600);
+    assert_eq!(world.store().look_again().await, 0);
+    world.restart();
+    let orphans = world.store().orphans(ROUTE);
+    let why: Vec<_> = orphans
+        .iter()
+        .map(|orphan| (&*orphan.receipt.provider_id, orphan.why))
+        .collect();
+    assert_eq!(
+        why,
+        [
+            (&b"double"[..], OrphanWhy::Ambiguous),
+            (&b"nobody"[..], OrphanWhy::NoMessage)
+        ]
+    );
+    assert_eq!(world.store().figures().parked, 0);
+    world.store().archive_now().await;
+    world.restart();
+    assert_eq!(
+        world.store().orphans(ROUTE),
+        orphans,
+        "also from the snapshot"
+    );
+    assert_eq!(world.status(one).await, Status::Sent);
+}
+
+#[tokio::test]
+async fn an_archived_message_is_found_by_every_rung_when_its_recipient_agrees() {
+    let mut world = World::new(IdFormat::Auto, Transform::default());
+    let mut ids = Vec::new();
+    for (number, provider) in [
+        (1, "2050949570"),
+        (2, "AbC-9"),
+        (3, "00042"),
+        (4, "twice"),
+        (5, "TWICE"),
+    ] {
+        let id = world.message(number).await;
+        world.answer(id, provider).await;
+        ids.push(id);
+    }
+    world.store().archive_now().await;
+    world.restart();
+    for (number, provider) in [
+        (1, "7a3f01c2"),
+        (2, "ABC-9"),
+        (3, "42"),
+        (4, "TwIcE"),
+        (5, "TWICE"),
+    ] {
+        let matched = world.receipt(provider, Some(number)).await;
+        assert_eq!(matched.matched, 1, "{provider}");
+    }
+    for id in ids {
+        assert_eq!(world.status(id).await, Status::Delivered);
+    }
+}
+
+#[tokio::test]
+async fn a_transform_finds_early_and_late_receipts_also_after_a_restart() {
+    let transform = Transform {
+        strip_prefix: b"SMSC1:"[..].into(),
+        ..Transform::default()
+    };
+    let mut world = World::new(IdFormat::Same, transform);
+    let late = world.message(1).await;
+    world.answer(late, "abc-1").await;
+    assert_eq!(world.receipt("smsc1:ABC-1", None).await.matched, 1);
+    let early = world.message(2).await;
+    assert_eq!(world.receipt("SMSC1:77", None).await.parked, 1);
+    world.restart();
+    world.answer(early, "77").await;
+    for id in [late, early] {
+        assert_eq!(world.status(id).await, Status::Delivered);
+    }
+    assert_eq!(world.store().figures().parked, 0);
+    let archived = world.message(3).await;
+    world.answer(archived, "SMSC1:x9").await;
+    world.store().archive_now().await;
+    assert_eq!(world.receipt("x9", None).await.matched, 1);
+}
+
+#[tokio::test]
+async fn ids_that_differ_in_case_only_are_two_messages() {
+    let world = World::new(IdFormat::Auto, Transform::default());
+    let upper = world.message(1).await;
+    world.answer(upper, "aB3x").await;
+    let lower = world.message(2).await;
+    world.answer(lower, "Ab3x").await;
+    assert_eq!(world.receipt("Ab3x", None).await.matched, 1);
+    assert_eq!(world.status(upper).await, Status::Sent);
+    assert_eq!(world.status(lower).await, Status::Delivered);
+    assert_eq!(world.receipt("aB3x", None).await.matched, 1);
+    assert_eq!(world.status(upper).await, Status::Delivered);
+}
+
+/// How a carrier writes one number in its answers and in its receipts.
+fn written(format: IdFormat, number: u64, style: u8) -> (String, String) {
+    let padded = |id: String| match style {
+        0 => id,
+        1 => id.to_uppercase(),
+        _ => format!("{id:0>12}"),
+    };
+    match format {
+        IdFormat::Auto | IdFormat::Same => (number.to_string(), padded(number.to_string())),
+        IdFormat::HexToDec => (format!("{number:x}"), padded(number.to_string())),
+        IdFormat::DecToHex => (number.to_string(), padded(format!("{number:x}"))),
+    }
+}
+
+/// One message of the property: its carrier's number, the early ones, how its receipt is written.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    number: u64,
+    early: bool,
+    doubled: bool,
+    style: u8,
+}
+
+/// Small numbers, so that one's hex is another's decimal all the time.
+fn sent() -> impl Strategy<Value = Vec<Sent>> {
+    let one = (1u64..400, any::<bool>(), any::<bool>(), 0u8..3);
+    let one = one.prop_map(|(number, early, doubled, style)| Sent {
+        number,
+        early,
+        doubled,
+        style,
+    });
+    proptest::collection::vec(one, 1..60).prop_map(|mut all| {
+        let mut seen = std::collections::HashSet::new();
+        all.retain(|sent| seen.insert(sent.number));
+        all
+    })
+}
+
+/// Sends all, answers them, and hands in their receipts: `true` to one number, else to one each.
+async fn run(carrier: IdFormat, configured: IdFormat, all: &[Sent], one_number: bool) {
+    let world = World::new(configured, Transform::default());
+    if configured == IdFormat::Auto && one_number {
+        // What is certain for the route is learned first.
+        for number in 1_000..1_020u64 {
+            let id = world.message(number).await;
+            let (answer, receipt) = written(carrier, 0xAB_0000 + number, 0);
+            world.answer(id, &answer).await;
+            assert_eq!(world.receipt(&receipt, Some(number)).await.matched, 1);
+        }
+        assert!(world.store().learned(ROUTE).pinned.is_some());
+    }
+    let mut ids = Vec::new();
+    let to = |index: usize| if one_number { 5 } else { index as u64 };
+    for index in 0..all.len() {
+        ids.push(world.message(to(index)).await);
+    }
+    let whose = |index: usize| {
+        let (_, provider) = written(carrier, all[index].number, all[index].style);
+        let mut receipt = receipt(&provider, Some(to(index)), world.clock.now());
+        receipt.err = index.to_string().into();
+        receipt
+    };
+    for early in [true, false] {
+        for (index, sent) in all.iter().enumerate() {
+            let (answer, _) = written(carrier, sent.number, 0);
+            let mut receipts = vec![whose(index); 1 + usize::from(sent.doubled)];
+            if sent.early && early {
+                world.store().apply_receipts(receipts).await.unwrap();
+            } else if !sent.early && early {
+                world.answer(ids[index], &answer).await;
+            } else if sent.early {
+                world.answer(ids[index], &answer).await;
+                if sent.doubled {
+                    world
+                        .store()
+                        .apply_receipts(receipts.split_off(1))
+                        .await
+                        .unwrap();
+                }
+            } else {
+                world.store().apply_receipts(receipts).await.unwrap();
+            }
+        }
+    }
+    world.pass(61);
+    world.store().look_again().await;
+    for (index, id) in ids.iter().enumerate() {
+        let record = world.store().get(*id).await.unwrap();
+        let own = index.to_string();
+        for change in &record.life.log {
+            if let crate::message::life::What::Receipt { err, .. } = &change.what {
+                assert_eq!(
+                    **err, *own,
+                    "a receipt of message {err} was given to {index}"
+                );
+            }
+        }
+        assert_eq!(
+            record.life.status,
+            Status::Delivered,
+            "{index}: {:?}",
+            all[index]
+        );
+    }
+    world.store().close();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_receipt_finds_its_message_and_never_another(all in sent(), one_number: bool, auto: bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        for carrier in [IdFormat::Same, IdFormat::HexToDec, IdFormat::DecToHex] {
+            let configured = if auto { IdFormat::Auto } else { carrier };
+            runtime.block_on(run(carrier, configured, &all, one_number));
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Receipts: the writer's part in matching them, parking them, and learning from them.
+
+use std::sync::atomic::Ordering;
+
+use rustc_hash::FxHashMap;
+
+use crate::clock::UnixMs;
+use crate::message::life::decide;
+use crate::message::{MessageId, RouteIx};
+use crate::outcome::{Receipt, Settle};
+use crate::store::inbox::{KnownParts, Matched, Reply, Undone};
+use crate::store::learned::{AGREEING_TO_PIN, Lesson};
+use crate::store::matching::{self, Candidate, Candidates, Choice, Knowledge};
+use crate::store::record::OpRef;
+use crate::store::shared::{ReceiptCounts, Shared};
+use crate::store::writer::{Batch, Done, Writer, missing};
+use crate::store::young::Young;
+use crate::store::{Orphan, OrphanWhy, Rung, keys};
+
+/// Receipts of one request, what the archive knows of them, and how many generations it had then.
+type Asked = (Vec<Receipt>, KnownParts, u64);
+
+/// What is known when a receipt is matched.
+pub(crate) fn knowledge(
+    shared: &Shared,
+    young: &Young,
+    receipt: &Receipt,
+    last: bool,
+) -> Knowledge {
+    let format = shared.ladder(receipt.route).format;
+    let learned = young.learned.get(&receipt.route);
+    let used = learned.map(|learned| learned.used(format));
+    Knowledge {
+        format,
+        rule: match learned {
+            Some(learned) => learned.rule(format),
+            None => crate::store::Learned::default().rule(format),
+        },
+        used: used.unwrap_or_else(|| crate::store::Learned::default().used(format)),
+        two_faced: matching::is_two_faced(&receipt.provider_id),
+        telling: matching::is_telling(&receipt.provider_id),
+        last,
+    }
+}
+
+/// The parts in memory whose ids look like the receipt's.
+pub(crate) fn candidates(shared: &Shared, young: &Young, receipt: &Receipt) -> Candidates {
+    let ladder = shared.ladder(receipt.route);
+    let mut found = Candidates::new();
+    for key in keys::carrier_keys(receipt.route, &receipt.provider_id, ladder) {
+        for (id, part) in young.carriers(key) {
+            let row = young.row(id);
+            let one = row.and_then(|row| {
+                matching::candidate((&row.message, &row.life), part, receipt, ladder)
+            });
+            one.into_iter()
+                .for_each(|one| matching::add(&mut found, one));
+        }
+    }
+    found
+}
+
+/// Whose a receipt is: memory's word first, then the archive's.
+fn choose(
+    shared: &Shared,
+    young: &Young,
+    receipt: &Receipt,
+    archived: &[Candidate],
+    last: bool,
+) -> Choice {
+    let mut found = candidates(shared, young, receipt);
+    for one in archived {
+        // What was taken back into memory since has the last word on itself.
+        let ladder = shared.ladder(receipt.route);
+        let now = young.row(one.id).and_then(|row| {
+            matching::candidate((&row.message, &row.life), one.part, receipt, ladder)
+        });
+        matching::add(&mut found, now.unwrap_or(*one));
+    }
+    matching::choose(&found, &knowledge(shared, young, receipt, last))
+}
+
+impl Writer {
+    /// A receipt may have come before the answer that names its id.
+    pub(super) fn match_parked(&mut self, young: &mut Young, settle: &Settle, now: UnixMs) {
+        let id = &settle.outcome.provider_id;
+        if young.parked.is_empty() || id.is_empty() {
+            return;
+        }
+        let shared = self.shared.clone();
+        let ladder = shared.ladder(settle.route);
+        let mut keys = keys::carrier_keys(settle.route, id, ladder);
+        if ladder.has_transform() {
+            let alias = keys::carrier_canonical(settle.route, ladder.transform.apply(id));
+            keys.extend_from_slice(young.parked_as(alias));
+        }
+        for key in keys {
+            let waiting = young.parked.get(&key).into_iter().flatten();
+            let chosen: Vec<Choice> = waiting
+                .map(|receipt| choose(&shared, young, receipt, &[], false))
+                .collect();
+            if !chosen.iter().any(|choice| matches!(choice, Choice::One(_))) {
+                continue;
+            }
+            self.blob.push(&OpRef::Unpark { key });
+            for (receipt, choice) in young.unpark(key).into_iter().zip(chosen) {
+                match choice {
+                    Choice::One(one) => {
+                        self.matched(young, &one, &receipt, now);
+                    }
+                    // Another message's, under the same key.
+                    Choice::Nothing | Choice::Ambiguous => self.park(young, receipt, now),
+                }
+            }
+        }
+    }
+
+    fn park(&mut self, young: &mut Young, receipt: Receipt, now: UnixMs) {
+        self.blob.push(&OpRef::Park { receipt: &receipt });
+        let given_up = young.park(receipt);
+        if let Some(first) = given_up.first() {
+            let key = keys::carrier_canonical(first.route, &first.provider_id);
+            self.blob.push(&OpRef::Unpark { key });
+        }
+        for receipt in given_up {
+            self.orphan(young, receipt, OrphanWhy::NoRoom, now);
+        }
+    }
+
+    /// Gives a receipt up: it is kept for the operator.
+    fn orphan(&mut self, young: &mut Young, receipt: Receipt, why: OrphanWhy, now: UnixMs) {
+        let route = self.shared.names.route(receipt.route).to_owned();
+        let labels = [("route", route), ("why", why.name().to_owned())];
+        metrics::counter!("trunkline_receipts_orphaned_total", &labels).increment(1);
+        let orphan = Orphan {
+            receipt,
+            why,
+            at: now,
+        };
+        self.blob.push(&OpRef::Orphan { orphan: &orphan });
+        young.orphan(orphan);
+    }
+
+    pub(super) fn receipts(
+        &mut self,
+        young: &mut Young,
+        (receipts, known, seen): Asked,
+        reply: Reply<Matched, Vec<Receipt>>,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) {
+        let chosen = self.choose_all(young, &receipts, &known, false);
+        let stale = seen != self.shared.archived_count.load(Ordering::Acquire);
+        if stale
+            && chosen
+                .iter()
+                .any(|choice| !matches!(choice, Choice::One(_)))
+        {
+            drop(reply.send(Err(Undone::Stale(receipts))));
+            return;
+        }
+        let missing = missing_of(young, &chosen);
+        if !missing.is_empty() {
+            drop(reply.send(Err(Undone::Missing(receipts, missing))));
+            return;
+        }
+        let mut matched = Matched::default();
+        let mut counts: FxHashMap<RouteIx, ReceiptCounts> = FxHashMap::default();
+        for (receipt, choice) in receipts.into_iter().zip(chosen) {
+            let found = matches!(choice, Choice::One(_));
+            let count = counts.entry(receipt.route).or_default();
+            count.matched += u64::from(found);
+            count.parked += u64::from(!found);
+            count.last = receipt.received_at;
+            match choice {
+                Choice::One(one) => {
+                    if self.matched(young, &one, &receipt, now) {
+                        matched.matched += 1;
+                    } else {
+                        matched.repeated += 1;
+                    }
+                }
+                Choice::Nothing | Choice::Ambiguous => {
+                    self.park(young, receipt, now);
+                    matched.parked += 1;
+                }
+            }
+        }
+        let mut all = self.shared.receipts.lock();
+        for (route, count) in counts {
+            let known = all.entry(route).or_default();
+            known.matched += count.matched;
+            known.parked += count.parked;
+            known.last = known.last.max(count.last);
+        }
+        drop(all);
+        batch.done.push(Done::Receipts(reply, matched));
+    }
+
+    fn choose_all(
+        &self,
+        young: &Young,
+        receipts: &[Receipt],
+        known: &KnownParts,
+        last: bool,
+    ) -> Vec<Choice> {
+        receipts
+            .iter()
+            .enumerate()
+            .map(|(index, receipt)| {
+                let archived = known.get(index).map_or(&[][..], |known| known);
+                choose(&self.shared, young, receipt, archived, last)
+            })
+            .collect()
+    }
+
+    /// Receipts whose answers must be there by now, looked at again by every rung. Those whose time is
+    /// `over` are given up when they find nothing.
+    pub(super) fn look_again(
+        &mut self,
+        young: &mut Young,
+        (receipts, known, seen): Asked,
+        over: bool,
+        reply: Reply<usize, Vec<Receipt>>,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) {
+        let chosen = self.choose_all(young, &receipts, &known, true);
+        let stale = seen != self.shared.archived_count.load(Ordering::Acquire);
+        if stale
+            && chosen
+                .iter()
+                .any(|choice| !matches!(choice, Choice::One(_)))
+        {
+            drop(reply.send(Err(Undone::Stale(receipts))));
+            return;
+        }
+        let missing = missing_of(young, &chosen);
+        if !missing.is_empty() {
+            drop(reply.send(Err(Undone::Missing(receipts, missing))));
+            return;
+        }
+        let mut found = 0;
+        for (receipt, choice) in receipts.into_iter().zip(chosen) {
+            let key = keys::carrier_canonical(receipt.route, &receipt.provider_id);
+            let waits = young.parked.get(&key);
+            let waits = waits.is_some_and(|waiting| waiting.contains(&receipt));
+            let one = matches!(choice, Choice::One(_));
+            // Matched since it was asked for, or waits on.
+            if !waits || !(one || over) {
+                continue;
+            }
+            self.blob.push(&OpRef::Unpark { key });
+            for other in young.unpark(key) {
+                if other != receipt {
+                    self.park(young, other, now);
+                }
+            }
+            match choice {
+                Choice::One(one) => {
+                    found += 1;
+                    self.matched(young, &one, &receipt, now);
+                }
+                Choice::Ambiguous => self.orphan(young, receipt, OrphanWhy::Ambiguous, now),
+                Choice::Nothing => self.orphan(young, receipt, OrphanWhy::NoMessage, now),
+            }
+        }
+        batch.done.push(Done::LookAgain(reply, found));
+    }
+
+    /// Applies a receipt to its part, and learns from how it was found. `false`: it changes nothing.
+    fn matched(
+        &mut self,
+        young: &mut Young,
+        one: &Candidate,
+        receipt: &Receipt,
+        now: UnixMs,
+    ) -> bool {
+        let context = self.context(now, None);
+        let change = young
+            .row(one.id)
+            .and_then(|row| decide::receipt(&row.message, &row.life, one.part, receipt, context));
+        let Some(change) = change else { return false };
+        self.record(young, one.id, change);
+        self.learn(young, receipt, one.rung, now);
+        true
+    }
+
+    fn learn(&mut self, young: &mut Young, receipt: &Receipt, rung: Rung, now: UnixMs) {
+        let route = receipt.route;
+        let format = self.shared.ladder(route).format;
+        let telling = matching::is_telling(&receipt.provider_id);
+        let learned = young.learned.entry(route).or_default();
+        let lesson = learned.hit(rung, telling, format, now);
+        self.hits.entry(route).or_default()[rung as usize] += 1;
+        if lesson == Lesson::None {
+            return;
+        }
+        self.blob.push(&OpRef::Learned { route, learned });
+        let name = self.shared.names.route(route);
+        let change = match lesson {
+            Lesson::None | Lesson::Counts => return,
+            Lesson::Pinned(rule) => {
+                tracing::info!(
+                    route = name,
+                    rule = rule.name(),
+                    receipts = AGREEING_TO_PIN,
+                    "the ids of receipts follow this rule: believed from now on"
+                );
+                "pinned"
+            }
+            Lesson::Unpinned(rule) => {
+                tracing::warn!(
+                    route = name,
+                    rule = rule.name(),
+                    "the ids of receipts do not follow their rule any more: learned anew"
+                );
+                "unpinned"
+            }
+        };
+        let labels = [("route", name.to_owned()), ("change", change.to_owned())];
+        metrics::counter!("trunkline_receipts_id_rules_total", &labels).increment(1);
+    }
+}
+
+/// Tells how the batch's receipts found their messages.
+pub(super) fn tell_hits(shared: &Shared, hits: &mut FxHashMap<RouteIx, [u64; Rung::COUNT]>) {
+    for (route, rungs) in hits.drain() {
+        for (rung, hits) in Rung::ALL.into_iter().zip(rungs) {
+            if hits > 0 {
+                let route = shared.names.route(route).to_owned();
+                let labels = [("route", route), ("rung", rung.name().to_owned())];
+                metrics::counter!("trunkline_receipts_id_hits_total", &labels).increment(hits);
+            }
+        }
+    }
+}
+
+fn missing_of(young: &Young, chosen: &[Choice]) -> Vec<MessageId> {
+    let ids = chosen.iter().filter_map(|choice| match choice {
+        Choice::One(one) => Some(one.id),
+        Choice::Nothing | Choice::Ambiguous => None,
+    });
+    missing(young, ids)
+}
