@@ -205,8 +205,11 @@ impl Planner {
 #[derive(Clone)]
 pub struct RoutesView {
     routes: Arc<dyn Fn() -> Vec<RouteView> + Send + Sync>,
-    orphans: Arc<dyn Fn(&str) -> Option<Vec<OrphanView>> + Send + Sync>,
+    orphans: Arc<Orphans>,
 }
+
+/// One route's receipts without a message; `None` for a route that is not there.
+type Orphans = dyn Fn(&str) -> Option<Vec<OrphanView>> + Send + Sync;
 
 impl RoutesView {
     /// A view that calls `routes`, and `orphans` for one route's receipts without a message; neither

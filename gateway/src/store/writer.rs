@@ -355,26 +355,8 @@ impl Writer {
 
     fn apply_rest(&mut self, young: &mut Young, request: Request, now: UnixMs, batch: &mut Batch) {
         match request {
-            Request::Receipts {
-                receipts,
-                known,
-                adopt,
-                seen,
-                reply,
-            } => {
-                adopt_all(&self.shared, young, adopt);
-                self.receipts(young, (receipts, known, seen), reply, now, batch);
-            }
-            Request::LookAgain {
-                receipts,
-                known,
-                over,
-                adopt,
-                seen,
-                reply,
-            } => {
-                adopt_all(&self.shared, young, adopt);
-                self.look_again(young, (receipts, known, seen), over, reply, now, batch);
+            Request::Receipts { .. } | Request::LookAgain { .. } => {
+                self.apply_receipts(young, request, now, batch);
             }
             Request::Overdue { ids, adopt, reply } => {
                 adopt_all(&self.shared, young, adopt);

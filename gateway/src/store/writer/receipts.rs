@@ -8,12 +8,12 @@ use crate::clock::UnixMs;
 use crate::message::life::decide;
 use crate::message::{MessageId, RouteIx};
 use crate::outcome::{Receipt, Settle};
-use crate::store::inbox::{KnownParts, Matched, Reply, Undone};
+use crate::store::inbox::{KnownParts, Matched, Reply, Request, Undone};
 use crate::store::learned::{AGREEING_TO_PIN, Lesson};
 use crate::store::matching::{self, Candidate, Candidates, Choice, Knowledge};
 use crate::store::record::OpRef;
 use crate::store::shared::{ReceiptCounts, Shared};
-use crate::store::writer::{Batch, Done, Writer, missing};
+use crate::store::writer::{Batch, Done, Writer, adopt_all, missing};
 use crate::store::young::Young;
 use crate::store::{Orphan, OrphanWhy, Rung, keys};
 
@@ -115,6 +115,40 @@ impl Writer {
         }
     }
 
+    pub(super) fn apply_receipts(
+        &mut self,
+        young: &mut Young,
+        request: Request,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) {
+        match request {
+            Request::Receipts {
+                receipts,
+                known,
+                adopt,
+                seen,
+                reply,
+            } => {
+                adopt_all(&self.shared, young, adopt);
+                self.receipts(young, (receipts, known, seen), reply, now, batch);
+            }
+            Request::LookAgain {
+                receipts,
+                known,
+                over,
+                adopt,
+                seen,
+                reply,
+            } => {
+                adopt_all(&self.shared, young, adopt);
+                self.look_again(young, (receipts, known, seen), over, reply, now, batch);
+            }
+            // The caller hands over these two only.
+            _ => {}
+        }
+    }
+
     fn park(&mut self, young: &mut Young, receipt: Receipt, now: UnixMs) {
         self.blob.push(&OpRef::Park { receipt: &receipt });
         let given_up = young.park(receipt);
@@ -141,7 +175,7 @@ impl Writer {
         young.orphan(orphan);
     }
 
-    pub(super) fn receipts(
+    fn receipts(
         &mut self,
         young: &mut Young,
         (receipts, known, seen): Asked,
@@ -216,7 +250,7 @@ impl Writer {
 
     /// Receipts whose answers must be there by now, looked at again by every rung. Those whose time is
     /// `over` are given up when they find nothing.
-    pub(super) fn look_again(
+    fn look_again(
         &mut self,
         young: &mut Young,
         (receipts, known, seen): Asked,
