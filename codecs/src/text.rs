@@ -6,29 +6,26 @@
 //! The other way, [`Udh::split`] takes the header off received user data and [`decode()`] reads the
 //! rest by its whole data_coding octet ([`Dcs`]).
 //!
+//! [`Layout`] is the general form of both: national tables, a header of the customer's own, other
+//! references or none, a carrier's own alphabet. The plain path above knows nothing of these.
+//!
 //! # Where a text may be cut
 //! Greedily from the left, and never inside an escape pair (GSM 7-bit) or a surrogate pair
-//! (UCS-2). Where it fits, also not inside a grapheme: combining marks of the general blocks,
-//! variation selectors, zero width joiner and non-joiner, emoji skin tones, tags and flags stay
-//! with what they belong to. A cluster longer than a whole segment is cut between characters.
-//!
-//! Not covered, so such clusters may be cut: vowel signs and viramas of the Indic and South-East
-//! Asian scripts, Hebrew and Arabic points, decomposed Hangul, CR LF, and the prepended marks of
-//! UAX #29. A cut there costs a glyph at the seam only where the handset shows parts one by one.
-//!
-//! # Not chosen
-//! National language tables (3GPP TS 23.038 annex A): many SMSCs strip them; text that needs them
-//! goes out as UCS-2.
+//! (UCS-2). Where it fits, also not inside a grapheme cluster (UAX #29, extended); one that is
+//! longer than a whole segment is cut between characters.
 
 pub mod dcs;
 pub mod decode;
 pub mod gsm7;
+pub mod layout;
 pub mod segment;
 pub mod ucs2;
 pub mod udh;
 
 pub use dcs::Dcs;
 pub use decode::{Alphabet, Charset, Decoded, decode};
+pub use gsm7::national::{Language, Shifts};
+pub use layout::{Layout, Tie};
 pub use segment::{Segments, segment};
 pub use udh::Udh;
 

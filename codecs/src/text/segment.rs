@@ -2,6 +2,9 @@
 
 use bytes::BufMut;
 
+use unicode_segmentation::GraphemeCursor;
+
+use super::gsm7::national::Shifts;
 use super::{Encoding, Reference, ReferenceWidth, TextError, gsm7, ucs2};
 
 /// Octets of the longest segment on the wire: 160 unpacked septets without a header.
@@ -15,6 +18,7 @@ const SEGMENT_OCTETS_MAX: usize = 160;
 pub struct Segments<'a> {
     rest: &'a str,
     encoding: Encoding,
+    shifts: Shifts,
     limit: usize,
 }
 
@@ -22,10 +26,18 @@ impl<'a> Segments<'a> {
     /// Starts at the beginning of a text.
     #[must_use]
     pub const fn new(text: &'a str, encoding: Encoding, width: ReferenceWidth) -> Self {
+        Self::within(text, encoding, Shifts::NONE, encoding.segment_limit(width))
+    }
+
+    /// The same with other tables, and so many units (septets, 16-bit units) in each piece. The
+    /// limit is at least 2, so that an escape or surrogate pair fits.
+    #[must_use]
+    pub const fn within(text: &'a str, encoding: Encoding, shifts: Shifts, limit: usize) -> Self {
         Self {
             rest: text,
             encoding,
-            limit: encoding.segment_limit(width),
+            shifts,
+            limit: if limit < 2 { 2 } else { limit },
         }
     }
 }
@@ -37,22 +49,25 @@ impl<'a> Iterator for Segments<'a> {
         if self.rest.is_empty() {
             return None;
         }
+        let (text, limit) = (self.rest, self.limit);
         let cut = match self.encoding {
-            Encoding::Gsm7 => gsm7_cut(self.rest, self.limit),
-            Encoding::Ucs2 => ucs2_cut(self.rest, self.limit),
+            // The default alphabet has no character that belongs to another.
+            Encoding::Gsm7 if self.shifts.is_none() => cut(text, limit, gsm7::width),
+            Encoding::Gsm7 => whole(text, cut(text, limit, |c| self.shifts.width(c))),
+            Encoding::Ucs2 => whole(text, cut(text, limit, |c| Some(c.len_utf16()))),
         };
-        let (piece, rest) = self.rest.split_at(cut);
+        let (piece, rest) = text.split_at(cut);
         self.rest = rest;
         Some(piece)
     }
 }
 
-/// Octets of `text` whose septets fit in `limit`. A character that the alphabet lacks counts as
-/// one, so that the walk ends; writing it is the error.
-fn gsm7_cut(text: &str, limit: usize) -> usize {
+/// Octets of `text` whose units fit in `limit`. A character that the alphabet lacks counts as one
+/// unit, so that the walk ends; writing it is the error.
+fn cut(text: &str, limit: usize, width: impl Fn(char) -> Option<usize>) -> usize {
     let mut used = 0;
     for (at, character) in text.char_indices() {
-        used += gsm7::width(character).unwrap_or(1);
+        used += width(character).unwrap_or(1);
         if used > limit {
             return at;
         }
@@ -60,62 +75,20 @@ fn gsm7_cut(text: &str, limit: usize) -> usize {
     text.len()
 }
 
-/// Octets of `text` whose units fit in `limit`, a whole number of clusters where there is one.
-fn ucs2_cut(text: &str, limit: usize) -> usize {
-    let mut used = 0;
-    let mut cluster_at = 0;
-    let mut walk = Clusters::default();
-    for (at, character) in text.char_indices() {
-        if walk.starts(character) {
-            cluster_at = at;
-        }
-        used += character.len_utf16();
-        if used > limit {
-            // At 0 one cluster fills the segment and goes on: cut it between characters.
-            return if cluster_at == 0 { at } else { cluster_at };
-        }
+/// The last boundary between graphemes up to `at`; `at` itself where one grapheme fills it all.
+/// Looks back no further than the start of `text`, which is the start of the segment.
+fn whole(text: &str, at: usize) -> usize {
+    if at == text.len() {
+        return at;
     }
-    text.len()
-}
-
-/// Tells cluster starts apart from what belongs to the character before.
-#[derive(Debug, Default)]
-struct Clusters {
-    after_joiner: bool,
-    flag_half: bool,
-}
-
-impl Clusters {
-    fn starts(&mut self, character: char) -> bool {
-        if character < '\u{300}' {
-            *self = Self::default();
-            return true;
-        }
-        let flag = matches!(character, '\u{1f1e6}'..='\u{1f1ff}');
-        let starts = !(extends(character) || self.after_joiner || (flag && self.flag_half));
-        self.flag_half = flag && !self.flag_half;
-        self.after_joiner = character == '\u{200d}';
-        starts
+    let mut cursor = GraphemeCursor::new(at, text.len(), true);
+    if cursor.is_boundary(text, 0) == Ok(true) {
+        return at;
     }
-}
-
-/// Whether a character belongs to the one before. Unicode 15.1 blocks; the module doc of
-/// [`super`] says what is left out.
-fn extends(character: char) -> bool {
-    matches!(character,
-        '\u{300}'..='\u{36f}'         // combining diacritical marks
-        | '\u{483}'..='\u{489}'       // Cyrillic titlo and its kin
-        | '\u{1ab0}'..='\u{1aff}'     // combining diacritical marks extended
-        | '\u{1dc0}'..='\u{1dff}'     // combining diacritical marks supplement
-        | '\u{200c}' | '\u{200d}'     // zero width non-joiner, joiner
-        | '\u{20d0}'..='\u{20f0}'     // combining marks for symbols, with the keycap
-        | '\u{3099}' | '\u{309a}'     // kana voicing marks
-        | '\u{fe00}'..='\u{fe0f}'     // variation selectors
-        | '\u{fe20}'..='\u{fe2f}'     // combining half marks
-        | '\u{1f3fb}'..='\u{1f3ff}'   // emoji skin tones
-        | '\u{e0020}'..='\u{e007f}'   // tags, in subdivision flags
-        | '\u{e0100}'..='\u{e01ef}'   // variation selectors supplement
-    )
+    match cursor.prev_boundary(text, 0) {
+        Ok(Some(before)) if before > 0 => before,
+        _ => at,
+    }
 }
 
 /// Writes the user data of one segment: the concatenation header, unless `total` is 1, then the

@@ -176,7 +176,14 @@ impl Fields {
     /// Octets that [`write`](Self::write) takes, the length octet included: 0 without elements,
     /// else 4 to 20.
     #[must_use]
-    pub const fn octets(&self) -> usize {
+    pub fn octets(&self) -> usize {
+        self.with_elements(0)
+            .map_or(0, |length| usize::from(length) + 1)
+    }
+
+    /// The header's length octet where so many octets of other elements follow; `None` without any
+    /// element.
+    pub(super) fn with_elements(&self, others: usize) -> Option<u8> {
         let concat = match self.concat {
             None => 0,
             Some(concat) => concat.reference.width().header_octets() - 1,
@@ -184,19 +191,22 @@ impl Fields {
         let ports = if self.ports.is_some() { 6 } else { 0 };
         let single = if self.single_shift.is_some() { 3 } else { 0 };
         let locking = if self.locking_shift.is_some() { 3 } else { 0 };
-        match concat + ports + single + locking {
-            0 => 0,
-            elements => elements + 1,
+        match concat + ports + single + locking + others {
+            0 => None,
+            length => Some(u8::try_from(length).unwrap_or(u8::MAX)),
         }
     }
 
     /// Appends the header; nothing without elements. Ports always take their 16-bit form.
     pub fn write(&self, out: &mut impl BufMut) {
-        let Some(length) = self.octets().checked_sub(1) else {
-            return;
-        };
-        // At most 19.
-        out.put_u8(u8::try_from(length).unwrap_or(u8::MAX));
+        if let Some(length) = self.with_elements(0) {
+            out.put_u8(length);
+            self.write_elements(out);
+        }
+    }
+
+    /// Appends the elements without the length octet.
+    pub(super) fn write_elements(&self, out: &mut impl BufMut) {
         if let Some(Concat {
             reference,
             total,
