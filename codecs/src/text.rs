@@ -19,6 +19,7 @@ pub mod decode;
 pub mod gsm7;
 pub mod layout;
 pub mod segment;
+pub mod smart;
 pub mod ucs2;
 pub mod udh;
 
