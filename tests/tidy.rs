@@ -14,8 +14,9 @@ use source::Source;
 mod source;
 
 /// Nouns: they use only each other.
-const VOCABULARY: [&str; 10] = [
+const VOCABULARY: [&str; 11] = [
     "message",
+    "inbound",
     "outcome",
     "event",
     "names",

@@ -72,9 +72,11 @@ fn config(path: PathBuf) -> Config {
             receipt_timeout: 3 * day,
             response_timeout: Duration::from_secs(30),
             ladder: trunkline::store::Ladder::default(),
+            charset: codecs::text::Charset::default(),
         }],
         tenants: vec!["acme".to_owned()],
         endpoints: vec!["crm".to_owned()],
+        inbound: trunkline::inbound::rules::Config::default(),
     }
 }
 

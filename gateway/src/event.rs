@@ -35,11 +35,26 @@ pub enum EventKind {
     EndpointDisabled,
     /// A delivery to an endpoint was given up after its last retry.
     DeliveryExhausted,
+    /// A handset's message came, whole or as much of it as came in time.
+    InboundReceived,
+    /// A recipient asks who this is.
+    RecipientHelpRequested,
+}
+
+/// What an event's subject is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A message that was handed over to be sent.
+    Message,
+    /// An endpoint, by its number.
+    Endpoint,
+    /// A message from a handset.
+    Inbound,
 }
 
 impl EventKind {
     /// All kinds, by number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::MessageAccepted,
         Self::MessageSent,
         Self::MessageDelivered,
@@ -51,6 +66,8 @@ impl EventKind {
         Self::AttemptFailed,
         Self::EndpointDisabled,
         Self::DeliveryExhausted,
+        Self::InboundReceived,
+        Self::RecipientHelpRequested,
     ];
 
     /// The contract's type word.
@@ -68,13 +85,36 @@ impl EventKind {
             Self::AttemptFailed => "attempt.failed",
             Self::EndpointDisabled => "endpoint.disabled",
             Self::DeliveryExhausted => "delivery.exhausted",
+            Self::InboundReceived => "inbound.received",
+            Self::RecipientHelpRequested => "recipient.help_requested",
+        }
+    }
+
+    /// What the number in [`Event::subject`] stands for.
+    #[must_use]
+    pub fn subject(self) -> Subject {
+        match self {
+            Self::MessageAccepted
+            | Self::MessageSent
+            | Self::MessageDelivered
+            | Self::MessageUndelivered
+            | Self::MessageFailed
+            | Self::MessageRejected
+            | Self::MessageExpired
+            | Self::MessageUnknown
+            | Self::AttemptFailed => Subject::Message,
+            Self::EndpointDisabled | Self::DeliveryExhausted => Subject::Endpoint,
+            Self::InboundReceived | Self::RecipientHelpRequested => Subject::Inbound,
         }
     }
 
     /// Whether an endpoint that names no types gets it (bold in contract.md §3).
     #[must_use]
     pub fn on_by_default(self) -> bool {
-        !matches!(self, Self::MessageAccepted | Self::AttemptFailed)
+        !matches!(
+            self,
+            Self::MessageAccepted | Self::AttemptFailed | Self::RecipientHelpRequested
+        )
     }
 }
 
@@ -146,7 +186,7 @@ pub struct Event {
     pub kind: EventKind,
     /// The message's version then; what the event shows is the life as of it.
     pub version: u16,
-    /// The message, or for `endpoint.*` and `delivery.*` the endpoint's number.
+    /// Whose event it is: what it stands for, [`EventKind::subject`] says.
     pub subject: MessageId,
     /// How many changes the message's log held with this one: tells two events of one version apart.
     pub changes: u16,

@@ -9,8 +9,8 @@
 //!                         └── held: HoldReason + due time ─┘      the only arrow back
 //! ```
 //!
-//! Vocabulary (nouns, use only each other): [`message`], [`outcome`], [`event`], [`names`], [`clock`],
-//! [`stop`]. Memory: [`store`]. A stage knows the vocabulary, the store's interface and itself; no
+//! Vocabulary (nouns, use only each other): [`message`], [`inbound`], [`outcome`], [`event`], [`names`],
+//! [`clock`], [`stop`]. Memory: [`store`]. A stage knows the vocabulary, the store's interface and itself; no
 //! stage imports another; `app` alone knows everyone.
 
 #![forbid(unsafe_code)]
@@ -26,6 +26,7 @@ pub mod delivery_view;
 pub mod demo;
 pub mod dispatch;
 pub mod event;
+pub mod inbound;
 pub mod link;
 pub mod message;
 pub mod metrics;

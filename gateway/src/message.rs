@@ -24,6 +24,11 @@ pub use sms::SmsOptions;
 )]
 pub struct TenantIx(pub u16);
 
+impl TenantIx {
+    /// Nobody's: what only an operator sees. No name has this number (there are at most 65,535).
+    pub const OPERATOR: Self = Self(u16::MAX);
+}
+
 /// A route, by its number in the store's name table.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

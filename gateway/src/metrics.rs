@@ -41,7 +41,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Counters and what they count.
-const COUNTERS: [(&str, &str); 25] = [
+const COUNTERS: [(&str, &str); 26] = [
     (MESSAGES_ACCEPTED, "Messages durably accepted"),
     (
         MESSAGES_REPLAYED,
@@ -75,6 +75,10 @@ const COUNTERS: [(&str, &str); 25] = [
     (
         "trunkline_receipts_id_rules_total",
         "Rules of receipts' ids that were learned or given up",
+    ),
+    (
+        "trunkline_inbound_incomplete_total",
+        "Messages from handsets delivered without all of their parts, by why they were given up",
     ),
     (
         "trunkline_smpp_pdus_total",
@@ -136,10 +140,14 @@ const COUNTERS: [(&str, &str); 25] = [
 ];
 
 /// Gauges of things and what they show.
-const GAUGES: [(&str, &str); 13] = [
+const GAUGES: [(&str, &str); 14] = [
     (HTTP_CONNECTIONS, "Connections open on the public listener"),
     (NDJSON_STREAMS, "NDJSON streams being read"),
     ("trunkline_queue_messages", "Messages queued"),
+    (
+        "trunkline_inbound_sets_open",
+        "Messages from handsets that wait for further parts",
+    ),
     (
         "trunkline_route_queue_messages",
         "Messages queued for a route, by class",

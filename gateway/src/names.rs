@@ -15,7 +15,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// A tenant's name.
+    /// A tenant's name; `?` for the operator.
     #[must_use]
     pub fn tenant(&self, ix: TenantIx) -> &str {
         self.tenants

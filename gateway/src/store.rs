@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use codecs::text::Charset;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -16,6 +17,7 @@ pub use codecs::smpp::receipt::{Rung, Transform};
 
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKinds};
+use crate::inbound::rules;
 use crate::message::life::{Life, Status};
 use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, TenantIx};
 use crate::outcome::{Reason, Receipt};
@@ -26,6 +28,7 @@ mod check;
 mod claim;
 mod depths;
 mod handle;
+mod inbound;
 mod inbox;
 mod journal;
 mod keys;
@@ -45,6 +48,7 @@ mod young;
 pub use check::{CheckReport, Damage, ExportReport, check, export};
 pub use claim::needs_claim;
 pub use handle::Store;
+pub use inbound::Taken;
 pub use inbox::{Matched, Replanned};
 pub use journal::JournalError;
 pub use learned::{AGAINST_TO_UNPIN, AGREEING_TO_PIN, Learned};
@@ -81,6 +85,8 @@ pub struct Config {
     pub tenants: Vec<String>,
     /// The endpoints of the config.
     pub endpoints: Vec<String>,
+    /// Whose handsets' messages are.
+    pub inbound: rules::Config,
 }
 
 /// What the store has to know of a route.
@@ -96,6 +102,8 @@ pub struct RouteFacts {
     pub response_timeout: Duration,
     /// How the id in a receipt relates to the one in the answer.
     pub ladder: Ladder,
+    /// How it writes text where data_coding leaves that open.
+    pub charset: Charset,
 }
 
 /// How a route's receipts find their messages.

@@ -48,6 +48,7 @@ impl Rig {
             receipt_timeout: day,
             response_timeout: Duration::from_secs(30),
             ladder: Ladder::default(),
+            charset: codecs::text::Charset::default(),
         };
         let clock = Clock::system();
         let facts = store::Config {
@@ -62,6 +63,7 @@ impl Rig {
             routes: vec![route("carrier-a"), route("carrier-b")],
             tenants: owned(["acme", "umbrella"]),
             endpoints: owned(["crm", "hive"]),
+            inbound: crate::inbound::rules::Config::default(),
         };
         let (store, _) = Store::open(facts, clock.clone()).unwrap();
         let (stopper, stop) = Stopper::new();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use codecs::smpp::BindKind;
+use codecs::text::Charset;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 
@@ -14,6 +15,7 @@ use crate::config::{self, Config};
 use crate::connect::smpp;
 use crate::dispatch::limit::rate::Rate;
 use crate::event::EventKinds;
+use crate::inbound::rules;
 use crate::message::RouteIx;
 use crate::names::Names;
 use crate::{accept, plan, store, webhook};
@@ -26,6 +28,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         receipt_timeout: route.receipts.timeout,
         response_timeout: route.response_timeout,
         ladder: ladder(&route.receipts),
+        charset: Charset::default(),
     };
     store::Config {
         path: config.store.path.clone(),
@@ -39,6 +42,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         routes: config.routes.iter().map(route).collect(),
         tenants: config.tenants.keys().cloned().collect(),
         endpoints: config.endpoints.keys().cloned().collect(),
+        inbound: rules::Config::default(),
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::io;
 
+use base64::Engine as _;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::event::{Event, EventKind};
+use crate::inbound::{Inbound, Piece};
 use crate::message::id::PublicId;
 use crate::message::life::{Life, What};
-use crate::message::{EndpointIx, Ids, Message, Text};
+use crate::message::{EndpointIx, Ids, Message, TenantIx, Text};
 use crate::names::Names;
 use crate::outcome::Reason;
 
@@ -30,7 +32,7 @@ struct Envelope<'a, D> {
     r#type: &'a str,
     timestamp: Shown,
     api_version: &'a str,
-    tenant: &'a str,
+    tenant: Option<&'a str>,
     data: D,
 }
 
@@ -323,6 +325,101 @@ pub fn endpoint_event(
     )
 }
 
+#[derive(Serialize)]
+struct InboundData<'a> {
+    inbound_id: PublicId,
+    channel: &'a str,
+    from: &'a str,
+    to: &'a str,
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    keyword: Option<&'a str>,
+    intent: Option<&'a str>,
+    encoding: &'a str,
+    parts: u8,
+    incomplete: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<u8>,
+    network: Option<()>,
+    route: &'a str,
+    provider_message_id: Option<&'a str>,
+    sent_at: Option<()>,
+    received_at: Shown,
+    in_reply_to: Option<PublicId>,
+    auto_reply: Option<PublicId>,
+}
+
+#[derive(Serialize)]
+struct HelpData<'a> {
+    phone: &'a str,
+    to: &'a str,
+    keyword: Option<&'a str>,
+    inbound_id: PublicId,
+}
+
+/// Writes an event of a handset's message. `data` is there for what is no text: the octets of its
+/// parts in base64, headers left out.
+///
+/// # Errors
+/// Those of `out`.
+pub fn inbound_event(
+    out: impl io::Write,
+    event: &Event,
+    inbound: &Inbound,
+    lookup: Lookup<'_>,
+) -> serde_json::Result<()> {
+    let inbound_id = lookup.ids.inbound(inbound.id);
+    let keyword = inbound.keyword.as_ref().map(|(_, keyword)| &**keyword);
+    if event.kind == EventKind::RecipientHelpRequested {
+        let data = HelpData {
+            phone: &inbound.from,
+            to: &inbound.to,
+            keyword,
+            inbound_id,
+        };
+        return write(out, event, lookup, data);
+    }
+    let missing: Vec<u8> = inbound.missing().collect();
+    let octets = || {
+        let content = |piece: &Piece| {
+            piece
+                .octets
+                .get(usize::from(piece.header)..)
+                .map(<[u8]>::to_vec)
+        };
+        let all: Vec<u8> = inbound
+            .pieces
+            .iter()
+            .filter_map(content)
+            .flatten()
+            .collect();
+        base64::engine::general_purpose::STANDARD.encode(all)
+    };
+    let data = InboundData {
+        inbound_id,
+        channel: "sms",
+        from: &inbound.from,
+        to: &inbound.to,
+        text: inbound.text.as_deref(),
+        data: inbound.text.is_none().then(octets),
+        keyword,
+        intent: inbound.keyword.as_ref().map(|(intent, _)| intent.name()),
+        encoding: &inbound.encoding,
+        parts: inbound.total(),
+        incomplete: !missing.is_empty(),
+        missing,
+        network: None,
+        route: lookup.names.route(inbound.route),
+        provider_message_id: None,
+        sent_at: None,
+        received_at: Shown(inbound.received_at),
+        in_reply_to: None,
+        auto_reply: None,
+    };
+    write(out, event, lookup, data)
+}
+
 fn write<D: Serialize>(
     out: impl io::Write,
     event: &Event,
@@ -334,7 +431,8 @@ fn write<D: Serialize>(
         r#type: event.kind.name(),
         timestamp: Shown(event.at),
         api_version: API_VERSION,
-        tenant: lookup.names.tenant(event.tenant),
+        // An operator's event is no tenant's.
+        tenant: (event.tenant != TenantIx::OPERATOR).then(|| lookup.names.tenant(event.tenant)),
         data,
     };
     serde_json::to_writer(out, &envelope)

@@ -1,6 +1,6 @@
 //! Ids: how they are made, how they rise, and how users see them.
 //!
-//! A message id is 64 bits: 44 bits of Unix milliseconds, 8 bits of shard, 12 bits of sequence. Users
+//! A message id (also a batch's, and that of a handset's message) is 64 bits: 44 bits of Unix milliseconds, 8 bits of shard, 12 bits of sequence. Users
 //! see a ULID (26 characters of Crockford base32: 48 bits of milliseconds, then 80 bits) in which the
 //! 80 bits are shard, sequence and the store's own random node number, so that two gateways never
 //! make the same id. An event id is a ULID of milliseconds, the log's sequence number and node bits.
@@ -119,6 +119,15 @@ impl Ids {
     pub fn batch(self, id: MessageId) -> PublicId {
         PublicId {
             prefix: "bat_",
+            ulid: self.ulid(id),
+        }
+    }
+
+    /// `in_…`: of a handset's message.
+    #[must_use]
+    pub fn inbound(self, id: MessageId) -> PublicId {
+        PublicId {
+            prefix: "in_",
             ulid: self.ulid(id),
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!  pending.db                   unfinished messages, their queue, their deadlines
 //!  history-YYYY-MM-DD.db        finished messages, by day of finishing; content-… their texts
-//!  events-YYYY-MM-DD.db         the event log
+//!  events-YYYY-MM-DD.db         the event log; inbound-… handsets' messages, which it tells of
 //!  idempotency-YYYY-MM-DDTHH.db · carriers-YYYY-MM-DD.db   keys, behind filters
 //! ```
 //! A generation is archived as a whole: every file has its transaction, the snapshot comes last. A
@@ -31,6 +31,7 @@ use crate::store::{EventQuery, Record};
 mod events;
 pub(crate) mod file;
 pub(crate) mod history;
+pub(crate) mod inbound;
 pub(crate) mod keys_file;
 pub(crate) mod pending;
 mod read;
@@ -62,6 +63,8 @@ pub(crate) struct Archive {
     /// Days with a content file.
     content: RwLock<BTreeSet<u64>>,
     events: events::Days,
+    /// Days with a file of handsets' messages.
+    inbound: inbound::Days,
     idempotency: KeyFiles,
     carriers: KeyFiles,
     /// (largest id accepted, batch as of which it is archived), by generation; the first is a floor.
@@ -110,6 +113,7 @@ impl Archive {
             history: RwLock::default(),
             content: RwLock::default(),
             events: events::Days::default(),
+            inbound: inbound::Days::default(),
             idempotency: KeyFiles::new(Kind::Idempotency),
             carriers: KeyFiles::new(Kind::Carriers),
             spans: Mutex::new(snapshot.spans.clone()),
@@ -133,6 +137,8 @@ impl Archive {
             self.history.write().insert(day);
         } else if let Some(day) = Kind::Content.span_of(name) {
             self.content.write().insert(day);
+        } else if let Some(day) = Kind::Inbound.span_of(name) {
+            self.inbound.write().insert(day);
         } else if let Some(day) = Kind::Events.span_of(name) {
             if let Some((first, last)) = self.pool.read(name, events::stretch) {
                 self.events.note(day, first, last);

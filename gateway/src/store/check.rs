@@ -22,6 +22,8 @@ use crate::store::open::{self, OpenError};
 use crate::store::record::{BlobError, Op, Reading};
 use crate::store::state::{STATE, Snapshot};
 
+mod inbound;
+
 /// Lines about one file, at most: the first ones tell enough.
 const LINES_MAX: usize = 10;
 
@@ -139,6 +141,8 @@ impl From<JournalError> for Damage {
 pub struct ExportReport {
     /// Messages written.
     pub messages: u64,
+    /// Messages from handsets written, those that still wait for parts among them.
+    pub inbound: u64,
     /// What could not be read.
     pub damaged: Vec<Damage>,
 }
@@ -161,6 +165,12 @@ pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
             // Otherwise the pages that do not read have been told.
             if sound && is_messages(&name) {
                 let wrong = each_archived(directory, &name, |_| ());
+                for what in wrong.into_iter().take(LINES_MAX) {
+                    report.damage(&directory.join(&name), None, what);
+                }
+            }
+            if sound && inbound::is_inbound(&name) {
+                let wrong = inbound::each(directory, &name, |_| ());
                 for what in wrong.into_iter().take(LINES_MAX) {
                     report.damage(&directory.join(&name), None, what);
                 }
@@ -344,7 +354,8 @@ struct Line<'a> {
 }
 
 /// Writes every readable message as one JSON line: from history, then pending, then the journal, each
-/// message as it stands in the youngest of them. What is damaged is left out and named.
+/// message as it stands in the youngest of them; then the messages from handsets, which have an
+/// `inbound_id` in place of an `id`. What is damaged is left out and named.
 ///
 /// # Errors
 /// [`OpenError`]: the directory is in use or cannot be listed, or `out` cannot be written.
@@ -355,7 +366,7 @@ pub fn export(directory: &Path, out: &Path) -> Result<ExportReport, OpenError> {
     let ids = Ids::new(facts.node.unwrap_or(0));
     let names = names(directory)?;
     // Journaled messages are held in memory: as many as the gateway itself would hold.
-    let journaled = from_journal(directory, &facts, &mut report)?;
+    let (journaled, received) = from_journal(directory, &facts, &mut report)?;
     let wrong = |why| OpenError::Directory {
         path: out.to_owned(),
         why,
@@ -381,10 +392,26 @@ pub fn export(directory: &Path, out: &Path) -> Result<ExportReport, OpenError> {
     for record in journaled.values() {
         put(record, "journal").map_err(wrong)?;
     }
+    let mut inbound = 0;
+    for name in names.iter().filter(|name| inbound::is_inbound(name)) {
+        let mut failed = Ok(());
+        let read = inbound::each(directory, name, |one| {
+            if failed.is_ok() && !received.has(one.id) {
+                inbound += 1;
+                failed = inbound::write_line(&mut writer, ids, &one, name);
+            }
+        });
+        failed.map_err(wrong)?;
+        for what in read {
+            report.damage(&directory.join(name), None, what);
+        }
+    }
+    inbound += received.write(&mut writer, ids).map_err(wrong)?;
     writer.flush().map_err(wrong)?;
     writer.get_ref().sync_all().map_err(wrong)?;
     Ok(ExportReport {
         messages,
+        inbound,
         damaged: report.damaged,
     })
 }
@@ -466,14 +493,16 @@ fn with_text(record: Record, content: Option<&Connection>) -> Record {
     }
 }
 
-/// The messages of the journal, with all readable changes; archived ones that have changed since.
+/// The messages of the journal, with all readable changes; archived ones that have changed since; and
+/// what it has of handsets' messages.
 fn from_journal(
     directory: &Path,
     facts: &StateFacts,
     report: &mut CheckReport,
-) -> Result<BTreeMap<MessageId, Record>, OpenError> {
+) -> Result<(BTreeMap<MessageId, Record>, inbound::Journaled), OpenError> {
     let mut records: BTreeMap<MessageId, Record> = BTreeMap::new();
     let snapshot = facts.snapshot.clone().unwrap_or_default();
+    let mut received = inbound::Journaled::new(&snapshot);
     // A damaged archive file is named when its turn comes.
     let archive = Archive::open_offline(directory, &snapshot).ok();
     let older = |id, batch| {
@@ -496,9 +525,9 @@ fn from_journal(
                 records.insert(id, record);
             }
         }
-        _ => {}
+        other => received.op(batch, other),
     })?;
-    Ok(records)
+    Ok((records, received))
 }
 
 fn write_line(out: &mut impl Write, ids: Ids, record: &Record, source: &str) -> io::Result<()> {

@@ -768,7 +768,7 @@ impl Store {
             if young
                 .live
                 .iter()
-                .all(|generation| generation.rows.is_empty())
+                .all(crate::store::young::Generation::is_empty)
             {
                 if young.frozen.is_empty() {
                     return;

@@ -9,8 +9,10 @@ use smallvec::SmallVec;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::event::EventKind;
+use crate::inbound::InboundPart;
 use crate::message::{EndpointIx, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::{Next, Receipt, Settle};
+use crate::store::inbound::Taken;
 use crate::store::matching::Candidates;
 use crate::store::{Accepted, Draft, Record, Refused};
 
@@ -124,6 +126,11 @@ pub(crate) enum Request {
         adopt: Adopted,
         reply: oneshot::Sender<()>,
     },
+    /// Parts of handsets' messages.
+    Inbound {
+        parts: Vec<InboundPart>,
+        reply: oneshot::Sender<Taken>,
+    },
     NoteEndpoint {
         tenant: TenantIx,
         endpoint: EndpointIx,
@@ -178,6 +185,7 @@ impl Request {
             Self::Accept { drafts, .. } => drafts.len(),
             Self::Settle { settles, .. } => settles.len(),
             Self::Receipts { receipts, .. } | Self::LookAgain { receipts, .. } => receipts.len(),
+            Self::Inbound { parts, .. } => parts.len(),
             Self::MoveOn { ids, .. } | Self::Overdue { ids, .. } | Self::MaybeSent { ids, .. } => {
                 ids.len()
             }

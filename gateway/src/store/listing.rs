@@ -12,14 +12,15 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::clock::UnixMs;
 use crate::event::render::{self, Lookup};
-use crate::event::{Event, EventKind, EventKinds};
+use crate::event::{Event, EventKind, EventKinds, Subject};
+use crate::inbound::Inbound;
 use crate::message::life::Life;
 use crate::message::{Message, MessageId, Text};
 use crate::store::archive::is_indexed;
 use crate::store::depths::Place;
 use crate::store::shared::{Entry, Shared};
 use crate::store::young::Row;
-use crate::store::{Callback, EventPage, EventQuery, Page, Query, Record, Rendered, writer};
+use crate::store::{Callback, EventPage, EventQuery, Page, Query, Record, Rendered, inbound};
 
 /// Rows that one list request looks at, at most (design.md: a row budget).
 const FIND_ROWS_MAX: usize = 50_000;
@@ -31,33 +32,41 @@ const FIND_TRIES: u32 = 3;
 /// Events rendered under one hold of the memory's lock: about 0.1 ms.
 const RENDER_LOCKED: usize = 64;
 
-/// The events that belong to no message.
-const ENDPOINT_EVENTS: [EventKind; 2] = writer::ENDPOINT_EVENTS;
-
 fn wanted(query: &EventQuery, event: &Event) -> bool {
     query.kinds.has(event.kind)
         && query.tenant.is_none_or(|tenant| tenant == event.tenant)
         && query.message.is_none_or(|message| message == event.subject)
 }
 
-pub(crate) fn render_event(
-    shared: &Shared,
-    event: &Event,
-    record: Option<(&Message, &Life)>,
-) -> Option<Rendered> {
+/// What an event is rendered from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// A message and its life up to now.
+    Message(&'a Message, &'a Life),
+    /// A handset's message.
+    Inbound(&'a Inbound),
+    /// The event itself tells all.
+    Nothing,
+}
+
+pub(crate) fn render_event(shared: &Shared, event: &Event, source: Source<'_>) -> Option<Rendered> {
     let lookup = Lookup {
         ids: shared.ids,
         names: &shared.names,
     };
     let mut json = Vec::with_capacity(1024);
     let mut callback = None;
-    match record {
-        Some((message, life)) => {
+    match source {
+        Source::Message(message, life) => {
             let then = life.as_of(message, usize::from(event.changes));
             render::message_event(&mut json, event, message, &then, lookup).ok()?;
             callback = callback_of(message);
         }
-        None => render::endpoint_event(&mut json, event, lookup).ok()?,
+        Source::Inbound(inbound) => {
+            render::inbound_event(&mut json, event, inbound, lookup).ok()?;
+            callback = inbound::callback_of(inbound).map(Arc::new);
+        }
+        Source::Nothing => render::endpoint_event(&mut json, event, lookup).ok()?,
     }
     Some(Rendered {
         event: *event,
@@ -127,14 +136,19 @@ pub(crate) fn render_young(
         let mut stretch = 0;
         for (place, event) in events.by_ref().take(RENDER_LOCKED) {
             stretch += 1;
-            rendered.push(if ENDPOINT_EVENTS.contains(&event.kind) {
-                render_event(shared, &event, None)
-            } else if let Some(row) = young.row(event.subject) {
-                render_event(shared, &event, Some((&row.message, &row.life)))
-            } else {
+            let source = match event.kind.subject() {
+                Subject::Endpoint => Some(Source::Nothing),
+                Subject::Message => young
+                    .row(event.subject)
+                    .map(|row| Source::Message(&row.message, &row.life)),
+                Subject::Inbound => young
+                    .inbound(event.subject)
+                    .map(|inbound| Source::Inbound(inbound)),
+            };
+            if source.is_none() {
                 missing.push((place, event));
-                None
-            });
+            }
+            rendered.push(source.and_then(|source| render_event(shared, &event, source)));
         }
         if stretch == 0 {
             return (rendered, missing);
@@ -148,16 +162,21 @@ pub(crate) fn render_archived(
     mut rendered: Vec<Option<Rendered>>,
     missing: Vec<(usize, Event)>,
 ) -> Vec<Rendered> {
-    let ids: Vec<MessageId> = missing.iter().map(|(_, event)| event.subject).collect();
-    let found = shared.archive.get(&ids);
-    let records: FxHashMap<MessageId, Record> = found
-        .into_iter()
-        .map(|record| (record.message.id, record))
-        .collect();
+    let ids = |subject: Subject| -> Vec<MessageId> {
+        let events = missing.iter().map(|(_, event)| event);
+        let theirs = events.filter(|event| event.kind.subject() == subject);
+        theirs.map(|event| event.subject).collect()
+    };
+    let found = shared.archive.get(&ids(Subject::Message)).into_iter();
+    let records: FxHashMap<MessageId, Record> =
+        found.map(|record| (record.message.id, record)).collect();
+    let found = shared.archive.inbound(&ids(Subject::Inbound)).into_iter();
+    let inbound: FxHashMap<MessageId, Inbound> = found.map(|one| (one.id, one)).collect();
     for (place, event) in missing {
-        let record = records.get(&event.subject);
-        let pair = record.map(|record| (record.message.as_ref(), &record.life));
-        rendered[place] = pair.and_then(|pair| render_event(shared, &event, Some(pair)));
+        let message = records.get(&event.subject);
+        let message = message.map(|record| Source::Message(&record.message, &record.life));
+        let source = message.or_else(|| inbound.get(&event.subject).map(Source::Inbound));
+        rendered[place] = source.and_then(|source| render_event(shared, &event, source));
     }
     rendered.into_iter().flatten().collect()
 }
@@ -200,7 +219,7 @@ pub(crate) fn events_of(
     let events: Vec<Rendered> = events
         .iter()
         .take(query.limit)
-        .filter_map(|event| render_event(shared, event, Some((message, life))))
+        .filter_map(|event| render_event(shared, event, Source::Message(message, life)))
         .collect();
     let last = events.last().map_or(query.after, |last| last.event.seq);
     EventPage {

@@ -1,6 +1,6 @@
 //! The store against a plain model: whatever is archived, cut short or reopened, answers stay the same.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
@@ -33,6 +33,8 @@ enum Step {
     Release,
     /// A receipt says delivered.
     Receipt(usize),
+    /// A part of one of a few messages from handsets, each in two parts.
+    Part(u16, u8),
     /// Two hours pass and what is overdue ends.
     Pass,
     Archive,
@@ -53,6 +55,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => any::<usize>().prop_map(Step::Claim),
         1 => Just(Step::Release),
         4 => any::<usize>().prop_map(Step::Receipt),
+        4 => (0..3u16, 1..=2u8).prop_map(|(message, part)| Step::Part(message, part)),
         1 => Just(Step::Pass),
         3 => Just(Step::Archive),
         2 => (1..=6u32).prop_map(Step::CutShort),
@@ -89,6 +92,8 @@ struct World {
     places: u64,
     known: BTreeMap<MessageId, Known>,
     keys: HashMap<u8, MessageId>,
+    /// Parts of handsets' messages that came in these two hours.
+    parts: BTreeSet<(u16, u8)>,
     /// Kind, message and version by sequence number, with the JSON that was shown first.
     log: Vec<(EventKind, MessageId, u16)>,
     shown: Vec<Bytes>,
@@ -123,6 +128,7 @@ impl World {
             places: 0,
             known: BTreeMap::new(),
             keys: HashMap::new(),
+            parts: BTreeSet::new(),
             log: Vec::new(),
             shown: Vec::new(),
         }
@@ -194,6 +200,7 @@ impl World {
                 }
             }
             Step::Receipt(index) => self.receipt(index).await,
+            Step::Part(message, part) => self.part(message, part).await,
             Step::Pass => self.pass().await,
             Step::Archive => self.store().archive_now().await,
             Step::CutShort(at) => {
@@ -244,6 +251,28 @@ impl World {
             }
             let matched = self.store().apply_receipts(vec![receipt]).await.unwrap();
             assert_eq!((matched.matched, matched.parked), (new, 0));
+        }
+    }
+
+    async fn part(&mut self, message: u16, sequence: u8) {
+        let text = format!("{message}.{sequence}");
+        let mut part = inbound::tests::part(Some((message, 2, sequence)), &text);
+        part.received_at = UnixMs(self.now);
+        let new = self.parts.insert((message, sequence));
+        let whole = new && self.parts.contains(&(message, 3 - sequence));
+        let expected = Taken {
+            whole: usize::from(whole),
+            waiting: usize::from(new && !whole),
+            repeated: usize::from(!new),
+        };
+        assert_eq!(self.store().receive(vec![part]).await, Ok(expected));
+        if whole {
+            let told = self.rendered(self.log.len() as u64, None).await;
+            let text = format!("\"text\":\"{message}.1{message}.2\"");
+            let json = String::from_utf8_lossy(&told[0].json);
+            assert!(json.contains(&text), "{json}");
+            let subject = told[0].event.subject;
+            self.log.push((EventKind::InboundReceived, subject, 1));
         }
     }
 
@@ -313,6 +342,12 @@ impl World {
         self.now += 2 * HOUR_MS;
         self.clock.set(UnixMs(self.now));
         while self.store().expire().await > 0 {}
+        // A commit, however empty, gives up what is overdue.
+        self.store().receive(Vec::new()).await.unwrap();
+        let halves =
+            (0..3).filter(|m| self.parts.contains(&(*m, 1)) != self.parts.contains(&(*m, 2)));
+        let mut halves = halves.count();
+        self.parts.clear();
         let mut over = HashMap::new();
         for (id, known) in &mut self.known {
             let (status, kind) = match known.status {
@@ -329,12 +364,18 @@ impl World {
         }
         // They end in any order.
         for event in self.events(self.log.len() as u64).await {
+            if event.kind == EventKind::InboundReceived {
+                halves = halves.checked_sub(1).expect("a half message too many");
+                self.log.push((event.kind, event.subject, event.version));
+                continue;
+            }
             let place = over
                 .remove(&event.subject)
                 .expect("an end that was not due");
             self.log.push(place);
         }
         assert!(over.is_empty(), "ends that did not come: {over:?}");
+        assert_eq!(halves, 0, "half messages that were not told");
     }
 
     async fn events(&self, after: u64) -> Vec<Event> {

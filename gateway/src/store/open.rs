@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::clock::{Clock, UnixMs};
+use crate::inbound::assembly;
 use crate::message::id::IdMaker;
 use crate::message::life::Status;
 use crate::message::{Ids, MessageId};
@@ -354,6 +355,7 @@ impl<'a> Recovery<'a> {
         }
         young.learned = snapshot.learned.iter().cloned().collect();
         young.orphans = snapshot.orphans.iter().cloned().collect();
+        young.inbound = assembly::Sets::from_snapshot(snapshot.inbound.clone());
         Self {
             young,
             last_id: State::last_id(snapshot),
@@ -408,6 +410,26 @@ impl<'a> Recovery<'a> {
                 }
             }
             Op::Note { event } => young.push_event(event),
+            Op::InboundPart { set, part } => {
+                self.last_id = self.last_id.max(set);
+                if batch > self.snapshot.as_of {
+                    young.inbound.add(set, part);
+                }
+            }
+            Op::Inbound { inbound, seq } => {
+                self.last_id = self.last_id.max(inbound.id);
+                if batch > self.snapshot.as_of {
+                    young.inbound.close(inbound.id);
+                }
+                if batch > self.snapshot.batch {
+                    young.receive(Arc::new(inbound), seq);
+                } else {
+                    // Archived; its events may still be young.
+                    inbound
+                        .events(seq)
+                        .for_each(|event| young.push_event(event));
+                }
+            }
             Op::Park { .. }
             | Op::Unpark { .. }
             | Op::Endpoint { .. }
@@ -464,6 +486,7 @@ pub(crate) fn watch(shared: &Shared) {
             shared.failed.send_replace(Some(why));
             return;
         }
+        shared.look_after_inbound();
         shared.tell_memory();
         metrics::counter!("trunkline_store_looks_total").increment(1);
         std::thread::park_timeout(WATCH);

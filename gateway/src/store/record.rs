@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::clock::UnixMs;
 use crate::event::Event;
+use crate::inbound::{Inbound, InboundPart};
 use crate::message::life::Change;
 use crate::message::{EndpointIx, Message, MessageId, RouteIx};
 use crate::outcome::Receipt;
@@ -54,6 +55,14 @@ pub(crate) enum Op {
     Learned { route: RouteIx, learned: Learned },
     /// A receipt without a message was given up.
     Orphan { orphan: Orphan },
+    /// A part of a handset's message waits for the others, in the set of this id.
+    InboundPart { set: MessageId, part: InboundPart },
+    /// A handset's message is whole, or given up: its parts wait no longer.
+    Inbound {
+        inbound: Inbound,
+        /// Sequence number of its first event; the others follow.
+        seq: u64,
+    },
 }
 
 /// The same, as it is written: borrowed. The variants stand in the order of [`Op`].
@@ -91,6 +100,14 @@ pub(crate) enum OpRef<'a> {
     },
     Orphan {
         orphan: &'a Orphan,
+    },
+    InboundPart {
+        set: MessageId,
+        part: &'a InboundPart,
+    },
+    Inbound {
+        inbound: &'a Inbound,
+        seq: u64,
     },
 }
 

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use codecs::text::Charset;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::{Clock, UnixMs};
 use crate::event::Event;
+use crate::inbound::rules::Rules;
 use crate::message::life::Life;
 use crate::message::{EndpointIx, Ids, Message, MessageId, Parts, RouteIx};
 use crate::names::Names;
@@ -193,6 +195,8 @@ pub(crate) struct Shared {
     lazy: Mutex<FxHashMap<EndpointIx, EndpointState>>,
     /// Receipts by route since the start.
     pub(crate) receipts: Mutex<FxHashMap<RouteIx, ReceiptCounts>>,
+    /// Whose handsets' messages are.
+    pub(crate) rules: Rules,
     /// Until when accepts that came before are spread, while they are slowed down.
     pub(crate) paced_until: Mutex<Option<Instant>>,
 }
@@ -224,6 +228,7 @@ impl Shared {
         };
         let ladders = names.routes.iter().map(ladder).collect();
         let head = young.next_seq - 1;
+        let rules = Rules::new(&config.inbound, &names);
         let longest = config.routes.iter().map(|route| route.response_timeout);
         let expiry_grace = longest.max().unwrap_or_default() + EXPIRY_MARGIN;
         Self {
@@ -248,6 +253,7 @@ impl Shared {
             failed: watch::Sender::new(None),
             lazy: Mutex::default(),
             receipts: Mutex::default(),
+            rules,
             paced_until: Mutex::default(),
         }
     }
@@ -267,6 +273,13 @@ impl Shared {
         self.ladders
             .get(usize::from(route.0))
             .unwrap_or(&self.any_ladder)
+    }
+
+    /// How a route writes text where its data_coding leaves that open.
+    pub(crate) fn charset(&self, route: RouteIx) -> Charset {
+        let name = self.names.route(route);
+        let facts = self.config.routes.iter().find(|known| known.name == name);
+        facts.map_or_else(Charset::default, |facts| facts.charset)
     }
 
     /// Whether the config has this route.
@@ -357,6 +370,7 @@ impl Shared {
                 .map(|(ix, state)| (*ix, state.clone()))
                 .collect(),
             parked: young.parked.values().flatten().cloned().collect(),
+            inbound: young.inbound.to_snapshot(),
             // The archiver knows them.
             spans: Vec::new(),
             learned: young

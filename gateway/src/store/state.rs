@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::inbound::assembly;
 use crate::message::{EndpointIx, MessageId, RouteIx};
 use crate::names::Names;
 use crate::outcome::Receipt;
@@ -15,7 +16,7 @@ use crate::store::archive::file::open_for_reading;
 use crate::store::{EndpointState, Learned, Orphan, room};
 
 /// The layout of the directory that this version writes and reads.
-const LAYOUT: u64 = 3;
+const LAYOUT: u64 = 4;
 
 /// The state database's name.
 pub(crate) const STATE: &str = "state.db";
@@ -41,12 +42,14 @@ pub(crate) struct Snapshot {
     pub(crate) events_upto: u64,
     /// The largest id or order key issued by then.
     pub(crate) last_id: u64,
-    /// The batch as of which endpoints and parked receipts stand below.
+    /// The batch as of which endpoints, parked receipts and inbound parts stand below.
     pub(crate) as_of: u64,
     /// What endpoints remember.
     pub(crate) endpoints: Vec<(EndpointIx, EndpointState)>,
     /// Receipts that wait for their message.
     pub(crate) parked: Vec<Receipt>,
+    /// Parts of handsets' messages that wait for the others, and what is remembered of those before.
+    pub(crate) inbound: Vec<assembly::Set>,
     /// By generation: the largest id accepted, and the batch as of which it is archived. The first
     /// one is a floor: of messages up to it nothing is known here.
     pub(crate) spans: Vec<(u64, u64)>,
@@ -219,8 +222,9 @@ impl State {
             if known.contains(name) {
                 continue;
             }
-            let Ok(ix) = u16::try_from(known.len()) else {
-                let what = format!("there are more than 65,536 {kind} names");
+            // The last number is the operator's: see `TenantIx::OPERATOR`.
+            let Some(ix) = u16::try_from(known.len()).ok().filter(|ix| *ix < u16::MAX) else {
+                let what = format!("there are more than 65,535 {kind} names");
                 return Err(StateError {
                     path: self.path.clone(),
                     what,

@@ -39,6 +39,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         receipt_timeout: day,
         response_timeout: Duration::from_secs(30),
         ladder: Ladder::default(),
+        charset: Charset::default(),
     };
     Config {
         path: dir.0.clone(),
@@ -52,6 +53,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         routes: vec![route("a"), route("b")],
         tenants: vec!["acme".to_owned()],
         endpoints: vec!["crm".to_owned()],
+        inbound: rules::Config::default(),
     }
 }
 

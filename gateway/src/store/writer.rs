@@ -13,7 +13,6 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
-use crate::event::EventKind;
 use crate::message::id::IdMaker;
 use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
@@ -21,6 +20,7 @@ use crate::outcome::{Next, Receipt, Settle};
 use crate::store::claim::{Claims, needs_claim};
 use crate::store::depths::Place;
 use crate::store::handle;
+use crate::store::inbound::Taken;
 use crate::store::inbox::{Adopted, KnownKeys, Matched, Replanned, Reply, Request, Undone};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
@@ -28,6 +28,7 @@ use crate::store::shared::{Entry, Full, Shared};
 use crate::store::young::{self, Young};
 use crate::store::{Accepted, Draft, Refused, Rung, keys};
 
+mod inbound;
 mod onward;
 mod receipts;
 
@@ -76,6 +77,7 @@ enum Done {
     ),
     Receipts(Reply<Matched, Vec<Receipt>>, Matched),
     LookAgain(Reply<usize, Vec<Receipt>>, usize),
+    Inbound(oneshot::Sender<Taken>, Taken),
     Archived(oneshot::Sender<Vec<PathBuf>>, Vec<PathBuf>),
     Overdue(oneshot::Sender<usize>, usize),
     Replanned(oneshot::Sender<Replanned>, Replanned),
@@ -175,6 +177,7 @@ impl Writer {
             }
         }
         self.apply_lazy(&mut young);
+        self.give_up_inbound(&mut young, now);
         let mark = self.blob.mark();
         let accepts_seq = young.next_seq;
         for (drafts, known, seen, reply) in accepts {
@@ -279,6 +282,7 @@ impl Writer {
                 Done::Intent(reply, over) | Done::Claim(reply, over) => drop(reply.send(Ok(over))),
                 Done::Receipts(reply, matched) => drop(reply.send(Ok(matched))),
                 Done::LookAgain(reply, found) => drop(reply.send(Ok(found))),
+                Done::Inbound(reply, taken) => drop(reply.send(taken)),
                 Done::Overdue(reply, count) => drop(reply.send(count)),
                 Done::Replanned(reply, count) => drop(reply.send(count)),
                 Done::Archived(reply, files) => drop(reply.send(files)),
@@ -385,6 +389,10 @@ impl Writer {
                 adopt_all(&self.shared, young, adopt);
                 let count = self.replan_all(young, items, now, batch);
                 batch.done.push(Done::Replanned(reply, count));
+            }
+            Request::Inbound { parts, reply } => {
+                let taken = self.receive(young, parts, now);
+                batch.done.push(Done::Inbound(reply, taken));
             }
             Request::Adopt { adopt, reply } => {
                 adopt_all(&self.shared, young, adopt);
@@ -711,7 +719,3 @@ fn missing(young: &Young, ids: impl Iterator<Item = MessageId>) -> Vec<MessageId
 pub fn needs_intent(message: &crate::message::Message) -> bool {
     message.on_ambiguous == OnAmbiguous::Hold
 }
-
-/// Events that endpoints make.
-pub(crate) const ENDPOINT_EVENTS: [EventKind; 2] =
-    [EventKind::EndpointDisabled, EventKind::DeliveryExhausted];

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKind};
+use crate::inbound::{Inbound, assembly};
 use crate::message::life::{Change, Life, Status, Then, What};
 use crate::message::{EndpointIx, Message, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::Receipt;
@@ -72,6 +73,8 @@ pub(crate) struct Generation {
     pub(crate) rows: FxHashMap<MessageId, Box<Row>>,
     pub(crate) keys: FxHashMap<[u8; 16], ([u8; 16], MessageId)>,
     pub(crate) carriers: Carriers,
+    /// Handsets' messages, which never change.
+    pub(crate) inbound: FxHashMap<MessageId, Arc<Inbound>>,
     /// By lane and tenant: messages in the order of acceptance, which is the order of their ids and of
     /// their places in the queue as long as they stay on their first route.
     accepted: FxHashMap<(u8, TenantIx), Vec<MessageId>>,
@@ -86,6 +89,11 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
+    /// Whether there is nothing to archive.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.keys.is_empty() && self.inbound.is_empty()
+    }
+
     /// Counts a message that was queued or not, and final or not, and is now.
     fn count(&mut self, was: (bool, bool), now: (bool, bool)) {
         self.queued = self.queued + usize::from(now.0) - usize::from(was.0);
@@ -164,6 +172,8 @@ pub(crate) struct Young {
     pub(crate) learned: FxHashMap<RouteIx, Learned>,
     /// The transforms of the routes that have one.
     pub(crate) transforms: FxHashMap<RouteIx, Transform>,
+    /// Parts of handsets' messages that wait for the others.
+    pub(crate) inbound: assembly::Sets,
     pub(crate) endpoints: FxHashMap<EndpointIx, EndpointState>,
     /// Messages that wait for a route or a receipt, in memory and in the archive, by status.
     pub(crate) queued: u64,
@@ -238,6 +248,23 @@ impl Young {
             .rev()
             .chain(frozen)
             .flat_map(move |generation| generation.carriers.get(key))
+    }
+
+    /// Adds a handset's message; its events begin with `seq`.
+    pub(crate) fn receive(&mut self, inbound: Arc<Inbound>, seq: u64) {
+        for event in inbound.events(seq) {
+            self.push_event(event);
+        }
+        let open = self.open();
+        open.bytes += inbound.memory_bytes() + ROW_EXTRA;
+        open.inbound.insert(inbound.id, inbound);
+    }
+
+    /// A handset's message.
+    pub(crate) fn inbound(&self, id: MessageId) -> Option<&Arc<Inbound>> {
+        let frozen = self.frozen.iter().map(Arc::as_ref);
+        let mut generations = frozen.chain(&self.live).rev();
+        generations.find_map(|generation| generation.inbound.get(&id))
     }
 
     /// Adds an accepted message; its event gets `seq`.
@@ -550,7 +577,7 @@ impl Young {
     pub(crate) fn bytes(&self) -> usize {
         let live: usize = self.live.iter().map(|generation| generation.bytes).sum();
         let frozen: usize = self.frozen.iter().map(|generation| generation.bytes).sum();
-        live + frozen + self.events.len() * size_of::<Event>()
+        live + frozen + self.events.len() * size_of::<Event>() + self.inbound.bytes()
     }
 
     /// Closes the open generation when it is full or old. Called between batches.
@@ -560,7 +587,7 @@ impl Young {
         let open = self.open();
         let old = now.0.saturating_sub(open.opened_at.0) >= GENERATION_AGE_MS;
         let full = open.rows.len() >= GENERATION_MESSAGES || open.bytes >= budget;
-        if open.rows.is_empty() && open.keys.is_empty() {
+        if open.is_empty() {
             return;
         }
         if full || old || forced {

@@ -33,16 +33,19 @@ pub(crate) enum Kind {
     Idempotency,
     /// Carrier ids, by the day they were archived.
     Carriers,
+    /// Handsets' messages, by the day they were whole or given up.
+    Inbound,
 }
 
 impl Kind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::History,
         Self::Content,
         Self::Events,
         Self::Idempotency,
         Self::Carriers,
+        Self::Inbound,
     ];
 
     fn prefix(self) -> &'static str {
@@ -52,6 +55,7 @@ impl Kind {
             Self::Events => "events-",
             Self::Idempotency => "idempotency-",
             Self::Carriers => "carriers-",
+            Self::Inbound => "inbound-",
         }
     }
 

@@ -37,6 +37,11 @@ pub(crate) fn sweep(
                 archive.content.read().iter().copied().collect(),
             ),
             Kind::Events => (config.retention_events, archive.events.from(0)),
+            // Their events are rendered from them.
+            Kind::Inbound => (
+                config.retention_events,
+                archive.inbound.read().iter().copied().collect(),
+            ),
             Kind::Idempotency => (config.retention_idempotency, archive.idempotency.spans()),
             Kind::Carriers => (carriers, archive.carriers.spans()),
         };
@@ -49,6 +54,7 @@ pub(crate) fn sweep(
                 Kind::History => drop(archive.history.write().remove(&span)),
                 Kind::Content => drop(archive.content.write().remove(&span)),
                 Kind::Events => archive.events.remove(span),
+                Kind::Inbound => drop(archive.inbound.write().remove(&span)),
                 Kind::Idempotency => archive.idempotency.remove(span),
                 Kind::Carriers => archive.carriers.remove(span),
             }

@@ -15,9 +15,9 @@ use crate::store::shared::{ArchiveJob, Shared};
 use crate::store::state::Snapshot;
 use crate::store::young::{Generation, Row};
 
-/// Write connections kept open: pending, today's history, content, events and carriers, this hour's
-/// keys, and a neighbour of two of them around midnight.
-const OPEN_MAX: usize = 8;
+/// Write connections kept open: pending, today's history, content, events, inbound and carriers, this
+/// hour's keys, and a neighbour of two of them around midnight.
+const OPEN_MAX: usize = 9;
 
 /// The archiver's write connections.
 pub(crate) struct Writers {
@@ -83,6 +83,7 @@ impl Archive {
             rows.iter().partition(|row| row.life.is_final);
         self.step(1)?;
         self.write_events(writers, job)?;
+        self.write_inbound(shared, writers, job)?;
         self.step(2)?;
         self.write_history(shared, writers, &finished, job)?;
         self.step(3)?;

@@ -47,9 +47,11 @@ fn open_store(path: &Path) -> Store {
             receipt_timeout: day,
             response_timeout: Duration::from_secs(30),
             ladder: crate::store::Ladder::default(),
+            charset: codecs::text::Charset::default(),
         }],
         tenants: vec!["acme".to_owned()],
         endpoints: vec!["crm".to_owned()],
+        inbound: crate::inbound::rules::Config::default(),
     };
     Store::open(config, Clock::system()).unwrap().0
 }

@@ -1,0 +1,69 @@
+//! Inbound: the store's interface for what handsets write.
+
+use tokio::sync::oneshot;
+
+use crate::clock::UnixMs;
+use crate::inbound::InboundPart;
+use crate::store::handle::Store;
+use crate::store::inbox::Request;
+use crate::store::shared::Shared;
+use crate::store::{Callback, Refused};
+
+/// What became of parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Made a message whole.
+    pub whole: usize,
+    /// Wait for others.
+    pub waiting: usize,
+    /// Had come before: nothing was written.
+    pub repeated: usize,
+}
+
+impl Store {
+    /// Takes parts of handsets' messages; when this returns, each is on disk, alone or with the
+    /// others of its message.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing of the call was written, and the carrier has to send all of it again. What
+    /// finds the disk full only in the commit itself waits for room instead, as receipts do.
+    pub async fn receive(&self, parts: Vec<InboundPart>) -> Result<Taken, Refused> {
+        let shared = self.shared();
+        if let Some(refused) = shared.refusing() {
+            return Err(refused);
+        }
+        let (reply, answer) = oneshot::channel();
+        shared.inbox.push(Request::Inbound { parts, reply }, true);
+        answer.await.map_err(|_| Refused::Closed)
+    }
+}
+
+impl Shared {
+    /// Tells how many messages wait for parts, and wakes the writer for those whose time is over.
+    pub(crate) fn look_after_inbound(&self) {
+        let now = self.clock.now();
+        let before = UnixMs(now.0.saturating_sub(self.rules.timeout_ms));
+        let (open, overdue) = {
+            let young = self.young.read();
+            let overdue = young.inbound.overdue(before).is_some();
+            (young.inbound.open_count(), overdue)
+        };
+        if overdue {
+            self.inbox.note_lazy();
+        }
+        let open = u32::try_from(open).unwrap_or(u32::MAX);
+        metrics::gauge!("trunkline_inbound_sets_open").set(f64::from(open));
+    }
+}
+
+/// The one endpoint that is told of a handset's message, if one was chosen.
+pub(crate) fn callback_of(inbound: &crate::inbound::Inbound) -> Option<Callback> {
+    inbound.endpoint.map(|endpoint| Callback {
+        endpoint,
+        url: None,
+        kinds: None,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

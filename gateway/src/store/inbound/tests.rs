@@ -1,0 +1,313 @@
+//! Handsets' messages in the store: durable in parts, told once, through crashes and the archive.
+
+use serde_json::Value;
+
+use super::*;
+use crate::clock::Clock;
+use crate::event::{EventKind, EventKinds};
+use crate::inbound::rules::Number;
+use crate::inbound::{Concat, Width};
+use crate::message::{EndpointIx, RouteIx, TenantIx};
+use crate::store::tests::{TempDir, config};
+use crate::store::{Config, EventQuery, Rendered, check, export};
+
+/// 2026-11-21T08:02:05Z.
+const START: u64 = 1_795_248_125_000;
+
+fn setup(dir: &TempDir) -> Config {
+    let mut config = config(dir);
+    config.inbound.numbers = vec![Number {
+        number: "71234".to_owned(),
+        tenant: "acme".to_owned(),
+        endpoint: Some("crm".to_owned()),
+    }];
+    config
+}
+
+pub(crate) fn part(place: Option<(u16, u8, u8)>, text: &str) -> InboundPart {
+    InboundPart {
+        route: RouteIx(0),
+        from: "+46701234567".into(),
+        to: "71234".into(),
+        concat: place.map(|(reference, total, sequence)| Concat {
+            width: Width::Eight,
+            reference,
+            total,
+            sequence,
+        }),
+        data_coding: 0,
+        header: 0,
+        octets: text.as_bytes().into(),
+        received_at: UnixMs(START),
+    }
+}
+
+struct World {
+    dir: TempDir,
+    clock: Clock,
+    store: Option<Store>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = TempDir::new();
+        let clock = Clock::manual(UnixMs(START));
+        let (store, _) = Store::open(setup(&dir), clock.clone()).unwrap();
+        Self {
+            dir,
+            clock,
+            store: Some(store),
+        }
+    }
+
+    fn store(&self) -> Store {
+        self.store.clone().expect("open")
+    }
+
+    fn reopen(&mut self) {
+        self.store().close();
+        self.store = None;
+        let (store, _) = Store::open(setup(&self.dir), self.clock.clone()).unwrap();
+        self.store = Some(store);
+    }
+
+    async fn receive(&self, parts: Vec<InboundPart>) -> Taken {
+        self.store().receive(parts).await.unwrap()
+    }
+
+    async fn events(&self) -> Vec<Rendered> {
+        let mut query = EventQuery {
+            after: 0,
+            tenant: None,
+            kinds: EventKinds::ALL,
+            message: None,
+            limit: 100,
+        };
+        let mut all = Vec::new();
+        let head = *self.store().head().borrow();
+        while query.after < head {
+            let page = self.store().events_after(query).await;
+            assert!(page.read_to > query.after, "the log goes on");
+            query.after = page.read_to;
+            all.extend(page.events);
+        }
+        all
+    }
+
+    async fn told(&self) -> Vec<Value> {
+        let events = self.events().await.into_iter();
+        events
+            .map(|event| serde_json::from_slice(&event.json).unwrap())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn a_single_message_is_told_as_the_contract_has_it() {
+    let world = World::new();
+    let taken = world.receive(vec![part(None, "Hello you")]).await;
+    assert_eq!((taken.whole, taken.waiting), (1, 0));
+    let events = world.events().await;
+    let [event] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(event.event.kind, EventKind::InboundReceived);
+    assert_eq!(event.event.tenant, TenantIx(0));
+    let callback = event.callback.as_ref().expect("the number's endpoint");
+    assert_eq!((callback.endpoint, callback.kinds), (EndpointIx(0), None));
+    let told = &world.told().await[0];
+    assert_eq!(told["type"], "inbound.received");
+    assert_eq!(told["tenant"], "acme");
+    let data = told["data"].as_object().unwrap();
+    assert!(data["inbound_id"].as_str().unwrap().starts_with("in_"));
+    for (key, value) in [
+        ("channel", "sms"),
+        ("from", "+46701234567"),
+        ("to", "71234"),
+        ("text", "Hello you"),
+        ("encoding", "gsm7"),
+        ("route", "a"),
+        ("received_at", "2026-11-21T08:02:05.000Z"),
+    ] {
+        assert_eq!(data[key], value, "{key}");
+    }
+    assert_eq!(data["parts"], 1);
+    assert_eq!(data["incomplete"], false);
+    for unknown in [
+        "keyword",
+        "intent",
+        "network",
+        "sent_at",
+        "in_reply_to",
+        "auto_reply",
+    ] {
+        assert_eq!(data[unknown], Value::Null, "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn parts_survive_restarts_and_archiving_and_make_one_message() {
+    let mut world = World::new();
+    world.receive(vec![part(Some((7, 3, 3)), "c")]).await;
+    world.reopen();
+    // Something else gives the archiver a generation, and the snapshot the open set.
+    world.receive(vec![part(None, "other")]).await;
+    world.store().archive_now().await;
+    world.receive(vec![part(Some((7, 3, 1)), "a")]).await;
+    world.reopen();
+    let again = world.receive(vec![part(Some((7, 3, 1)), "a")]).await;
+    assert_eq!(again.repeated, 1, "known over a restart");
+    let taken = world.receive(vec![part(Some((7, 3, 2)), "b")]).await;
+    assert_eq!(taken.whole, 1);
+    let before = world.told().await;
+    assert_eq!(before.len(), 2);
+    assert_eq!(before[1]["data"]["text"], "abc");
+    assert_eq!(before[1]["data"]["parts"], 3);
+    world.store().archive_now().await;
+    assert_eq!(world.told().await, before, "told the same from the archive");
+    world.reopen();
+    assert_eq!(world.told().await, before, "and after a restart");
+    let late = world.receive(vec![part(Some((7, 3, 2)), "b")]).await;
+    assert_eq!(late.repeated, 1, "sent again after the message was whole");
+}
+
+#[tokio::test]
+async fn what_is_not_whole_in_time_is_delivered_as_incomplete_also_over_a_restart() {
+    let mut world = World::new();
+    world
+        .receive(vec![part(Some((7, 4, 3)), "c"), part(Some((7, 4, 1)), "a")])
+        .await;
+    world.clock.set(UnixMs(START + 599_999));
+    world.receive(vec![part(None, "between")]).await;
+    assert_eq!(world.told().await.len(), 1, "not yet");
+    world.reopen();
+    world.clock.set(UnixMs(START + 600_000));
+    world.receive(vec![part(None, "after")]).await;
+    let told = world.told().await;
+    let found = told.iter().find(|event| event["data"]["parts"] == 4);
+    let data = &found.expect("delivered")["data"];
+    assert_eq!(data["text"], "ac");
+    assert_eq!(data["incomplete"], true);
+    assert_eq!(data["missing"], serde_json::json!([2, 4]));
+    assert_eq!(told.len(), 3);
+}
+
+#[tokio::test]
+async fn the_watcher_wakes_the_writer_for_what_is_overdue() {
+    let world = World::new();
+    world.receive(vec![part(Some((7, 2, 1)), "a")]).await;
+    world.clock.set(UnixMs(START + 600_000));
+    let store = world.store();
+    let mut head = store.head();
+    // The watcher looks twice a second; without it this would wait for ever.
+    head.wait_for(|head| *head > 0).await.unwrap();
+    assert_eq!(world.told().await[0]["data"]["incomplete"], true);
+}
+
+#[tokio::test]
+async fn what_is_written_to_nobodys_number_is_kept_for_the_operator() {
+    let world = World::new();
+    let mut stray = part(None, "hello?");
+    stray.to = "99999".into();
+    world.receive(vec![stray]).await;
+    let events = world.events().await;
+    assert_eq!(events[0].event.tenant, TenantIx::OPERATOR);
+    assert_eq!(world.told().await[0]["tenant"], Value::Null);
+    let mut query = EventQuery {
+        after: 0,
+        tenant: Some(TenantIx(0)),
+        kinds: EventKinds::ALL,
+        message: None,
+        limit: 100,
+    };
+    assert!(world.store().events_after(query).await.events.is_empty());
+    query.tenant = None;
+    assert_eq!(world.store().events_after(query).await.events.len(), 1);
+}
+
+#[tokio::test]
+async fn a_crash_in_the_middle_of_archiving_changes_nothing() {
+    for step in 1..=6 {
+        let mut world = World::new();
+        world
+            .receive(vec![part(None, "one"), part(Some((7, 2, 1)), "a")])
+            .await;
+        let before = world.told().await;
+        world.store().stop_archiver_at(step);
+        world.store().archive_now().await;
+        world.reopen();
+        assert_eq!(world.told().await, before, "step {step}");
+        let taken = world.receive(vec![part(Some((7, 2, 2)), "b")]).await;
+        assert_eq!(taken.whole, 1, "step {step}");
+        let told = world.told().await;
+        assert_eq!(told.len(), 2, "step {step}");
+        assert_eq!(told[1]["data"]["text"], "ab");
+    }
+}
+
+#[tokio::test]
+async fn octets_that_are_no_text_are_told_in_base64() {
+    let world = World::new();
+    let mut binary = part(None, "");
+    (binary.data_coding, binary.octets) = (4, vec![0, 0xFF, 1].into());
+    world.receive(vec![binary]).await;
+    let data = &world.told().await[0]["data"];
+    assert_eq!(
+        (&data["text"], &data["encoding"]),
+        (&Value::Null, &"binary".into())
+    );
+    assert_eq!(data["data"], "AP8B");
+}
+
+#[tokio::test]
+async fn the_offline_check_and_export_know_them() {
+    let mut world = World::new();
+    world.receive(vec![part(None, "archived")]).await;
+    world.store().archive_now().await;
+    world
+        .receive(vec![part(None, "young"), part(Some((7, 2, 1)), "half")])
+        .await;
+    world.store().close();
+    world.store = None;
+    let report = check(&world.dir.0).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+    let out = world.dir.0.join("out.ndjson");
+    let exported = export(&world.dir.0, &out).unwrap();
+    assert_eq!((exported.messages, exported.inbound), (0, 3));
+    let text = std::fs::read_to_string(&out).unwrap();
+    let mut texts: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| format!("{}/{}", line["text"].as_str().unwrap(), line["missing"]))
+        .collect();
+    texts.sort();
+    assert_eq!(texts, ["archived/[]", "half/[2]", "young/[]"]);
+}
+
+#[tokio::test]
+async fn a_damaged_row_of_the_archive_is_named() {
+    let mut world = World::new();
+    world.receive(vec![part(None, "archived")]).await;
+    world.store().archive_now().await;
+    world.store().close();
+    world.store = None;
+    let path = world.dir.0.join("inbound-2026-11-21.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute("UPDATE inbound SET detail = x'FF'", [])
+        .unwrap();
+    drop(connection);
+    let report = check(&world.dir.0).unwrap();
+    assert!(
+        report.damaged.iter().any(|damage| damage.path == path),
+        "{report:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_takes_nothing() {
+    let world = World::new();
+    world.store().close();
+    let refused = world.store().receive(vec![part(None, "x")]).await;
+    assert_eq!(refused, Err(Refused::Closed));
+}
