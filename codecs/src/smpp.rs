@@ -15,6 +15,7 @@ pub mod multi;
 pub mod pdu;
 pub mod query;
 pub mod receipt;
+mod room;
 pub mod session;
 pub mod status;
 pub mod submit;

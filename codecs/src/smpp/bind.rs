@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
-use super::fields::{Body, DecodeError, EncodeError, Field, Limits, Quirks, check, put_cstring};
+use super::fields::{Body, DecodeError, EncodeError, Field, Limits, Quirks, check};
 use super::frame::{CommandId, Header};
 use super::status::CommandStatus;
 use super::tlv::{Scan, Tag, Tlvs};
@@ -136,17 +136,17 @@ impl<'a> Bind<'a> {
             + self.system_type.len()
             + self.address_range.len()
             + 7;
-        Header {
+        let header = Header {
             command: kind.command(),
             status: CommandStatus::OK,
             sequence,
-        }
-        .encode(octets, out);
-        put_cstring(out, self.system_id);
-        put_cstring(out, self.password);
-        put_cstring(out, self.system_type);
-        out.put_slice(&[self.interface_version, self.addr_ton, self.addr_npi]);
-        put_cstring(out, self.address_range);
+        };
+        let mut room = header.encode(octets, out);
+        room.cstring(self.system_id);
+        room.cstring(self.password);
+        room.cstring(self.system_type);
+        room.put(&[self.interface_version, self.addr_ton, self.addr_npi]);
+        room.cstring(self.address_range);
         Ok(())
     }
 }
@@ -203,11 +203,11 @@ impl<'a> BindResp<'a> {
         } else {
             0
         };
-        header.encode(self.system_id.len() + 1 + tlv_octets, out);
-        put_cstring(out, self.system_id);
+        let mut room = header.encode(self.system_id.len() + 1 + tlv_octets, out);
+        room.cstring(self.system_id);
         if let Some(version) = self.sc_interface_version {
-            out.put_u16(Tag::SC_INTERFACE_VERSION.0);
-            out.put_slice(&[0, 1, version]);
+            room.put(&Tag::SC_INTERFACE_VERSION.0.to_be_bytes());
+            room.put(&[0, 1, version]);
         }
         Ok(())
     }
@@ -261,14 +261,14 @@ impl<'a> Outbind<'a> {
     ) -> Result<(), EncodeError> {
         check(Field::SystemId, self.system_id, limits.system_id)?;
         check(Field::Password, self.password, limits.password)?;
-        Header {
+        let header = Header {
             command: CommandId::OUTBIND,
             status: CommandStatus::OK,
             sequence,
-        }
-        .encode(self.system_id.len() + self.password.len() + 2, out);
-        put_cstring(out, self.system_id);
-        put_cstring(out, self.password);
+        };
+        let mut room = header.encode(self.system_id.len() + self.password.len() + 2, out);
+        room.cstring(self.system_id);
+        room.cstring(self.password);
         Ok(())
     }
 }

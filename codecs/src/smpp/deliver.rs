@@ -1,10 +1,8 @@
 //! deliver_sm and data_sm: what an SMSC sends us, messages and receipts alike.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
-use super::fields::{
-    Address, Body, DecodeError, EncodeError, Field, Limits, Quirks, check, put_address, put_cstring,
-};
+use super::fields::{Address, Body, DecodeError, EncodeError, Field, Limits, Quirks, check};
 use super::frame::{CommandId, Header};
 use super::status::CommandStatus;
 use super::submit::{SubmitSm, user_data};
@@ -110,8 +108,8 @@ pub fn encode_deliver_resp(status: CommandStatus, sequence: u32, out: &mut Bytes
         status,
         sequence,
     }
-    .encode(1, out);
-    out.put_u8(0);
+    .encode(1, out)
+    .cstring(b"");
 }
 
 /// data_sm's body. SMPP v3.4 §4.7.1; the text is in message_payload.
@@ -176,18 +174,17 @@ impl<'a> DataSm<'a> {
             + self.source.addr.len()
             + self.dest.addr.len()
             + self.tlvs.raw().len();
-        let command = CommandId::DATA_SM;
-        Header {
-            command,
+        let header = Header {
+            command: CommandId::DATA_SM,
             status: CommandStatus::OK,
             sequence,
-        }
-        .encode(octets, out);
-        put_cstring(out, self.service_type);
-        put_address(out, &self.source);
-        put_address(out, &self.dest);
-        out.put_slice(&[self.esm_class, self.registered_delivery, self.data_coding]);
-        out.put_slice(self.tlvs.raw());
+        };
+        let mut room = header.encode(octets, out);
+        room.cstring(self.service_type);
+        room.address(&self.source);
+        room.address(&self.dest);
+        room.put(&[self.esm_class, self.registered_delivery, self.data_coding]);
+        room.put(self.tlvs.raw());
         Ok(())
     }
 

@@ -414,10 +414,26 @@ pub(crate) fn check(field: Field, value: &[u8], octets_max: usize) -> Result<(),
             octets_max,
         });
     }
-    if value.contains(&0) {
+    if has_nul(value) {
         return Err(EncodeError::Nul { field });
     }
     Ok(())
+}
+
+/// Looks for a NUL eight octets at a time: these strings are too short for a call of memchr.
+#[inline]
+fn has_nul(value: &[u8]) -> bool {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let in_word = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        word.wrapping_sub(LOW) & !word & HIGH != 0
+    };
+    // The last word overlaps the one before it: no octets are left over.
+    match value.last_chunk() {
+        Some(last) => value.as_chunks().0.iter().any(in_word) || in_word(last),
+        None => value.contains(&0),
+    }
 }
 
 /// Checks a length-prefixed value before it is sent.

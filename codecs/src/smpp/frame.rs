@@ -4,10 +4,11 @@
 
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::deliver::{DataSm, DeliverSm};
 use super::fields::{DecodeError, Quirks};
+use super::room::Room;
 use super::status::CommandStatus;
 use super::submit::SubmitSm;
 
@@ -154,18 +155,24 @@ impl Header {
         })
     }
 
-    /// Reserves room for a PDU with `body_octets` of body and writes its header.
+    /// Makes room for a PDU with `body_octets` of body and writes its header.
     #[inline]
-    pub(crate) fn encode(self, body_octets: usize, out: &mut BytesMut) {
+    pub(crate) fn encode(self, body_octets: usize, out: &mut BytesMut) -> Room<'_> {
         let octets = HEADER_OCTETS + body_octets;
-        out.reserve(octets);
+        let mut room = Room::new(out, octets);
+        room.put(&self.words(octets));
+        room
+    }
+
+    #[inline]
+    pub(crate) fn words(self, octets: usize) -> [u8; HEADER_OCTETS] {
         let length = u32::try_from(octets).unwrap_or(u32::MAX);
         let mut header = [0; HEADER_OCTETS];
         let words = [length, self.command.0, self.status.0, self.sequence];
-        for (slot, word) in header.chunks_exact_mut(4).zip(words) {
-            slot.copy_from_slice(&word.to_be_bytes());
+        for (slot, word) in header.as_chunks_mut().0.iter_mut().zip(words) {
+            *slot = word.to_be_bytes();
         }
-        out.put_slice(&header);
+        header
     }
 }
 

@@ -2,11 +2,8 @@
 //!
 //! submit_sm, deliver_sm and the binds, which live in hot paths or tolerate more, are written out.
 
-use bytes::{BufMut, BytesMut};
-
-use super::fields::{
-    Address, Body, DecodeError, EncodeError, Field, check, check_octets, put_address, put_cstring,
-};
+use super::fields::{Address, Body, DecodeError, EncodeError, Field, check, check_octets};
+use super::room::Room;
 use super::tlv::{Scan, Tlvs};
 
 /// Octets of a time with its NUL. SMPP v3.4 §7.1.1.
@@ -24,7 +21,7 @@ pub(super) trait Part {
     ) -> Result<Self::Of<'a>, DecodeError>;
     fn check(value: Self::Of<'_>, field: Field, limit: usize) -> Result<(), EncodeError>;
     fn octets(value: Self::Of<'_>) -> usize;
-    fn put(value: Self::Of<'_>, out: &mut BytesMut);
+    fn put(value: Self::Of<'_>, room: &mut Room<'_>);
 }
 
 /// A C-octet string.
@@ -57,8 +54,8 @@ impl Part for CString {
         value.len() + 1
     }
 
-    fn put(value: &[u8], out: &mut BytesMut) {
-        put_cstring(out, value);
+    fn put(value: &[u8], room: &mut Room<'_>) {
+        room.cstring(value);
     }
 }
 
@@ -81,8 +78,8 @@ impl Part for Addr {
         value.addr.len() + 3
     }
 
-    fn put(value: Address<'_>, out: &mut BytesMut) {
-        put_address(out, &value);
+    fn put(value: Address<'_>, room: &mut Room<'_>) {
+        room.address(&value);
     }
 }
 
@@ -101,8 +98,8 @@ impl Part for Octet {
         1
     }
 
-    fn put(value: u8, out: &mut BytesMut) {
-        out.put_u8(value);
+    fn put(value: u8, room: &mut Room<'_>) {
+        room.put(&[value]);
     }
 }
 
@@ -121,9 +118,9 @@ impl Part for Text {
         value.len() + 1
     }
 
-    fn put(value: &[u8], out: &mut BytesMut) {
-        out.put_u8(u8::try_from(value.len()).unwrap_or(u8::MAX));
-        out.put_slice(value);
+    fn put(value: &[u8], room: &mut Room<'_>) {
+        room.put(&[u8::try_from(value.len()).unwrap_or(u8::MAX)]);
+        room.put(value);
     }
 }
 
@@ -142,8 +139,8 @@ impl Part for Params {
         value.raw().len()
     }
 
-    fn put(value: Tlvs<'_>, out: &mut BytesMut) {
-        out.put_slice(value.raw());
+    fn put(value: Tlvs<'_>, room: &mut Room<'_>) {
+        room.put(value.raw());
     }
 }
 
@@ -191,8 +188,8 @@ macro_rules! layout {
                 $(layout::$part::check(self.$field, Field::$at, layout::limit(limits, $limit))?;)*
                 let octets = 0 $(+ layout::$part::octets(self.$field))*;
                 let (command, status) = (CommandId::$command, CommandStatus::OK);
-                Header { command, status, sequence }.encode(octets, out);
-                $(layout::$part::put(self.$field, out);)*
+                let mut room = Header { command, status, sequence }.encode(octets, out);
+                $(layout::$part::put(self.$field, &mut room);)*
                 Ok(())
             }
         }

@@ -8,12 +8,12 @@ use super::status::CommandStatus;
 /// Appends a PDU without body.
 #[inline]
 pub fn encode_bare(command: CommandId, status: CommandStatus, sequence: u32, out: &mut BytesMut) {
-    Header {
+    let header = Header {
         command,
         status,
         sequence,
-    }
-    .encode(0, out);
+    };
+    header.encode(0, out);
 }
 
 /// Appends generic_nack. `sequence` is the offender's, 0 if it could not be read.

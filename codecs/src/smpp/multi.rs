@@ -5,7 +5,6 @@ use smallvec::SmallVec;
 
 use super::fields::{
     Address, Body, DecodeError, EncodeError, Field, Kind, Limits, Quirks, check, put_address,
-    put_cstring,
 };
 use super::frame::{CommandId, Header};
 use super::status::CommandStatus;
@@ -173,9 +172,9 @@ impl<'a> SubmitMulti<'a> {
         };
         let Dests { raw, count } = self.dests;
         self.sm
-            .encode_with(header, limits, out, raw.len() + 1, |out| {
-                out.put_u8(count);
-                out.put_slice(raw);
+            .encode_with(header, limits, out, raw.len() + 1, |room| {
+                room.put(&[count]);
+                room.put(raw);
             })
     }
 }
@@ -278,11 +277,11 @@ impl<'a> SubmitMultiResp<'a> {
         }
         check(Field::MessageId, self.message_id, limits.message_id)?;
         let octets = self.message_id.len() + 2 + self.unsuccess.len() + self.tlvs.raw().len();
-        header.encode(octets, out);
-        put_cstring(out, self.message_id);
-        out.put_u8(self.no_unsuccess);
-        out.put_slice(self.unsuccess);
-        out.put_slice(self.tlvs.raw());
+        let mut room = header.encode(octets, out);
+        room.cstring(self.message_id);
+        room.put(&[self.no_unsuccess]);
+        room.put(self.unsuccess);
+        room.put(self.tlvs.raw());
         Ok(())
     }
 }

@@ -1,10 +1,8 @@
 //! query_sm, cancel_sm and replace_sm: what an ESME asks about a message it has submitted.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
-use super::fields::{
-    Address, Body, DecodeError, EncodeError, Field, Limits, Quirks, check, put_cstring,
-};
+use super::fields::{Address, Body, DecodeError, EncodeError, Field, Limits, Quirks, check};
 use super::frame::{CommandId, Header};
 use super::layout::{self, Part, TIME_OCTETS_MAX, layout};
 use super::status::CommandStatus;
@@ -117,12 +115,12 @@ impl<'a> QuerySmResp<'a> {
         check(Field::MessageId, self.message_id, limits.message_id)?;
         check(Field::FinalDate, self.final_date, TIME_OCTETS_MAX)?;
         let octets = self.message_id.len() + self.final_date.len() + self.tlvs.raw().len() + 4;
-        header.encode(octets, out);
-        put_cstring(out, self.message_id);
-        put_cstring(out, self.final_date);
-        out.put_u8(self.message_state.unwrap_or_default());
-        out.put_u8(self.error_code.unwrap_or_default());
-        out.put_slice(self.tlvs.raw());
+        let mut room = header.encode(octets, out);
+        room.cstring(self.message_id);
+        room.cstring(self.final_date);
+        room.put(&[self.message_state.unwrap_or_default()]);
+        room.put(&[self.error_code.unwrap_or_default()]);
+        room.put(self.tlvs.raw());
         Ok(())
     }
 }

@@ -1,13 +1,13 @@
 //! submit_sm and its response.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::fields::{
     Address, Body, DecodeError, EncodeError, Field, Limits, Quirks, check, check_octets,
-    put_address, put_cstring,
 };
 use super::frame::{CommandId, Header};
 use super::layout::TIME_OCTETS_MAX;
+use super::room::Room;
 use super::status::CommandStatus;
 use super::tlv::{Scan, Tlvs};
 
@@ -145,8 +145,8 @@ impl<'a> SubmitSm<'a> {
             sequence,
         };
         let dest_octets = self.dest.addr.len() + 3;
-        self.encode_with(header, limits, out, dest_octets, |out| {
-            put_address(out, &self.dest);
+        self.encode_with(header, limits, out, dest_octets, |room| {
+            room.address(&self.dest);
         })
     }
 
@@ -158,7 +158,7 @@ impl<'a> SubmitSm<'a> {
         limits: &Limits,
         out: &mut BytesMut,
         dest_octets: usize,
-        put_dest: impl FnOnce(&mut BytesMut),
+        put_dest: impl FnOnce(&mut Room<'_>),
     ) -> Result<(), EncodeError> {
         check(Field::ServiceType, self.service_type, limits.service_type)?;
         check(Field::SourceAddr, self.source.addr, limits.address)?;
@@ -179,22 +179,22 @@ impl<'a> SubmitSm<'a> {
             + self.validity_period.len()
             + self.short_message.len()
             + self.tlvs.raw().len();
-        header.encode(octets, out);
-        put_cstring(out, self.service_type);
-        put_address(out, &self.source);
-        put_dest(out);
-        out.put_slice(&[self.esm_class, self.protocol_id, self.priority_flag]);
-        put_cstring(out, self.schedule_delivery_time);
-        put_cstring(out, self.validity_period);
-        out.put_slice(&[
+        let mut room = header.encode(octets, out);
+        room.cstring(self.service_type);
+        room.address(&self.source);
+        put_dest(&mut room);
+        room.put(&[self.esm_class, self.protocol_id, self.priority_flag]);
+        room.cstring(self.schedule_delivery_time);
+        room.cstring(self.validity_period);
+        room.put(&[
             self.registered_delivery,
             self.replace_if_present,
             self.data_coding,
             self.sm_default_msg_id,
             sm_length,
         ]);
-        out.put_slice(self.short_message);
-        out.put_slice(self.tlvs.raw());
+        room.put(self.short_message);
+        room.put(self.tlvs.raw());
         Ok(())
     }
 
@@ -316,9 +316,10 @@ impl<'a> SubmitSmResp<'a> {
             return Ok(());
         }
         check(Field::MessageId, self.message_id, limits.message_id)?;
-        header.encode(self.message_id.len() + 1 + self.tlvs.raw().len(), out);
-        put_cstring(out, self.message_id);
-        out.put_slice(self.tlvs.raw());
+        let octets = self.message_id.len() + 1 + self.tlvs.raw().len();
+        let mut room = header.encode(octets, out);
+        room.cstring(self.message_id);
+        room.put(self.tlvs.raw());
         Ok(())
     }
 }

@@ -130,6 +130,7 @@ impl<'a> Tlvs<'a> {
     }
 
     /// The octets as they are on the wire.
+    #[inline]
     #[must_use]
     pub fn raw(self) -> &'a [u8] {
         self.raw
