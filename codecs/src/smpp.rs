@@ -14,6 +14,7 @@ pub mod link;
 pub mod multi;
 pub mod pdu;
 pub mod query;
+pub mod quirks;
 pub mod receipt;
 mod room;
 pub mod session;

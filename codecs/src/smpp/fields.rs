@@ -7,6 +7,7 @@ use std::fmt;
 
 use bytes::{BufMut, BytesMut};
 
+pub use super::quirks::Quirks;
 use super::status::CommandStatus;
 use super::tlv::{Scan, Tlvs};
 use crate::cursor::Cursor;
@@ -154,83 +155,6 @@ impl fmt::Display for EncodeError {
 }
 
 impl std::error::Error for EncodeError {}
-
-/// A set of tolerated deviations, each with a name for a counter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Quirks(u16);
-
-impl Quirks {
-    /// Nothing odd.
-    pub const NONE: Self = Self(0);
-    /// The last C-octet string had no NUL.
-    pub const MISSING_NUL: Self = Self(1);
-    /// Octets after the body that are no TLV stream; up to three zero octets were dropped.
-    pub const TRAILING: Self = Self(1 << 1);
-    /// A C-octet string longer than the specification allows.
-    pub const LONG_CSTRING: Self = Self(1 << 2);
-    /// An accepting response without message_id.
-    pub const NO_MESSAGE_ID: Self = Self(1 << 3);
-    /// A TLV stream that breaks off; what was whole is kept.
-    pub const BROKEN_TLVS: Self = Self(1 << 4);
-    /// short_message and message_payload both carry text.
-    pub const TWO_TEXTS: Self = Self(1 << 5);
-    /// An error response whose body is neither empty nor a message_id.
-    pub const ODD_ERROR_BODY: Self = Self(1 << 6);
-    /// A body where the specification has none.
-    pub const UNEXPECTED_BODY: Self = Self(1 << 7);
-    /// sequence_number 0 or above 0x7FFFFFFF.
-    pub const ODD_SEQUENCE: Self = Self(1 << 8);
-    /// A response that ends before its mandatory fields do.
-    pub const MISSING_FIELDS: Self = Self(1 << 9);
-    /// A deliver_sm_resp with a message_id.
-    pub const DELIVER_RESP_ID: Self = Self(1 << 10);
-
-    const NAMES: [(Self, &'static str); 11] = [
-        (Self::MISSING_NUL, "missing_nul"),
-        (Self::TRAILING, "trailing"),
-        (Self::LONG_CSTRING, "long_cstring"),
-        (Self::NO_MESSAGE_ID, "no_msgid"),
-        (Self::BROKEN_TLVS, "broken_tlvs"),
-        (Self::TWO_TEXTS, "two_texts"),
-        (Self::ODD_ERROR_BODY, "odd_error_body"),
-        (Self::UNEXPECTED_BODY, "unexpected_body"),
-        (Self::ODD_SEQUENCE, "odd_sequence"),
-        (Self::MISSING_FIELDS, "missing_fields"),
-        (Self::DELIVER_RESP_ID, "deliver_resp_id"),
-    ];
-
-    /// Says whether nothing odd was seen.
-    #[inline]
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Says whether every flag of `other` is set.
-    #[must_use]
-    pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Adds the flags of `other`.
-    #[inline]
-    pub fn insert(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Takes the flags of `other` away.
-    pub(crate) fn remove(&mut self, other: Self) {
-        self.0 &= !other.0;
-    }
-
-    /// Names of the flags that are set, as metric labels.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES
-            .into_iter()
-            .filter(move |(flag, _)| self.contains(*flag))
-            .map(|(_, name)| name)
-    }
-}
 
 /// A source or destination address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

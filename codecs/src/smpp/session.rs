@@ -11,9 +11,11 @@
 //! What the peer asks about the link (enquire_link) is answered inside `handle_read`, before and
 //! regardless of any window. Messages are answered only when the caller says so.
 //!
-//! Bounds: requests of ours by `window`; of the peer by `inbound_window`, events by
-//! `EVENTS_HIGH` and output by `OUTPUT_OCTETS_HIGH`: at any of them `wants_read()` says no, and one
-//! read's worth is the most that can still be added.
+//! Bounds: requests of ours by `window`; of the peer by `inbound_window`, its enquire_link by
+//! `ENQUIRIES_HIGH`, events by `EVENTS_HIGH` and output by `OUTPUT_OCTETS_HIGH`: at any of them
+//! `wants_read()` says no, and one read's worth is the most that can still be added.
+//!
+//! An idle session gives its buffers back: see `release`.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use self::budget::Budget;
+use self::held::Held;
 use self::state::State;
 use self::timer::{Timer, Timers};
 use self::window::Window;
@@ -34,6 +37,7 @@ use super::status::CommandStatus;
 mod budget;
 mod config;
 mod event;
+mod held;
 mod read;
 mod send;
 mod state;
@@ -51,14 +55,22 @@ pub const EVENTS_HIGH: usize = 4_096;
 /// Octets waiting to be written at which reading and sending stop. smpp.md §9: 1 MiB.
 pub const OUTPUT_OCTETS_HIGH: usize = 1 << 20;
 
-/// Room offered to one read. Chosen: hundreds of PDUs, and an idle bind stays under 64 KiB.
+/// Most room offered to one read. Chosen: hundreds of PDUs, and a busy bind stays under 64 KiB.
 pub const READ_OCTETS: usize = 32 * 1024;
 
-/// Room below which the read buffer is renewed.
-const READ_OCTETS_MIN: usize = 4 * 1024;
+/// Room offered to the first read, and after idleness; it doubles whenever a read fills it. Chosen:
+/// what a quiet bind needs, one long message.
+const READ_OCTETS_FIRST: usize = 4 * 1024;
+
+/// The part of that room below which the read buffer is renewed.
+const READ_ROOM_PART: usize = 8;
 
 /// enquire_link that may go unanswered in a row. smpp.md §3.1.
 const ENQUIRE_LINK_MISSES_MAX: u32 = 2;
+
+/// enquire_link of the peer that wait for their answers at which reading stops: whoever sends more
+/// than are answered is slowed down by TCP. Chosen: ten seconds of answers.
+const ENQUIRIES_HIGH: usize = 100;
 
 /// Lowest version whose SMSC tells its own: sc_interface_version is a TLV, new in 3.4.
 const TLV_VERSION_MIN: u8 = 0x34;
@@ -77,6 +89,10 @@ pub struct Session {
     timers: Timers,
     /// Requests of the peer that the caller has not answered.
     unanswered: usize,
+    /// SMSC: which those are.
+    held: Held,
+    /// sequence_numbers of the peer's enquire_link that wait for their answers, oldest first.
+    enquiries: VecDeque<u32>,
     /// sequence_number of our bind, or of the peer's while the caller decides.
     bind_sequence: u32,
     /// interface_version that the peer bound with.
@@ -89,6 +105,8 @@ pub struct Session {
     partial: bool,
     /// Octets that the begun PDU will have.
     need: usize,
+    /// Room offered to the next read.
+    read_octets: usize,
     seed: u64,
     budget: Budget,
 }
@@ -108,6 +126,8 @@ impl Session {
             window: Window::new(config.window, now),
             timers: Timers::default(),
             unanswered: 0,
+            held: Held::default(),
+            enquiries: VecDeque::new(),
             bind_sequence: 0,
             peer_version: 0,
             unbind_sequence: 0,
@@ -116,6 +136,7 @@ impl Session {
             idle_after: config.enquire_link,
             partial: false,
             need: 0,
+            read_octets: READ_OCTETS_FIRST,
             seed: config.seed | 1,
             budget: Budget::new(now),
             config,
@@ -153,13 +174,15 @@ impl Session {
             && self.events.len() < EVENTS_HIGH
             && self.output.len() < OUTPUT_OCTETS_HIGH
             && self.unanswered < self.config.inbound_window
+            && self.enquiries.len() < ENQUIRIES_HIGH
     }
 
     /// The buffer to read into, with room for the next read. Only append to it.
     pub fn read_buffer(&mut self) -> &mut BytesMut {
         let missing = self.need.saturating_sub(self.input.len());
-        if self.input.capacity() - self.input.len() < missing.max(READ_OCTETS_MIN) {
-            self.input.reserve(missing.max(READ_OCTETS));
+        let room_min = self.read_octets / READ_ROOM_PART;
+        if self.input.capacity() - self.input.len() < missing.max(room_min) {
+            self.input.reserve(missing.max(self.read_octets));
         }
         &mut self.input
     }
@@ -190,6 +213,7 @@ impl Session {
                 Timer::Inactive => self.begin_close(CloseReason::Inactive),
                 Timer::Partial => self.begin_close(CloseReason::PartialPdu),
                 Timer::Idle => self.enquire(now),
+                Timer::Enquiry => self.answer_enquiries(now),
                 Timer::Unbind if self.state == State::Parting => {
                     self.begin_close(CloseReason::PeerUnbound);
                 }
@@ -378,7 +402,34 @@ impl Session {
         }
     }
 
+    /// Gives memory back: nothing was heard for as long as an enquire_link takes to be due.
+    fn release(&mut self, now: Instant) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+            self.read_octets = READ_OCTETS_FIRST;
+        }
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+        self.events.shrink_to_fit();
+        self.enquiries.shrink_to_fit();
+        self.held.release();
+        self.window.release(now);
+    }
+
+    /// Octets on the heap that the session holds: its buffers and tables, full or not.
+    #[must_use]
+    pub fn heap_octets(&self) -> usize {
+        self.input.capacity()
+            + self.output.capacity()
+            + self.events.capacity() * size_of::<Event>()
+            + self.enquiries.capacity() * size_of::<u32>()
+            + self.held.heap_octets()
+            + self.window.heap_octets()
+    }
+
     fn enquire(&mut self, now: Instant) {
+        self.release(now);
         if self.enquire_misses >= ENQUIRE_LINK_MISSES_MAX {
             self.begin_close(CloseReason::EnquireLinkUnanswered);
             return;

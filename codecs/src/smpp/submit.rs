@@ -249,6 +249,7 @@ impl<'a> SubmitSmResp<'a> {
     pub fn decode_deliver(status: CommandStatus, body: &'a [u8]) -> (Self, Quirks) {
         let (resp, mut quirks) = Self::decode(status, body);
         quirks.remove(Quirks::NO_MESSAGE_ID);
+        quirks.remove(Quirks::ERROR_WITH_ID);
         if !resp.message_id.is_empty() {
             quirks.insert(Quirks::DELIVER_RESP_ID);
         }
@@ -283,12 +284,12 @@ impl<'a> SubmitSmResp<'a> {
             );
         }
         let (resp, mut quirks) = Self::decode_ok(octets);
-        if resp.message_id.is_empty() {
-            quirks = if octets.len() > 1 && resp.tlvs.is_empty() {
-                Quirks::ODD_ERROR_BODY
-            } else {
-                Quirks::NONE
-            };
+        if !resp.message_id.is_empty() {
+            quirks.insert(Quirks::ERROR_WITH_ID);
+        } else if octets.len() > 1 && resp.tlvs.is_empty() {
+            quirks = Quirks::ODD_ERROR_BODY;
+        } else {
+            quirks = Quirks::NONE;
         }
         (resp, quirks)
     }

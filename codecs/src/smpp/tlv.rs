@@ -1,15 +1,16 @@
-//! Optional parameters (TLVs): kept raw, walked by an iterator, with accessors for common ones.
+//! Optional parameters (TLVs): kept raw, walked by an iterator, read by typed accessors.
 
 use smallvec::SmallVec;
 
 use super::fields::{DecodeError, EncodeError, Field, Kind, Quirks};
 use crate::cursor::Cursor;
 
+mod table;
+
+pub use table::{Pdus, RULES, Rule, Shape};
+
 /// Max TLVs in one PDU. Chosen: SMPP v5.0 defines 67 in all; no PDU seen carries more than 20.
 pub const TLVS_MAX: usize = 64;
-
-/// Greatest congestion_state: 100 is "congested, refuses". SMPP v5.0 §4.8.4.18, smpp.md §1.4.
-const CONGESTION_STATE_MAX: u8 = 100;
 
 /// Octets of zero padding after a body that are dropped. Observed: 1; fewer than a TLV's header.
 const PADDING_OCTETS_MAX: usize = 3;
@@ -17,25 +18,6 @@ const PADDING_OCTETS_MAX: usize = 3;
 /// A TLV's tag. SMPP v3.4 §5.3.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u16);
-
-#[expect(missing_docs, reason = "named after the specification's parameters")]
-impl Tag {
-    pub const DEST_ADDR_SUBUNIT: Self = Self(0x0005);
-    pub const QOS_TIME_TO_LIVE: Self = Self(0x0017);
-    pub const ADDITIONAL_STATUS_INFO_TEXT: Self = Self(0x001D);
-    pub const RECEIPTED_MESSAGE_ID: Self = Self(0x001E);
-    pub const USER_MESSAGE_REFERENCE: Self = Self(0x0204);
-    pub const SOURCE_PORT: Self = Self(0x020A);
-    pub const DESTINATION_PORT: Self = Self(0x020B);
-    pub const SAR_MSG_REF_NUM: Self = Self(0x020C);
-    pub const SAR_TOTAL_SEGMENTS: Self = Self(0x020E);
-    pub const SAR_SEGMENT_SEQNUM: Self = Self(0x020F);
-    pub const SC_INTERFACE_VERSION: Self = Self(0x0210);
-    pub const NETWORK_ERROR_CODE: Self = Self(0x0423);
-    pub const MESSAGE_PAYLOAD: Self = Self(0x0424);
-    pub const MESSAGE_STATE: Self = Self(0x0427);
-    pub const CONGESTION_STATE: Self = Self(0x0428);
-}
 
 /// One optional parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,13 +157,15 @@ impl<'a> Tlvs<'a> {
         self.find(tag)?.split(|&octet| octet == 0).next()
     }
 
-    /// receipted_message_id: the id that the receipt is about.
+    /// receipted_message_id: the id that the receipt is about. Longer than the rule and without
+    /// NUL too: a receipt that is not matched is worse.
     #[must_use]
     pub fn receipted_message_id(self) -> Option<&'a [u8]> {
         self.cstring(Tag::RECEIPTED_MESSAGE_ID)
     }
 
-    /// message_state. SMPP v3.4 §5.2.28.
+    /// message_state, in its range or not: that it is there already marks a receipt. SMPP v3.4
+    /// §5.2.28.
     #[must_use]
     pub fn message_state(self) -> Option<u8> {
         self.u8(Tag::MESSAGE_STATE)
@@ -193,38 +177,19 @@ impl<'a> Tlvs<'a> {
         self.find(Tag::NETWORK_ERROR_CODE)
     }
 
-    /// message_payload.
-    #[must_use]
-    pub fn message_payload(self) -> Option<&'a [u8]> {
-        self.find(Tag::MESSAGE_PAYLOAD)
-    }
-
-    /// sc_interface_version.
-    #[must_use]
-    pub fn sc_interface_version(self) -> Option<u8> {
-        self.u8(Tag::SC_INTERFACE_VERSION)
-    }
-
-    /// additional_status_info_text, without NUL.
+    /// additional_status_info_text, without its NUL, if it has one.
     #[must_use]
     pub fn additional_status_info_text(self) -> Option<&'a [u8]> {
         self.cstring(Tag::ADDITIONAL_STATUS_INFO_TEXT)
     }
 
-    /// congestion_state in percent, 0..=100; `None` if it is absent or out of range.
-    #[must_use]
-    pub fn congestion_state(self) -> Option<u8> {
-        self.u8(Tag::CONGESTION_STATE)
-            .filter(|&state| state <= CONGESTION_STATE_MAX)
-    }
-
-    /// The three sar_* values, if all are there.
+    /// The three sar_* values, if all are there; 0 segments and the 0th one are none.
     #[must_use]
     pub fn sar(self) -> Option<Sar> {
         Some(Sar {
-            reference: self.u16(Tag::SAR_MSG_REF_NUM)?,
-            total: self.u8(Tag::SAR_TOTAL_SEGMENTS)?,
-            number: self.u8(Tag::SAR_SEGMENT_SEQNUM)?,
+            reference: self.sar_msg_ref_num()?,
+            total: self.sar_total_segments()?,
+            number: self.sar_segment_seqnum()?,
         })
     }
 }

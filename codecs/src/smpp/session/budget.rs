@@ -2,12 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-/// enquire_link per second. smpp.md §9.
+/// enquire_link per second at which the peer is a flood. smpp.md §9.
 const ENQUIRES_PER_SECOND_MAX: u32 = 100;
+/// enquire_link per second that are answered; the others wait for the next second. smpp.md §9.
+const ENQUIRE_ANSWERS_PER_SECOND: u32 = 10;
 /// Unknown commands per second. smpp.md §9.
 const UNKNOWN_PER_SECOND_MAX: u32 = 100;
 /// Responses to nothing per minute. smpp.md §9.
 const UNSOLICITED_PER_MINUTE_MAX: u32 = 1_000;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Counts per fixed span of time.
 #[derive(Debug)]
@@ -24,7 +28,7 @@ impl Span {
                 count: 0,
             };
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.count > count_max
     }
 }
@@ -33,6 +37,7 @@ impl Span {
 #[derive(Debug)]
 pub(super) struct Budget {
     enquires: Span,
+    answers: Span,
     unknown: Span,
     unsolicited: Span,
 }
@@ -45,6 +50,7 @@ impl Budget {
         };
         Self {
             enquires: span(),
+            answers: span(),
             unknown: span(),
             unsolicited: span(),
         }
@@ -52,14 +58,23 @@ impl Budget {
 
     /// Counts an enquire_link; `true` = too many.
     pub(super) fn enquire(&mut self, now: Instant) -> bool {
-        self.enquires
-            .exceeds(now, Duration::from_secs(1), ENQUIRES_PER_SECOND_MAX)
+        self.enquires.exceeds(now, SECOND, ENQUIRES_PER_SECOND_MAX)
+    }
+
+    /// Asks to answer one enquire_link now; else says when to ask again.
+    pub(super) fn answer_enquire(&mut self, now: Instant) -> Result<(), Instant> {
+        if self
+            .answers
+            .exceeds(now, SECOND, ENQUIRE_ANSWERS_PER_SECOND)
+        {
+            return Err(self.answers.start + SECOND);
+        }
+        Ok(())
     }
 
     /// Counts an unknown command; `true` = too many.
     pub(super) fn unknown(&mut self, now: Instant) -> bool {
-        self.unknown
-            .exceeds(now, Duration::from_secs(1), UNKNOWN_PER_SECOND_MAX)
+        self.unknown.exceeds(now, SECOND, UNKNOWN_PER_SECOND_MAX)
     }
 
     /// Counts a response to nothing; `true` = too many.

@@ -36,6 +36,9 @@ pub struct Config {
     pub pdu_octets_max: usize,
     /// How long the C-octet strings we send may be.
     pub limits: Limits,
+    /// SMSC: TLVs that break the specification's rules are refused with 0xC1..=0xC4. Else they are
+    /// kept and counted.
+    pub strict_tlv: bool,
     /// Start of the enquire_link jitter: give each session another.
     pub seed: u64,
 }
@@ -119,6 +122,7 @@ impl Config {
             parting: Duration::from_secs(2),
             pdu_octets_max: BOUND_PDU_OCTETS_MAX,
             limits: Limits::SPEC,
+            strict_tlv: false,
             seed: 1,
         }
     }

@@ -151,10 +151,28 @@ pub enum Odd {
     Unsolicited(CommandId),
     /// A command without response that we have no use for.
     Ignored(CommandId),
+    /// A request under the sequence_number of one that waits for its answer; it was answered with
+    /// 0x08.
+    Reused(CommandId),
+    /// A request whose TLVs a strict SMSC refuses; it was answered with this status.
+    BadTlvs(CommandId, CommandStatus),
 }
 
 impl Odd {
-    /// A label for a counter.
+    /// Every label of a counter; `quirk` stands for the names of [`Quirks`].
+    pub const NAMES: [&'static str; 9] = [
+        "quirk",
+        "bad_body",
+        "unknown_command",
+        "unsupported",
+        "wrong_state",
+        "unsolicited",
+        "ignored",
+        "reused_sequence",
+        "bad_tlvs",
+    ];
+
+    /// A label for a counter, one of [`Odd::NAMES`].
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -165,6 +183,8 @@ impl Odd {
             Self::WrongState(_) => "wrong_state",
             Self::Unsolicited(_) => "unsolicited",
             Self::Ignored(_) => "ignored",
+            Self::Reused(_) => "reused_sequence",
+            Self::BadTlvs(..) => "bad_tlvs",
         }
     }
 }

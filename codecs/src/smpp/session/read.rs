@@ -8,17 +8,22 @@ use bytes::{Buf, BytesMut};
 use super::event::{Answer, BindRequest, CloseReason, Event, MessageId, Odd, Reply};
 use super::state::State;
 use super::timer::Timer;
-use super::{Role, Session};
-use crate::smpp::bind::{Bind, BindKind, BindResp};
+use super::{READ_OCTETS, Role, Session, TLV_VERSION_MIN};
+use crate::smpp::alert::AlertNotification;
+use crate::smpp::bind::{Bind, BindKind, BindResp, Outbind};
 use crate::smpp::deliver::{DataSm, DeliverSm};
-use crate::smpp::fields::Quirks;
+use crate::smpp::fields::{DecodeError, Quirks};
 use crate::smpp::frame::{CommandId, Frame, Framing, HEADER_OCTETS, Header, next_frame};
 use crate::smpp::link::{encode_bare, encode_nack};
 use crate::smpp::status::CommandStatus;
 use crate::smpp::submit::{SubmitSm, SubmitSmResp};
+use crate::smpp::tlv::Tlvs;
 
 /// SMPP 4.0 is another protocol (20-octet header).
 const VERSION_4: u8 = 0x40;
+
+/// The versions that there are. SMPP v3.4 §5.2.4, v5.0 §4.7.13.
+const VERSIONS: [u8; 3] = [0x33, 0x34, 0x50];
 
 /// Greatest sequence_number that the specification allows.
 const SEQUENCE_MAX: u32 = 0x7FFF_FFFF;
@@ -31,6 +36,9 @@ impl Session {
             return;
         }
         self.heard(now);
+        if self.input.len() == self.input.capacity() {
+            self.read_octets = (self.read_octets * 2).min(READ_OCTETS);
+        }
         let mut input = mem::take(&mut self.input);
         let mut consumed = 0;
         let mut whole = false;
@@ -110,29 +118,58 @@ impl Session {
         }
         let body = pdu.get(HEADER_OCTETS..).unwrap_or_default();
         let checked = match command {
-            CommandId::SUBMIT_SM => SubmitSm::decode(body).map(|(_, quirks)| quirks),
-            CommandId::DELIVER_SM => DeliverSm::decode(body).map(|(_, quirks)| quirks),
-            _ => DataSm::decode(body).map(|(_, quirks)| quirks),
+            CommandId::SUBMIT_SM => SubmitSm::decode(body).map(|(sm, quirks)| (sm.tlvs, quirks)),
+            CommandId::DELIVER_SM => DeliverSm::decode(body).map(|(sm, quirks)| (sm.tlvs, quirks)),
+            _ => DataSm::decode(body).map(|(data, quirks)| (data.tlvs, quirks)),
         };
-        let mut quirks = match checked {
-            Ok(quirks) => quirks,
+        let (tlvs, mut quirks) = match checked {
+            Ok(checked) => checked,
             Err(error) => {
                 self.odd(Odd::BadBody(command, error));
                 return self.refuse(header, error.status());
             }
         };
+        if !tlvs.is_empty() {
+            if let Some(status) = self.breach(command, tlvs) {
+                self.odd(Odd::BadTlvs(command, status));
+                return self.refuse(header, status);
+            }
+            quirks.insert(self.oddities(command, tlvs));
+        }
         if sequence == 0 || sequence > SEQUENCE_MAX {
             quirks.insert(Quirks::ODD_SEQUENCE);
         }
         self.quirks(command, quirks);
-        self.unanswered += 1;
         let reply = Reply { command, sequence };
+        if !esme && !self.held.take(reply) {
+            self.odd(Odd::Reused(command));
+            return self.refuse(header, CommandStatus::SYSTEM_ERROR);
+        }
+        self.unanswered += 1;
         let frame = Frame::with_header(header, pdu.freeze());
         self.events.push_back(if esme {
             Event::Delivered { reply, frame }
         } else {
             Event::Submitted { reply, frame }
         });
+    }
+
+    /// The status with which these TLVs are refused, where the session is strict about them.
+    fn breach(&self, command: CommandId, tlvs: Tlvs<'_>) -> Option<CommandStatus> {
+        let strict = self.config.strict_tlv && matches!(self.config.role, Role::Smsc { .. });
+        strict.then(|| tlvs.breach(command)).flatten()
+    }
+
+    fn oddities(&self, command: CommandId, tlvs: Tlvs<'_>) -> Quirks {
+        let mut quirks = tlvs.oddities(command);
+        let version = match &self.config.role {
+            Role::Esme(esme) => esme.interface_version,
+            Role::Smsc { .. } => self.peer_version,
+        };
+        if version < TLV_VERSION_MIN {
+            quirks.insert(Quirks::TLV_IN_33);
+        }
+        quirks
     }
 
     fn on_request(&mut self, now: Instant, header: Header, body: &[u8]) {
@@ -144,8 +181,8 @@ impl Session {
                 if self.budget.enquire(now) {
                     return self.begin_close(CloseReason::Flood(command));
                 }
-                let response = CommandId::ENQUIRE_LINK_RESP;
-                encode_bare(response, CommandStatus::OK, sequence, &mut self.output);
+                self.enquiries.push_back(sequence);
+                self.answer_enquiries(now);
                 if !body.is_empty() {
                     self.quirks(command, Quirks::UNEXPECTED_BODY);
                 }
@@ -154,8 +191,9 @@ impl Session {
             CommandId::BIND_RECEIVER
             | CommandId::BIND_TRANSMITTER
             | CommandId::BIND_TRANSCEIVER => self.on_bind(header, body),
-            CommandId::OUTBIND | CommandId::ALERT_NOTIFICATION => {
-                self.odd(Odd::Ignored(command));
+            CommandId::OUTBIND => self.ignore(command, Outbind::decode(body).err()),
+            CommandId::ALERT_NOTIFICATION => {
+                self.ignore(command, AlertNotification::decode(body).err());
             }
             _ if command.name().is_none() || command.only_in_33() => {
                 self.odd(Odd::UnknownCommand(command));
@@ -172,6 +210,27 @@ impl Session {
                 self.odd(Odd::Unsupported(command));
                 self.refuse(header, CommandStatus::INVALID_COMMAND);
             }
+        }
+    }
+
+    /// Counts a request that has no response, and whether it could be read.
+    fn ignore(&mut self, command: CommandId, error: Option<DecodeError>) {
+        self.odd(match error {
+            None => Odd::Ignored(command),
+            Some(error) => Odd::BadBody(command, error),
+        });
+    }
+
+    /// Answers enquire_link in the order they came, as many as a second has answers.
+    pub(super) fn answer_enquiries(&mut self, now: Instant) {
+        while let Some(&sequence) = self.enquiries.front() {
+            if let Err(again) = self.budget.answer_enquire(now) {
+                self.timers.set(Timer::Enquiry, again);
+                return;
+            }
+            self.enquiries.pop_front();
+            let response = CommandId::ENQUIRE_LINK_RESP;
+            encode_bare(response, CommandStatus::OK, sequence, &mut self.output);
         }
     }
 
@@ -229,6 +288,7 @@ impl Session {
             }
         };
         self.quirks(header.command, quirks);
+        self.judge_version(header.command, Some(bind.interface_version));
         let kind = BindKind::of(header.command).unwrap_or(BindKind::Transceiver);
         self.bind_sequence = header.sequence;
         self.peer_version = bind.interface_version;
@@ -258,7 +318,7 @@ impl Session {
                 self.on_answer(now, header, Some(CommandId::DELIVER_SM), body);
             }
             CommandId::DATA_SM_RESP => self.on_answer(now, header, Some(CommandId::DATA_SM), body),
-            CommandId::ENQUIRE_LINK_RESP if self.enquire_sequences.contains(&header.sequence) => {}
+            CommandId::ENQUIRE_LINK_RESP if self.is_enquire(header.sequence) => {}
             CommandId::UNBIND_RESP if self.is_unbind(header.sequence) => {
                 self.begin_close(CloseReason::Unbound);
             }
@@ -271,6 +331,20 @@ impl Session {
             }
             CommandId::GENERIC_NACK => self.on_nack(now, header),
             _ => self.unsolicited(now, header),
+        }
+    }
+
+    /// Says whether it is an enquire_link of ours that has no answer yet; it has one now.
+    fn is_enquire(&mut self, sequence: u32) -> bool {
+        let of_ours = |slot: &&mut u32| sequence != 0 && **slot == sequence;
+        let slot = self.enquire_sequences.iter_mut().find(of_ours);
+        slot.map(|slot| *slot = 0).is_some()
+    }
+
+    /// Counts a version that no specification has. It never decides about a bind.
+    fn judge_version(&mut self, command: CommandId, version: Option<u8>) {
+        if version.is_some_and(|version| !VERSIONS.contains(&version)) {
+            self.quirks(command, Quirks::ODD_VERSION);
         }
     }
 
@@ -295,6 +369,7 @@ impl Session {
         }
         let (resp, quirks) = BindResp::decode(body);
         self.quirks(header.command, quirks);
+        self.judge_version(header.command, resp.sc_interface_version);
         let system_id = MessageId::from_slice(resp.system_id);
         self.become_bound(now, kind, system_id, resp.sc_interface_version);
     }
@@ -309,7 +384,7 @@ impl Session {
             self.bind_refused(header.status);
         } else if self.is_unbind(header.sequence) {
             self.begin_close(CloseReason::Unbound);
-        } else if !self.enquire_sequences.contains(&header.sequence) || header.sequence == 0 {
+        } else if !self.is_enquire(header.sequence) {
             self.on_answer(now, header, None, &[]);
         }
     }
@@ -339,7 +414,9 @@ impl Session {
                 SubmitSmResp::decode(header.status, body)
             };
             answer.message_id = MessageId::from_slice(resp.message_id);
+            let mut quirks = quirks;
             if !resp.tlvs.is_empty() {
+                quirks.insert(self.oddities(header.command, resp.tlvs));
                 answer.info = resp.tlvs.additional_status_info_text().map(Box::from);
                 answer.congestion = resp.tlvs.congestion_state();
             }

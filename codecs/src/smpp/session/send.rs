@@ -137,17 +137,37 @@ impl Session {
         if reply.command == CommandId::DELIVER_SM {
             encode_deliver_resp(status, reply.sequence, &mut self.output);
         } else {
-            let command = reply.command.response();
-            let resp = SubmitSmResp::default();
-            let limits = &self.config.limits;
-            // An empty message_id fits any limit but 0, and then nothing could be answered at all.
+            self.respond_data(reply, status, &[]);
+        }
+    }
+
+    /// ESME: answers deliver_sm or data_sm with a message_id, which some carriers want although the
+    /// specification has none in deliver_sm_resp. An id that cannot be sent is left out.
+    pub fn respond_deliver_with(&mut self, reply: Reply, status: CommandStatus, id: &[u8]) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if self.state.was_bound() {
+            self.respond_data(reply, status, id);
+        }
+    }
+
+    fn respond_data(&mut self, reply: Reply, status: CommandStatus, id: &[u8]) {
+        let command = reply.command.response();
+        let limits = &self.config.limits;
+        for message_id in [id, &[]] {
+            let resp = SubmitSmResp {
+                message_id,
+                tlvs: Tlvs::NONE,
+            };
+            let output = &mut self.output;
             if resp
-                .encode(command, status, reply.sequence, limits, &mut self.output)
-                .is_err()
+                .encode(command, status, reply.sequence, limits, output)
+                .is_ok()
             {
-                encode_bare(command, status, reply.sequence, &mut self.output);
+                return;
             }
         }
+        // Not even an empty id fits: then nothing could be answered at all.
+        encode_bare(command, status, reply.sequence, &mut self.output);
     }
 
     /// SMSC: answers submit_sm or data_sm. Without effect once the session has ended.
@@ -169,12 +189,13 @@ impl Session {
             let limits = &self.config.limits;
             resp.encode(command, status, reply.sequence, limits, &mut self.output)?;
         }
-        self.unanswered = self.unanswered.saturating_sub(1);
+        self.forget(reply);
         Ok(())
     }
 
     /// Gives up a request without answering it: a simulator's silence.
-    pub fn forget(&mut self, _reply: Reply) {
+    pub fn forget(&mut self, reply: Reply) {
         self.unanswered = self.unanswered.saturating_sub(1);
+        self.held.free(reply);
     }
 }

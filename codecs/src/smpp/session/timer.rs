@@ -15,14 +15,17 @@ pub(super) enum Timer {
     Partial,
     /// An unbind has begun and must be completed.
     Unbind,
+    /// enquire_link of a peer that sends too many wait for their answers.
+    Enquiry,
 }
 
-const ALL: [Timer; 5] = [
+const ALL: [Timer; 6] = [
     Timer::Bind,
     Timer::Idle,
     Timer::Inactive,
     Timer::Partial,
     Timer::Unbind,
+    Timer::Enquiry,
 ];
 
 /// When each timer fires.
@@ -32,13 +35,14 @@ pub(super) struct Timers([Option<Instant>; ALL.len()]);
 impl Timers {
     #[inline]
     fn slot(&mut self, timer: Timer) -> &mut Option<Instant> {
-        let [bind, idle, inactive, partial, unbind] = &mut self.0;
+        let [bind, idle, inactive, partial, unbind, enquiry] = &mut self.0;
         match timer {
             Timer::Bind => bind,
             Timer::Idle => idle,
             Timer::Inactive => inactive,
             Timer::Partial => partial,
             Timer::Unbind => unbind,
+            Timer::Enquiry => enquiry,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Design: a table indexed by the low bits of sequence_number, at most half full, so that finding
 //! an answer's request is one look. Slots are linked in the order they were sent, so that the
-//! oldest, whose time runs out first, is at hand. Nothing is allocated after the start.
+//! oldest, whose time runs out first, is at hand. The table starts small, doubles while the window
+//! fills, and shrinks when the session is idle: a thousand idle binds do not pay for their windows.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ pub(super) const LATE_FOR: Duration = Duration::from_secs(600);
 
 /// Timed-out requests remembered; beyond it the oldest is forgotten. Chosen: several windows.
 const LATE_MAX: usize = 4_096;
+
+/// Slots of an unused table: sixteen requests in flight fit at half full.
+const SLOTS_MIN: usize = 32;
 
 /// "No slot" in the links.
 const NONE: usize = usize::MAX;
@@ -48,7 +52,10 @@ struct Slot {
 pub(super) struct Window {
     slots: Box<[Slot]>,
     mask: usize,
+    /// How many may wait.
     size: usize,
+    /// The most that `size` may become.
+    size_max: usize,
     in_flight: usize,
     oldest: usize,
     newest: usize,
@@ -61,26 +68,12 @@ impl Window {
     /// Makes an empty window of `size` requests, 1..=[`WINDOW_MAX`] (clamped).
     pub(super) fn new(size: usize, now: Instant) -> Self {
         let size = size.clamp(1, WINDOW_MAX);
-        let slots = (size * 2).next_power_of_two();
-        let waiting = Waiting {
-            sequence: 0,
-            command: CommandId(0),
-            token: 0,
-            sent: now,
-            write: 0,
-        };
+        let slots = (size * 2).next_power_of_two().min(SLOTS_MIN);
         Self {
-            slots: vec![
-                Slot {
-                    waiting,
-                    older: NONE,
-                    newer: NONE
-                };
-                slots
-            ]
-            .into_boxed_slice(),
+            slots: table(slots, now),
             mask: slots - 1,
             size,
+            size_max: size,
             in_flight: 0,
             oldest: NONE,
             newest: NONE,
@@ -101,7 +94,7 @@ impl Window {
 
     /// Changes how many may wait; never above the size it was made with.
     pub(super) fn resize(&mut self, size: usize) {
-        self.size = size.clamp(1, self.slots.len() / 2);
+        self.size = size.clamp(1, self.size_max);
     }
 
     #[inline]
@@ -133,6 +126,15 @@ impl Window {
     /// Puts a request in; its sequence came from [`Window::sequence`].
     #[inline]
     pub(super) fn insert(&mut self, waiting: Waiting) {
+        // Half full at most. What was free in the small table is free in the larger one.
+        if (self.in_flight + 1) * 2 > self.slots.len() {
+            self.rebuild(self.slots.len() * 2, waiting.sent);
+        }
+        self.link(waiting);
+    }
+
+    #[inline]
+    fn link(&mut self, waiting: Waiting) {
         let index = self.index(waiting.sequence);
         let older = self.newest;
         if let Some(slot) = self.slots.get_mut(index) {
@@ -165,6 +167,34 @@ impl Window {
         }
         self.unlink(index, slot);
         Some(slot.waiting)
+    }
+
+    /// Moves what waits into a table of another size, in order.
+    #[cold]
+    fn rebuild(&mut self, slots: usize, now: Instant) {
+        let old = std::mem::replace(&mut self.slots, table(slots, now));
+        let mut at = self.oldest;
+        self.mask = slots - 1;
+        self.in_flight = 0;
+        (self.oldest, self.newest) = (NONE, NONE);
+        while let Some(slot) = old.get(at) {
+            self.link(slot.waiting);
+            at = slot.newer;
+        }
+    }
+
+    /// Gives memory back where nothing waits.
+    pub(super) fn release(&mut self, now: Instant) {
+        if self.in_flight == 0 && self.slots.len() > SLOTS_MIN {
+            self.rebuild(SLOTS_MIN, now);
+        }
+        self.forget_late(now);
+        self.late.shrink_to_fit();
+    }
+
+    /// Octets on the heap.
+    pub(super) fn heap_octets(&self) -> usize {
+        self.slots.len() * size_of::<Slot>() + self.late.capacity() * size_of::<Waiting>()
     }
 
     #[inline]
@@ -211,6 +241,14 @@ impl Window {
         sequence: u32,
         request: Option<CommandId>,
     ) -> Option<Waiting> {
+        self.forget_late(now);
+        let at = self.late.iter().position(|late| {
+            late.sequence == sequence && request.is_none_or(|command| command == late.command)
+        })?;
+        self.late.remove(at)
+    }
+
+    fn forget_late(&mut self, now: Instant) {
         while self
             .late
             .front()
@@ -218,16 +256,33 @@ impl Window {
         {
             self.late.pop_front();
         }
-        let at = self.late.iter().position(|late| {
-            late.sequence == sequence && request.is_none_or(|command| command == late.command)
-        })?;
-        self.late.remove(at)
     }
 
     #[cfg(test)]
     pub(super) fn start_at(&mut self, sequence: u32) {
         self.sequence_next = sequence;
     }
+}
+
+/// A table without requests.
+fn table(slots: usize, now: Instant) -> Box<[Slot]> {
+    let waiting = Waiting {
+        sequence: 0,
+        command: CommandId(0),
+        token: 0,
+        sent: now,
+        write: 0,
+    };
+    let (older, newer) = (NONE, NONE);
+    vec![
+        Slot {
+            waiting,
+            older,
+            newer
+        };
+        slots
+    ]
+    .into_boxed_slice()
 }
 
 #[cfg(test)]
@@ -286,6 +341,34 @@ mod tests {
             .collect();
         assert_eq!(left, [1, 2, 4]);
         assert_eq!(window.oldest_sent(), None);
+    }
+
+    #[test]
+    fn the_table_grows_with_the_window_in_use_and_shrinks_when_idle() {
+        let now = Instant::now();
+        let mut window = Window::new(1_000, now);
+        let idle = window.heap_octets();
+        assert!(idle <= 32 * 64, "{idle}");
+        window.start_at(SEQUENCE_MAX - 500);
+        let sequences: Vec<_> = (0..1_000)
+            .map(|token| waiting(&mut window, now, token))
+            .collect();
+        assert_eq!((window.in_flight(), window.free()), (1_000, 0));
+        assert!(window.slots.len() >= 2_000);
+        window.release(now);
+        assert!(window.slots.len() >= 2_000, "what waits is not lost");
+        for (token, &sequence) in sequences.iter().enumerate().skip(1) {
+            let answered = window.remove(sequence, Some(CommandId::SUBMIT_SM));
+            assert_eq!(
+                answered.map(|waiting| waiting.token),
+                u64::try_from(token).ok()
+            );
+        }
+        assert_eq!(window.pop_oldest().map(|waiting| waiting.token), Some(0));
+        window.release(now);
+        assert_eq!(window.heap_octets(), idle);
+        waiting(&mut window, now, 7);
+        assert_eq!(window.in_flight(), 1);
     }
 
     #[test]

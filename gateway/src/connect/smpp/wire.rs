@@ -15,6 +15,10 @@ use super::bind::Stream;
 /// How long the last octets of a session may take to leave.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Room of the output buffer that is kept when nothing waits: an idle bind holds little. Chosen: a
+/// burst above it may allocate again.
+const OUT_OCTETS_KEPT: usize = 32 * 1024;
+
 /// What came of polling the wire.
 #[derive(Debug)]
 pub(super) enum Io {
@@ -119,6 +123,9 @@ impl Wire {
                     return Ok(wrote);
                 }
             }
+        }
+        if self.out.is_empty() && self.out.capacity() > OUT_OCTETS_KEPT {
+            self.out = BytesMut::new();
         }
         if self.unflushed {
             match Pin::new(&mut self.stream).poll_flush(context)? {
