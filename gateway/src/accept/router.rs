@@ -25,8 +25,8 @@ pub(crate) enum Endpoint {
     SendBatch,
     ListEvents,
     ListRoutes,
-    Orphans,
     RouteByName,
+    Orphans,
     OpenApi,
     /// None of them.
     Nothing,
