@@ -4,10 +4,12 @@
 //! two carriers write the text alike, so one scanner takes every known deviation and nothing here
 //! fails: what is missing is `None`, and the caller keeps the raw octets.
 
+mod format;
 mod id;
 mod reason;
 mod scan;
 
+pub use format::{Format, FormatError};
 pub use id::{IdForm, IdKey, Rung, Transform, canonical_key, id_forms, relate};
 pub use reason::{NetworkError, Reason, error_number, gsm_reason, state_reason};
 pub use scan::{Receipt, date_ms, scan};
@@ -107,9 +109,13 @@ impl State {
     }
 
     /// Reads the word after `stat:`: the seven letters of SMPP v3.4 appendix B, and the words seen
-    /// in their place, in any case.
+    /// in their place, in any case. What follows such a word after a blank or punctuation is left
+    /// aside: `FAILED:Mob. Abst.` (observed).
     #[must_use]
     pub fn from_text(word: &[u8]) -> Option<Self> {
+        let goes_on = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-');
+        let end = word.iter().position(|octet| !goes_on(octet));
+        let word = end.and_then(|end| word.get(..end)).unwrap_or(word);
         WORDS
             .iter()
             .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(word))

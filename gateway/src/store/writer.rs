@@ -57,6 +57,8 @@ pub(crate) struct Writer {
     full: bool,
     /// How this batch's receipts found their messages, by route.
     hits: FxHashMap<RouteIx, [u64; Rung::COUNT]>,
+    /// Routes whose rule this batch's receipts have made certain.
+    pinned: Vec<RouteIx>,
     commit_seconds: metrics::Histogram,
 }
 
@@ -112,6 +114,7 @@ impl Writer {
             salt: epoch,
             full: false,
             hits: FxHashMap::default(),
+            pinned: Vec::new(),
             commit_seconds: metrics::histogram!("trunkline_store_commit_duration_seconds"),
         }
     }
@@ -176,6 +179,7 @@ impl Writer {
                 other => self.apply(&mut young, other, now, &mut batch),
             }
         }
+        self.match_pinned(&mut young, now);
         self.apply_lazy(&mut young);
         self.give_up_inbound(&mut young, now);
         let mark = self.blob.mark();

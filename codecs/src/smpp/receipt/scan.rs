@@ -23,7 +23,7 @@ pub struct Receipt<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
+pub(super) enum Key {
     Id,
     Sub,
     Dlvrd,
@@ -74,11 +74,27 @@ pub fn scan(raw: &[u8]) -> Receipt<'_> {
     if let Some((key, from)) = open {
         receipt.put(key, &raw[from..]);
     }
+    receipt.mend();
     receipt
 }
 
 impl<'a> Receipt<'a> {
-    fn put(&mut self, key: Key, value: &'a [u8]) {
+    /// What no key separates: `err:000 IMSI:..` and `err:000 the text` are one word of `err` (observed:
+    /// HLR look-ups, jSMPP), and a state may stand bare behind the date (kneodev/ksmppd #108).
+    fn mend(&mut self) {
+        let word = |value: &'a [u8]| value.split(|octet| separates(*octet)).next();
+        self.err = self.err.and_then(word);
+        if self.stat.is_none()
+            && let Some(date) = self.done_date
+            && let Some(blank) = date.iter().rposition(|octet| separates(*octet))
+            && let (date, Some(word)) = (trim(&date[..blank]), date.get(blank + 1..))
+            && super::State::from_text(word).is_some()
+        {
+            (self.done_date, self.stat) = (Some(date), Some(word));
+        }
+    }
+
+    pub(super) fn put(&mut self, key: Key, value: &'a [u8]) {
         let field = match key {
             Key::Id => &mut self.id,
             Key::Sub => &mut self.sub,
@@ -156,7 +172,7 @@ const fn separates(octet: u8) -> bool {
     blank(octet) || matches!(octet, b',' | b';' | b'|')
 }
 
-fn trim(value: &[u8]) -> &[u8] {
+pub(super) fn trim(value: &[u8]) -> &[u8] {
     let start = value
         .iter()
         .position(|octet| !separates(*octet))
@@ -168,14 +184,15 @@ fn trim(value: &[u8]) -> &[u8] {
     &value[start..end]
 }
 
-/// Most digits of a date: milliseconds since 1970 have 13, `YYYYMMDDhhmmss` 14.
-const DATE_DIGITS_MAX: usize = 14;
+/// Most digits of a date: milliseconds since 1970 have 13, `YYYYMMDDhhmmss` 14, SMPP's own 15.
+const DATE_DIGITS_MAX: usize = 15;
 
 /// Reads a receipt's date as milliseconds since 1970 UTC. `offset_min` is what the carrier's clock
 /// is ahead of UTC, in minutes; seconds or milliseconds since 1970 are taken without it.
 ///
 /// Takes `YYMMDDhhmm`, the same with seconds or with a four-digit year, and both since 1970, with
-/// any punctuation between the digits. `None` for zeros and for what is no date. Ten digits that
+/// any punctuation between the digits, and SMPP's own `YYMMDDhhmmsstnnp`, which tells its offset
+/// (v3.4 §7.1.1; seen in receipts: funbox/smppex #46). `None` for zeros and for what is no date. Ten digits that
 /// are a calendar date are read as one, else as seconds; 12 digits that start with a sound
 /// `YYMMDDhhmmss` are read as that.
 #[must_use]
@@ -199,6 +216,7 @@ pub fn date_ms(raw: &[u8], offset_min: i32) -> Option<i64> {
         10 => calendar_ms(2000, digits),
         12 => calendar_ms(2000, digits).or_else(|| full_year_ms(digits)),
         14 => full_year_ms(digits),
+        15 => return smpp_time_ms(raw, digits),
         _ => None,
     };
     match (calendar, len) {
@@ -207,6 +225,20 @@ pub fn date_ms(raw: &[u8], offset_min: i32) -> Option<i64> {
         (None, 13) => Some(number),
         _ => None,
     }
+}
+
+/// `YYMMDDhhmmsstnnp`: tenths of a second, and quarters of an hour from UTC.
+fn smpp_time_ms(raw: &[u8], digits: &[i64]) -> Option<i64> {
+    let (date, rest) = digits.split_at_checked(12)?;
+    let [tenths, high, low] = *rest else {
+        return None;
+    };
+    let quarters = match raw.last()? {
+        b'+' => high * 10 + low,
+        b'-' => -(high * 10 + low),
+        _ => return None,
+    };
+    Some(calendar_ms(2000, date)? + tenths * 100 - quarters * 15 * 60_000)
 }
 
 fn full_year_ms(digits: &[i64]) -> Option<i64> {

@@ -95,22 +95,44 @@ impl Writer {
             keys.extend_from_slice(young.parked_as(alias));
         }
         for key in keys {
-            let waiting = young.parked.get(&key).into_iter().flatten();
-            let chosen: Vec<Choice> = waiting
-                .map(|receipt| choose(&shared, young, receipt, &[], false))
-                .collect();
-            if !chosen.iter().any(|choice| matches!(choice, Choice::One(_))) {
-                continue;
+            self.match_under(young, key, now);
+        }
+    }
+
+    /// A rule that has become certain may tell whose the receipts are that wait.
+    pub(super) fn match_pinned(&mut self, young: &mut Young, now: UnixMs) {
+        while let Some(route) = self.pinned.pop() {
+            let own = |(key, waiting): (&u64, &Vec<Receipt>)| {
+                let first = waiting.first();
+                first
+                    .is_some_and(|first| first.route == route)
+                    .then_some(*key)
+            };
+            let keys: Vec<u64> = young.parked.iter().filter_map(own).collect();
+            for key in keys {
+                self.match_under(young, key, now);
             }
-            self.blob.push(&OpRef::Unpark { key });
-            for (receipt, choice) in young.unpark(key).into_iter().zip(chosen) {
-                match choice {
-                    Choice::One(one) => {
-                        self.matched(young, &one, &receipt, now);
-                    }
-                    // Another message's, under the same key.
-                    Choice::Nothing | Choice::Ambiguous => self.park(young, receipt, now),
+        }
+    }
+
+    /// Matches what it can of the receipts that wait under a key.
+    fn match_under(&mut self, young: &mut Young, key: u64, now: UnixMs) {
+        let shared = self.shared.clone();
+        let waiting = young.parked.get(&key).into_iter().flatten();
+        let chosen: Vec<Choice> = waiting
+            .map(|receipt| choose(&shared, young, receipt, &[], false))
+            .collect();
+        if !chosen.iter().any(|choice| matches!(choice, Choice::One(_))) {
+            return;
+        }
+        self.blob.push(&OpRef::Unpark { key });
+        for (receipt, choice) in young.unpark(key).into_iter().zip(chosen) {
+            match choice {
+                Choice::One(one) => {
+                    self.matched(young, &one, &receipt, now);
                 }
+                // Another message's, under the same key.
+                Choice::Nothing | Choice::Ambiguous => self.park(young, receipt, now),
             }
         }
     }
@@ -335,6 +357,7 @@ impl Writer {
         let change = match lesson {
             Lesson::None | Lesson::Counts => return,
             Lesson::Pinned(rule) => {
+                self.pinned.push(route);
                 tracing::info!(
                     route = name,
                     rule = rule.name(),
