@@ -28,8 +28,16 @@ const NAMES: [(&str, Option<Key>); 9] = [
 pub struct Format {
     /// What stands before the first field.
     start: Box<[u8]>,
-    /// Each field, and what stands after it; after the last one, possibly nothing.
-    fields: Box<[(Option<Key>, Box<[u8]>)]>,
+    fields: Box<[Piece]>,
+}
+
+/// One field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    /// Where it belongs; `None`: nowhere.
+    key: Option<Key>,
+    /// What stands after it; after the last one, possibly nothing.
+    after: Box<[u8]>,
 }
 
 /// What is wrong with a pattern, and at which octet of it.
@@ -57,7 +65,7 @@ impl Format {
         if let Some(at) = start.find('}') {
             return wrong(at, "this brace closes nothing");
         }
-        let mut fields: Vec<(Option<Key>, Box<[u8]>)> = Vec::new();
+        let mut fields: Vec<Piece> = Vec::new();
         while !rest.is_empty() {
             let at = pattern.len() - rest.len();
             let Some((name, after)) = rest.get(1..).and_then(|rest| rest.split_once('}')) else {
@@ -66,7 +74,7 @@ impl Format {
             let Some((_, key)) = NAMES.iter().find(|(known, _)| *known == name) else {
                 return wrong(at + 1, "no field has this name");
             };
-            if key.is_some() && fields.iter().any(|(known, _)| known == key) {
+            if key.is_some() && fields.iter().any(|known| known.key == *key) {
                 return wrong(at + 1, "this field is there twice");
             }
             let (literal, next) = after.split_at(after.find('{').unwrap_or(after.len()));
@@ -83,10 +91,13 @@ impl Format {
             if fields.len() >= PIECES_MAX {
                 return wrong(at, "there are too many fields");
             }
-            fields.push((*key, literal.as_bytes().into()));
+            fields.push(Piece {
+                key: *key,
+                after: literal.as_bytes().into(),
+            });
             rest = next;
         }
-        if !fields.iter().any(|(key, _)| *key == Some(Key::Id)) {
+        if !fields.iter().any(|field| field.key == Some(Key::Id)) {
             return wrong(pattern.len(), "the pattern needs {id}");
         }
         Ok(Self {
@@ -101,7 +112,7 @@ impl Format {
     pub fn scan<'a>(&self, raw: &'a [u8]) -> Option<Receipt<'a>> {
         let mut rest = raw.strip_prefix(&*self.start)?;
         let mut receipt = Receipt::default();
-        for (index, (key, after)) in self.fields.iter().enumerate() {
+        for (index, Piece { key, after }) in self.fields.iter().enumerate() {
             let end = if after.is_empty() {
                 rest.len()
             } else if index + 1 == self.fields.len() {
