@@ -15,7 +15,7 @@ use smallvec::smallvec;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use trunkline::clock::Clock;
-use trunkline::connect::smpp::{Config, Ends, run};
+use trunkline::connect::smpp::{Config, Ends, Seat, run};
 use trunkline::link::{LinkEvent, LinkIx};
 use trunkline::message::{
     Class, Encoding, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority, RouteIx,
@@ -64,6 +64,7 @@ fn main() -> anyhow::Result<()> {
     let ends = Ends {
         link: LinkIx(0),
         host: 0,
+        seat: Seat::Main,
         attempts: to_send,
         events,
         receipts,

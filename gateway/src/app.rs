@@ -336,8 +336,8 @@ fn spawn_routes(
 ) -> anyhow::Result<Arc<RouteStates>> {
     let names = store.names();
     let hosts = |name: &String| {
-        let route = config.routes.get(name);
-        route.map(|route| map::links(route).into_iter().map(|link| link.0).collect())
+        let links = map::links(config.routes.get(name)?);
+        Some(links.into_iter().map(|link| link.0.to_owned()).collect())
     };
     let hosts = names
         .routes
@@ -352,13 +352,14 @@ fn spawn_routes(
         let smpp = Arc::new(map::smpp(name, route, ix)?);
         let (events, heard) = mpsc::channel(LINK_EVENTS_MAX);
         let mut handles = Vec::new();
-        for (index, (_, host)) in map::links(route).into_iter().enumerate() {
+        for (index, (_, host, seat)) in map::links(route).into_iter().enumerate() {
             let link = LinkIx(u16::try_from(index)?);
             let (attempts, waiting) = mpsc::channel(ATTEMPT_BATCHES_MAX);
             handles.push(LinkHandle { link, attempts });
             let ends = connect::smpp::Ends {
                 link,
                 host,
+                seat,
                 attempts: waiting,
                 events: events.clone(),
                 receipts: receipts.clone(),

@@ -127,10 +127,10 @@ impl Clock {
         at.since(self.now())
     }
 
-    /// The monotonic clock, for timers only.
+    /// The monotonic clock, for timers only: tokio's, so that a test's virtual time is one for all.
     #[must_use]
     pub fn instant(&self) -> Instant {
-        Instant::now()
+        tokio::time::Instant::now().into_std()
     }
 }
 

@@ -244,6 +244,12 @@ pub enum Bind {
     Transceiver,
     /// Submits only: for accounts without receipts.
     Transmitter,
+    /// Receipts and messages from handsets only: nothing is sent over it.
+    Receiver,
+    /// A transmitter and a receiver for each of `binds_per_host`.
+    Pair,
+    /// Transceivers; pairs once the carrier says that it does not know them.
+    Auto,
 }
 
 /// `routes.*.receipts`.

@@ -436,20 +436,34 @@ impl Dispatcher {
 
     fn link_event(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Up { link, window, peer } => {
-                tracing::info!(route = %self.config.name, link = link.0, %peer, window, "bound");
+            LinkEvent::Up {
+                link,
+                window,
+                peer,
+                carries,
+            } => {
+                let route = self.config.name.as_str();
+                tracing::info!(route, link = link.0, %peer, window, ?carries, "bound");
                 self.windows.set(link, window);
-                self.down_since = None;
+                if carries.attempts() {
+                    self.down_since = None;
+                }
+                let up = view::Up {
+                    peer,
+                    window,
+                    carries,
+                };
                 self.routes
-                    .link_up(self.config.route, link, peer, window, self.clock.now());
+                    .link_up(self.config.route, link, up, self.clock.now());
             }
-            LinkEvent::Down { link, why } => {
+            LinkEvent::Unused { link } => self.routes.link_unused(self.config.route, link),
+            LinkEvent::Down { link, why, then } => {
                 self.windows.set(link, 0);
                 if !self.windows.any_up() && self.down_since.is_none() {
                     self.down_since = Some(self.clock.instant());
                 }
                 self.routes
-                    .link_down(self.config.route, link, why, self.clock.now());
+                    .link_down(self.config.route, link, (why, then), self.clock.now());
             }
             LinkEvent::Answers { answers, .. } => {
                 answers.into_iter().for_each(|answer| self.answer(answer));

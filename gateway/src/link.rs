@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::clock::UnixMs;
 use crate::outcome::{Answer, Attempt};
 
 /// A connection's number within its route.
@@ -19,6 +20,42 @@ pub struct LinkHandle {
     pub attempts: mpsc::Sender<Vec<Attempt>>,
 }
 
+/// What a link that is up carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Attempts out, receipts in.
+    Both,
+    /// Attempts only.
+    Attempts,
+    /// Receipts only: it comes up with a window of 0.
+    Receipts,
+}
+
+impl Carries {
+    /// Whether attempts can go over it.
+    #[must_use]
+    pub fn attempts(self) -> bool {
+        self != Self::Receipts
+    }
+
+    /// Whether receipts can come over it.
+    #[must_use]
+    pub fn receipts(self) -> bool {
+        self != Self::Attempts
+    }
+}
+
+/// What a link that is down does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It tries again then.
+    Again(UnixMs),
+    /// The carrier takes no more of its kind: it tries again then, much later.
+    TooMany(UnixMs),
+    /// Nothing, until somebody has looked and the gateway is started again.
+    Stopped,
+}
+
 /// What a link tells its dispatcher.
 #[derive(Debug)]
 pub enum LinkEvent {
@@ -30,6 +67,8 @@ pub enum LinkEvent {
         window: usize,
         /// The peer's address, for whoever asks.
         peer: String,
+        /// Which way.
+        carries: Carries,
     },
     /// It is not bound any more (or could not be). Every attempt has been answered before this.
     Down {
@@ -37,6 +76,13 @@ pub enum LinkEvent {
         link: LinkIx,
         /// Why, in words.
         why: String,
+        /// What follows.
+        then: Then,
+    },
+    /// It is not needed as the account stands now, and is not bound.
+    Unused {
+        /// Which one.
+        link: LinkIx,
     },
     /// Answers, in the order they came.
     Answers {

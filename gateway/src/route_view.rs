@@ -44,9 +44,9 @@ pub struct RouteView {
 pub enum RouteState {
     /// Every link is bound.
     Up,
-    /// Some links are bound.
+    /// It takes messages, and some links are not bound.
     Degraded,
-    /// No link is bound.
+    /// It takes no messages: no link that can send is bound.
     Down,
 }
 
@@ -55,8 +55,11 @@ pub enum RouteState {
 pub struct LinkView {
     /// `host:port` of the peer.
     pub host: String,
-    /// The session's state by its specification's word, such as `bound_trx`.
-    pub state: String,
+    /// `bound_trx`, `bound_tx` or `bound_rx`; else `waiting` (for its next try), `too_many` (the
+    /// carrier takes no more binds: tried again much later), `stopped` (not tried again: somebody has to
+    /// look) or `unused` (the other half of a pair that is not needed).
+    #[schema(example = "bound_trx")]
+    pub state: &'static str,
     /// Unanswered submits that it may have.
     pub window: u32,
     /// Submits without an answer now.
@@ -65,6 +68,10 @@ pub struct LinkView {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime)]
     pub since: UnixMs,
+    /// When it is tried again; absent when it is bound, and when it is not tried.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_some")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retry_at: Option<UnixMs>,
     /// What went wrong last, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
@@ -127,6 +134,8 @@ impl Depths {
 pub struct ReceiptsView {
     /// Whether the route sends them.
     pub enabled: bool,
+    /// Whether a link is bound that they can come over.
+    pub reachable: bool,
     /// How many were matched to a message.
     pub matched: u64,
     /// How many had to wait for their message to be known.

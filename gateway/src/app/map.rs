@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use codecs::smpp::BindKind;
 use codecs::text::Charset;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -98,15 +97,25 @@ pub(super) fn rate(rate: &config::Rate) -> Rate {
     Rate::new(rate.count, rate.per, rate.burst)
 }
 
-/// A route's binds: `binds_per_host` for each host, as (host, its index).
-pub(super) fn links(route: &config::Route) -> Vec<(String, usize)> {
-    let each = usize::from(route.binds_per_host);
-    route
-        .hosts
-        .iter()
-        .enumerate()
-        .flat_map(|(index, host)| std::iter::repeat_n((host.clone(), index), each))
-        .collect()
+/// A route's links: host, its index, and the seat.
+pub(super) type Link<'a> = (&'a str, usize, smpp::Seat);
+
+/// A route's links: `binds_per_host` for each host, each with its receiver where there are pairs, or
+/// may be.
+pub(super) fn links(route: &config::Route) -> Vec<Link<'_>> {
+    let seats: &[smpp::Seat] = match route.bind {
+        config::Bind::Pair | config::Bind::Auto => &[smpp::Seat::Main, smpp::Seat::Companion],
+        config::Bind::Transceiver | config::Bind::Transmitter | config::Bind::Receiver => {
+            &[smpp::Seat::Main]
+        }
+    };
+    let mut links = Vec::new();
+    for (index, host) in route.hosts.iter().enumerate() {
+        for _ in 0..route.binds_per_host {
+            links.extend(seats.iter().map(|seat| (host.as_str(), index, *seat)));
+        }
+    }
+    links
 }
 
 /// A route's SMPP config.
@@ -150,8 +159,13 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         tls,
         system_type: route.system_type.clone(),
         bind: match route.bind {
-            config::Bind::Transceiver => BindKind::Transceiver,
-            config::Bind::Transmitter => BindKind::Transmitter,
+            config::Bind::Transceiver => smpp::Binds::Transceiver,
+            config::Bind::Transmitter => smpp::Binds::Transmitter,
+            config::Bind::Receiver => smpp::Binds::Receiver,
+            config::Bind::Pair => smpp::Binds::Pair,
+            // SMPP 3.3 has no bind_transceiver (smpp.md §1.2).
+            config::Bind::Auto if route.version <= 0x33 => smpp::Binds::Pair,
+            config::Bind::Auto => smpp::Binds::Auto,
         },
         interface_version: route.version,
         window: route.window,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, IdFormat};
-use crate::dispatch::view::{LinkState, RouteStates};
+use crate::config::{Bind, Config, IdFormat};
+use crate::dispatch::view::{LinkState, RouteStates, Standing};
+use crate::link::{Carries, Then};
 use crate::message::RouteIx;
 use crate::outcome::HoldReason;
 use crate::route_view::{
@@ -26,6 +27,7 @@ struct Configured {
     per_second: Option<f64>,
     receipts: bool,
     id_format: IdFormat,
+    sends: bool,
 }
 
 impl Shown {
@@ -44,6 +46,7 @@ impl Shown {
                         .map(|rate| super::map::rate(rate).per_second()),
                     receipts: route.receipts.enabled,
                     id_format: route.receipts.id_format,
+                    sends: route.bind != Bind::Receiver,
                 })
             })
             .collect();
@@ -71,17 +74,13 @@ impl Shown {
 
     fn route(&self, configured: &Configured) -> Option<RouteView> {
         let state = self.states.state(configured.route)?;
-        let up = state.links.iter().filter(|link| link.up).count();
+        let mut carries = state.links.iter().filter_map(LinkState::carries);
         let counts = self.store.receipt_counts(configured.route);
         let throttled = state.hold == Some(HoldReason::Throttled);
         Some(RouteView {
             name: configured.name.clone(),
             r#type: "smpp",
-            state: match up {
-                0 => RouteState::Down,
-                up if up < state.links.len() => RouteState::Degraded,
-                _ => RouteState::Up,
-            },
+            state: standing(&state.links, configured.sends),
             links: state.links.iter().map(link).collect(),
             window: whole(state.window),
             in_flight: whole(state.in_flight),
@@ -97,6 +96,7 @@ impl Shown {
             hold_reason: state.hold,
             receipts: ReceiptsView {
                 enabled: configured.receipts,
+                reachable: carries.any(Carries::receipts),
                 matched: counts.matched,
                 parked: counts.parked,
                 orphans: u64::try_from(self.store.orphan_count(configured.route)).unwrap_or(0),
@@ -142,17 +142,76 @@ fn orphan(orphan: &Orphan) -> OrphanView {
     }
 }
 
+/// How a route stands by its links; `sends`: messages are to go over some of them.
+fn standing(links: &[LinkState], sends: bool) -> RouteState {
+    let needed = links
+        .iter()
+        .filter(|link| link.standing != Standing::Unused);
+    let (mut works, mut whole) = (false, true);
+    for link in needed {
+        match link.carries() {
+            Some(carries) => works |= carries.attempts() || !sends,
+            None => whole = false,
+        }
+    }
+    match (works, whole) {
+        (false, _) => RouteState::Down,
+        (true, false) => RouteState::Degraded,
+        (true, true) => RouteState::Up,
+    }
+}
+
 fn link(link: &LinkState) -> LinkView {
+    let (state, retry_at) = match link.standing {
+        Standing::Up(Carries::Both) => ("bound_trx", None),
+        Standing::Up(Carries::Attempts) => ("bound_tx", None),
+        Standing::Up(Carries::Receipts) => ("bound_rx", None),
+        Standing::New => ("waiting", None),
+        Standing::Down(Then::Again(at)) => ("waiting", Some(at)),
+        Standing::Down(Then::TooMany(at)) => ("too_many", Some(at)),
+        Standing::Down(Then::Stopped) => ("stopped", None),
+        Standing::Unused => ("unused", None),
+    };
     LinkView {
         host: link.host.clone(),
-        state: if link.up { "bound" } else { "down" }.to_owned(),
+        state,
         window: whole(link.window),
         in_flight: whole(link.in_flight),
         since: link.since,
+        retry_at,
         last_error: link.last_error.clone(),
     }
 }
 
 fn whole(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn links(standings: &[Standing]) -> Vec<LinkState> {
+        let link = |standing: &Standing| LinkState {
+            standing: *standing,
+            ..LinkState::default()
+        };
+        standings.iter().map(link).collect()
+    }
+
+    #[test]
+    fn a_route_stands_by_the_links_that_send() {
+        let (tx, rx) = (
+            Standing::Up(Carries::Attempts),
+            Standing::Up(Carries::Receipts),
+        );
+        let of = |standings: &[Standing]| standing(&links(standings), true);
+        assert_eq!(of(&[tx, rx]), RouteState::Up);
+        assert_eq!(of(&[tx, Standing::New]), RouteState::Degraded);
+        assert_eq!(of(&[Standing::Down(Then::Stopped), rx]), RouteState::Down);
+        let both = Standing::Up(Carries::Both);
+        assert_eq!(of(&[both, Standing::Unused]), RouteState::Up);
+        assert_eq!(of(&[]), RouteState::Down);
+        assert_eq!(standing(&links(&[rx]), false), RouteState::Up);
+    }
 }

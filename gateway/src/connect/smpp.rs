@@ -1,12 +1,15 @@
 //! SMPP binds: one task for each, from connecting to unbind.
 //!
 //! ```text
-//!        stagger          connect, TLS, bind              Up
+//!      its turn       connect, TLS, bind              Up
 //!  run ──────────► Connecting ────────────► Bound ──► attempts in, answers and receipts out
 //!                      ▲          refused │    │ ends
 //!                      │ pause            ▼    ▼
 //!                      └───────────── Waiting (Down) ──► Stopped: trying again cannot help
 //! ```
+//! Whose turn it is, and what a refusal means to the other binds, is the [`account`]'s. A link that is
+//! the receiver of a pair comes up with a window of 0; when it is lost, sending goes on.
+//!
 //! Design: what a link was handed stands in its [`ledger`], outside the connection's loop, so that
 //! each attempt is answered exactly once whatever becomes of the connection: with the peer's answer;
 //! as unknown when octets of it may have left and no answer came; as not sent when the session shows
@@ -20,28 +23,30 @@
 //! Not chosen: a task each for reading and writing. One loop over one session needs no lock, and one
 //! turn of it does a whole batch of each.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use codecs::smpp::Session;
+use codecs::smpp::{BindKind, Session};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use self::account::{Alarm, Turn};
 use self::backoff::{ALARM_AT, Backoff, Failure, Next, STABLE};
-use self::bind::connect;
+use self::bind::{NotReached, reach};
 use self::connection::{Connection, Ended, Lent};
 use self::ledger::Ledger;
 use self::meters::{LinkState, Meters};
 use self::wire::Wire;
 use crate::clock::Clock;
-use crate::link::{LinkEvent, LinkIx};
+use crate::link::{LinkEvent, LinkIx, Then};
 use crate::outcome::{Attempt, ReceiptBatch};
 use crate::stop::Stop;
 
+mod account;
 mod backoff;
 mod bind;
 pub mod classify;
@@ -58,18 +63,18 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, INBOUND_WINDOW, Password, SourceRules, Tls};
-
-/// Between the first connects of a route's links. smpp.md §3.2.
-const STAGGER: Duration = Duration::from_millis(250);
+pub use account::Account;
+pub use config::{Binds, Config, INBOUND_WINDOW, Password, Seat, SourceRules, Tls};
 
 /// A link's ends of the channels between it and the rest of the gateway.
 #[derive(Debug)]
 pub struct Ends {
-    /// Its number within the route; decides when it first connects.
+    /// Its number within the route.
     pub link: LinkIx,
-    /// Which host it starts with.
+    /// Its host, as an index into `Config::hosts`.
     pub host: usize,
+    /// Its place among the account's binds.
+    pub seat: Seat,
     /// What to send. When it is closed the link finishes what it has, and ends.
     pub attempts: mpsc::Receiver<Vec<Attempt>>,
     /// What became of it, and how the link is.
@@ -100,8 +105,10 @@ pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
     let link = Link {
         ledger: Ledger::new(ends.link, ends.events.clone(), clock.clone()),
         meters: Meters::new(&config.name),
-        backoff: Backoff::new(seed, config.refused.clone()),
+        backoff: Backoff::new(seed),
         seed,
+        tries: 0,
+        turn: None,
         config,
         ends,
         clock,
@@ -116,6 +123,10 @@ struct Link {
     meters: Meters,
     backoff: Backoff,
     seed: u64,
+    /// Connects so far.
+    tries: usize,
+    /// The right to bind, kept until a refusal is counted.
+    turn: Option<Turn>,
     config: Arc<Config>,
     ends: Ends,
     clock: Clock,
@@ -125,7 +136,7 @@ struct Link {
 impl Link {
     async fn run(mut self) {
         self.meters.state(LinkState::Waiting);
-        let mut goes_on = self.rest(STAGGER * u32::from(self.ends.link.0)).await;
+        let mut goes_on = self.needed().await;
         while goes_on {
             self.meters.state(LinkState::Connecting);
             let once = self.once();
@@ -142,17 +153,29 @@ impl Link {
             let next = self.ended(ended).await;
             goes_on = match next {
                 _ if leave => false,
-                Next::After(pause) => self.rest(pause).await,
-                Next::Stop => {
-                    self.meters.state(LinkState::Stopped);
-                    self.rest(Duration::MAX).await
-                }
+                Next::After(pause) | Next::Rest(pause) => self.rest(sleep(pause)).await,
+                Next::Stop => self.rest(pending()).await,
             };
         }
         self.ends.attempts.close();
         while let Some(batch) = self.ends.attempts.recv().await {
             self.hand_back(batch).await;
         }
+    }
+
+    /// Waits until the account needs this link; most do at once. `false`: it is to end.
+    async fn needed(&mut self) -> bool {
+        if self.config.kind(self.ends.seat).is_some() {
+            return true;
+        }
+        self.meters.state(LinkState::Unused);
+        let link = self.ends.link;
+        // A dispatcher that is gone has nobody to tell; `rest` sees it.
+        drop(self.ends.events.send(LinkEvent::Unused { link }).await);
+        let mut splits = self.config.account.splits();
+        // The account lives as long as its config.
+        self.rest(async move { drop(splits.wait_for(|split| *split).await) })
+            .await
     }
 
     /// One connection, from its first packet to its last.
@@ -163,21 +186,15 @@ impl Link {
             stood: None,
             leave,
         };
-        let Some(host) = self
-            .config
-            .hosts
-            .get(self.ends.host % self.config.hosts.len().max(1))
-        else {
-            return failed("the route has no hosts".into(), Failure::Hopeless, false);
-        };
-        let connected = {
-            let mut connecting = pin!(connect(&self.config, host));
+        let host = self.ends.host;
+        let reached = {
+            let mut reaching = pin!(reach(&self.config, host, self.tries, &self.clock));
             loop {
                 // What is handed over while there is no bind goes back at once.
                 tokio::select! {
                     biased;
                     () = self.stop.stopped() => break None,
-                    connected = &mut connecting => break Some(connected),
+                    reached = &mut reaching => break Some(reached),
                     batch = self.ends.attempts.recv() => match batch {
                         Some(batch) => {
                             self.ledger.receive(batch);
@@ -191,16 +208,21 @@ impl Link {
                 }
             }
         };
-        let (stream, address) = match connected {
-            Some(Ok(connected)) => connected,
-            Some(Err(why)) => return failed(why, Failure::Net, false),
+        self.tries = self.tries.wrapping_add(1);
+        let (stream, address, turn) = match reached {
+            Some(Ok(reached)) => reached,
+            Some(Err(NotReached { why, failure })) => return failed(why, failure, false),
             None => return failed("the link stops".into(), Failure::Net, true),
         };
+        self.turn = Some(turn);
         self.seed = self
             .seed
             .wrapping_mul(0x9E37_79B9_7F4A_7C15)
             .wrapping_add(1);
-        let session = Session::new(self.config.session(self.seed), self.clock.instant());
+        let Some(kind) = self.config.kind(self.ends.seat) else {
+            return failed("the bind is not needed".into(), Failure::Net, false);
+        };
+        let session = Session::new(self.config.session(kind, self.seed), self.clock.instant());
         let session = match session {
             Ok(session) => session,
             Err(error) => {
@@ -215,8 +237,10 @@ impl Link {
             meters: &mut self.meters,
             attempts: &mut self.ends.attempts,
             receipts: &self.ends.receipts,
+            turn: &mut self.turn,
         };
-        let peer = bind::peer(host, address);
+        let peer = self.config.hosts.get(host).map(String::as_str);
+        let peer = bind::peer(peer.unwrap_or_default(), address);
         let connection = Connection::new(lent, session, Wire::new(stream), peer);
         Box::pin(connection.run(&mut self.stop)).await
     }
@@ -227,7 +251,7 @@ impl Link {
             mut why,
             failure,
             stood,
-            ..
+            leave,
         } = ended;
         if stood.is_none() {
             self.meters.tally.bind_failures += 1;
@@ -235,20 +259,9 @@ impl Link {
         if stood.is_some_and(|stood| stood >= STABLE) {
             self.backoff.stable();
         }
-        if failure == Failure::Net {
-            self.ends.host = self.ends.host.wrapping_add(1);
-        }
-        let next = self.backoff.next(failure.clone());
-        match (next, &failure) {
-            (Next::Stop, Failure::Credentials) => {
-                why.push_str("; refused too often, not tried again: carriers lock accounts");
-            }
-            (Next::Stop, _) => why.push_str("; not tried again: look at the route's settings"),
-            (_, Failure::Ghost | Failure::Ambiguous) if self.backoff.in_a_row() >= ALARM_AT => {
-                why.push_str("; again and again: ask the carrier (too many binds, address not allowed, no credit?)");
-            }
-            _ => {}
-        }
+        let next = self.decide(&failure, &mut why, leave);
+        // Others may bind: what this one met is counted.
+        self.turn = None;
         // What the dispatcher handed over just now has not been sent either.
         while let Ok(batch) = self.ends.attempts.try_recv() {
             self.ledger.receive(batch);
@@ -257,35 +270,105 @@ impl Link {
         self.meters.results(&mut self.ledger.results);
         self.meters.flush();
         let (route, link) = (self.config.name.as_str(), self.ends.link);
-        if ended.leave {
+        let now = self.clock.now();
+        let (then, state, next_shown) = match next {
+            Next::After(pause) => (
+                Then::Again(now.plus(pause)),
+                LinkState::Waiting,
+                format!("in {:.1} s", pause.as_secs_f64()),
+            ),
+            Next::Rest(pause) => (
+                Then::TooMany(now.plus(pause)),
+                LinkState::TooMany,
+                format!("in {:.0} s", pause.as_secs_f64()),
+            ),
+            Next::Stop => (Then::Stopped, LinkState::Stopped, "never".to_owned()),
+        };
+        if leave {
             tracing::info!(route, link = link.0, why, "the bind has ended");
+        } else if next == Next::Stop {
+            tracing::error!(
+                route,
+                link = link.0,
+                why,
+                next = next_shown,
+                "the bind is down"
+            );
         } else {
-            let next = match next {
-                Next::After(pause) => format!("in {:.1} s", pause.as_secs_f64()),
-                Next::Stop => "never".to_owned(),
-            };
-            tracing::warn!(route, link = link.0, why, next, "the bind is down");
+            tracing::warn!(
+                route,
+                link = link.0,
+                why,
+                next = next_shown,
+                "the bind is down"
+            );
         }
-        self.meters.state(LinkState::Waiting);
+        self.meters.state(state);
         if self.ledger.tell_all().await {
-            let down = LinkEvent::Down { link, why };
+            let down = LinkEvent::Down { link, why, then };
             // A dispatcher that is gone has nobody to tell; `rest` sees it.
             drop(self.ends.events.send(down).await);
         }
         next
     }
 
+    /// What follows a failure, said in `why` where somebody has to look.
+    fn decide(&mut self, failure: &Failure, why: &mut String, leave: bool) -> Next {
+        let account = &self.config.account;
+        let transceiver = self.config.kind(self.ends.seat) == Some(BindKind::Transceiver);
+        if *failure == Failure::Unsupported && transceiver && self.config.bind == Binds::Auto {
+            account.split();
+            why.push_str("; tried again as transmitter and receiver");
+            return Next::After(Duration::ZERO);
+        }
+        let next = match failure {
+            Failure::Credentials => account.refused(self.clock.instant()),
+            failure => self.backoff.next(failure.clone()),
+        };
+        if leave {
+            return next;
+        }
+        let (alarm, said) = match (next, failure) {
+            (Next::Stop, Failure::Credentials) => (
+                Alarm::Credentials,
+                "; refused too often, not tried again, because carriers lock accounts: put the                  account's settings right and start the gateway again",
+            ),
+            (Next::Stop, Failure::Unsupported) if transceiver => (
+                Alarm::Hopeless,
+                "; not tried again: the carrier takes no transceiver; set bind = \"tx+rx\" or \
+                 \"auto\" and start the gateway again",
+            ),
+            (Next::Stop, _) => (
+                Alarm::Hopeless,
+                "; not tried again: put the route's settings right and start the gateway again",
+            ),
+            (Next::Rest(_), _) => (
+                Alarm::TooManyBinds,
+                "; again and again, so it goes on with one bind less for a while: is \
+                 binds_per_host more than the carrier allows?",
+            ),
+            (_, Failure::Ambiguous) if self.backoff.in_a_row() >= ALARM_AT => (
+                Alarm::Refused,
+                "; again and again: ask the carrier (address not allowed, no credit, too many \
+                 binds?)",
+            ),
+            _ => return next,
+        };
+        account.alarm(alarm);
+        why.push_str(said);
+        next
+    }
+
     /// Waits, handing back what comes. `false`: the link is to end.
-    async fn rest(&mut self, pause: Duration) -> bool {
-        // tokio clamps what is too far away.
-        let mut pause = pin!(sleep(pause));
+    async fn rest(&mut self, until: impl Future<Output = ()>) -> bool {
+        let mut until = pin!(until);
         loop {
             let batch = tokio::select! {
                 biased;
                 () = self.stop.stopped() => return false,
                 () = self.ends.events.closed() => return false,
                 batch = self.ends.attempts.recv() => batch,
-                () = &mut pause => return true,
+                () = &mut until => return true,
             };
             let Some(batch) = batch else {
                 return false;

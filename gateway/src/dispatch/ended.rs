@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::view::RouteStates;
 use super::{Config, Dispatcher};
 use crate::clock::{Clock, UnixMs};
-use crate::link::{LinkEvent, LinkHandle, LinkIx};
+use crate::link::{Carries, LinkEvent, LinkHandle, LinkIx};
 use crate::message::life::Status;
 use crate::message::{MessageId, OnAmbiguous, RouteIx};
 use crate::outcome::Answer;
@@ -67,6 +67,7 @@ async fn a_message_that_has_ended_is_neither_sent_nor_held() {
         link,
         window: 10,
         peer: String::new(),
+        carries: Carries::Both,
     };
     from_link.send(up).await.unwrap();
     let batch = tokio::time::timeout(SOON, attempts.recv())

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::clock::UnixMs;
-use crate::link::LinkIx;
+use crate::link::{Carries, LinkIx, Then};
 use crate::message::RouteIx;
 use crate::outcome::HoldReason;
 
@@ -43,8 +43,8 @@ pub struct RouteState {
 pub struct LinkState {
     /// Where it is bound, or is to be.
     pub host: String,
-    /// Whether it is bound.
-    pub up: bool,
+    /// Whether it is bound, and what it does about it.
+    pub standing: Standing,
     /// Its window.
     pub window: usize,
     /// Attempts out on it.
@@ -53,6 +53,31 @@ pub struct LinkState {
     pub since: UnixMs,
     /// Why it went down last.
     pub last_error: Option<String>,
+}
+
+/// How a link stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Bound.
+    Up(Carries),
+    /// Down; what it does next.
+    Down(Then),
+    /// Down, and trying for the first time.
+    #[default]
+    New,
+    /// Not needed as the account stands now.
+    Unused,
+}
+
+impl LinkState {
+    /// What it carries now, if it is up.
+    #[must_use]
+    pub fn carries(&self) -> Option<Carries> {
+        match self.standing {
+            Standing::Up(carries) => Some(carries),
+            Standing::Down(_) | Standing::New | Standing::Unused => None,
+        }
+    }
 }
 
 impl RouteStates {
@@ -84,7 +109,7 @@ impl RouteStates {
         self.routes.get(usize::from(route.0))
     }
 
-    /// Whether a route has a bound link.
+    /// Whether a route has a link that attempts can go over.
     #[must_use]
     pub fn is_up(&self, route: RouteIx) -> bool {
         self.route(route)
@@ -101,27 +126,20 @@ impl RouteStates {
         if let Some(route) = self.route(route) {
             let mut state = route.state.lock();
             change(&mut state);
-            route
-                .up
-                .store(state.links.iter().any(|link| link.up), Ordering::Release);
+            let sends = |link: &LinkState| link.carries().is_some_and(Carries::attempts);
+            let up = state.links.iter().any(sends);
+            route.up.store(up, Ordering::Release);
         }
     }
 
-    pub(super) fn link_up(
-        &self,
-        route: RouteIx,
-        link: LinkIx,
-        peer: String,
-        window: usize,
-        now: UnixMs,
-    ) {
+    pub(super) fn link_up(&self, route: RouteIx, link: LinkIx, up: Up, now: UnixMs) {
         self.publish(route, |state| {
             if let Some(link) = state.links.get_mut(usize::from(link.0)) {
                 let last_error = link.last_error.take();
                 *link = LinkState {
-                    host: peer,
-                    up: true,
-                    window,
+                    host: up.peer,
+                    standing: Standing::Up(up.carries),
+                    window: up.window,
                     in_flight: 0,
                     since: now,
                     last_error,
@@ -130,16 +148,43 @@ impl RouteStates {
         });
     }
 
-    pub(super) fn link_down(&self, route: RouteIx, link: LinkIx, why: String, now: UnixMs) {
+    pub(super) fn link_down(
+        &self,
+        route: RouteIx,
+        link: LinkIx,
+        (why, then): (String, Then),
+        now: UnixMs,
+    ) {
         self.publish(route, |state| {
             if let Some(link) = state.links.get_mut(usize::from(link.0)) {
-                if link.up {
+                let stopped = |standing| standing == Standing::Down(Then::Stopped);
+                let next = Standing::Down(then);
+                if link.carries().is_some() || stopped(link.standing) != stopped(next) {
                     link.since = now;
                 }
-                link.up = false;
+                link.standing = next;
                 link.window = 0;
                 link.last_error = Some(why);
             }
         });
     }
+
+    pub(super) fn link_unused(&self, route: RouteIx, link: LinkIx) {
+        self.publish(route, |state| {
+            if let Some(link) = state.links.get_mut(usize::from(link.0)) {
+                link.standing = Standing::Unused;
+            }
+        });
+    }
+}
+
+/// What a link that came up says of itself.
+#[derive(Debug)]
+pub(super) struct Up {
+    /// Where it is bound.
+    pub(super) peer: String,
+    /// Its window.
+    pub(super) window: usize,
+    /// Which way.
+    pub(super) carries: Carries,
 }

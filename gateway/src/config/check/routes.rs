@@ -11,6 +11,9 @@ use crate::config::{Bind, Receipts, Route, Secret, value};
 /// Hosts of one account. Chosen: carriers name two to four.
 const HOSTS_MAX: usize = 16;
 
+/// Lowest version with bind_transceiver. smpp.md §1.2.
+const VERSION_TRANSCEIVER: u8 = 0x34;
+
 /// system_id without its NUL. SMPP v3.4 §5.2.1.
 const SYSTEM_ID_OCTETS_MAX: usize = 15;
 /// password without its NUL. SMPP v3.4 §5.2.2.
@@ -40,6 +43,10 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
     let receipts = receipts::read(&section);
     let (binds_per_host, window) = sessions(&section);
     let (enquire_link, response_timeout) = timers(&section);
+    let version = section
+        .opt("version")
+        .and_then(|f| f.word(&[("3.3", 0x33), ("3.4", 0x34), ("5.0", 0x50)], &[]))
+        .unwrap_or(0x34);
     charset(&section);
     Some(Route {
         hosts: hosts(&section),
@@ -50,13 +57,10 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         system_id: account_text(&section, "system_id", 1, SYSTEM_ID_OCTETS_MAX, "§5.2.1"),
         password: password(&section),
         system_type: account_text(&section, "system_type", 0, SYSTEM_TYPE_OCTETS_MAX, "§5.2.3"),
-        bind: bind(&section, &receipts),
+        bind: bind(&section, &receipts, version),
         binds_per_host,
         window,
-        version: section
-            .opt("version")
-            .and_then(|f| f.word(&[("3.3", 0x33), ("3.4", 0x34), ("5.0", 0x50)], &[]))
-            .unwrap_or(0x34),
+        version,
         enquire_link,
         response_timeout,
         rate: section
@@ -76,19 +80,27 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
     })
 }
 
-fn bind(section: &Section<'_>, receipts: &Receipts) -> Bind {
+fn bind(section: &Section<'_>, receipts: &Receipts, version: u8) -> Bind {
     let words = [
         ("transceiver", Bind::Transceiver),
         ("transmitter", Bind::Transmitter),
+        ("receiver", Bind::Receiver),
+        ("tx+rx", Bind::Pair),
+        ("auto", Bind::Auto),
     ];
-    let Some(field) = section.opt("bind") else {
-        return Bind::Transceiver;
-    };
-    let bind = field.word(&words, &["tx+rx"]);
-    if bind == Some(Bind::Transmitter) && receipts.enabled {
-        field.wrong("\"transceiver\", or receipts.enabled = false: a transmitter gets no receipts");
+    let field = section.opt("bind");
+    let bind = field.as_ref().and_then(|field| field.word(&words, &[]));
+    let bind = bind.unwrap_or(Bind::Transceiver);
+    let at = field.as_ref().unwrap_or(&section.at);
+    if bind == Bind::Transmitter && receipts.enabled {
+        at.wrong("\"transceiver\", or receipts.enabled = false: a transmitter gets no receipts");
     }
-    bind.unwrap_or(Bind::Transceiver)
+    if bind == Bind::Transceiver && version < VERSION_TRANSCEIVER {
+        let text = "SMPP 3.3 has no bind_transceiver: bind = \"tx+rx\" or \"auto\" unless the carrier \
+                    says otherwise";
+        at.warn(String::from(text));
+    }
+    bind
 }
 
 /// Sessions to each host, and the window of each.

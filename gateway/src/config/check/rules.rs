@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::section::{Field, Section};
 use super::{Declared, ITEMS_MAX, NAMES_MAX};
-use crate::config::load::Value;
+use crate::config::load::{Node, Value};
 use crate::config::{Match, Rule, Strategy};
 use crate::message::Class;
 
@@ -26,6 +26,7 @@ pub(super) fn rules(root: &Section<'_>, declared: &Declared<'_>) -> Vec<Rule> {
         .collect();
     for (name, node) in declared.routes {
         if !used.contains(name.as_str())
+            && !receives_only(node)
             && let Some(routes) = root.opt("routes")
         {
             let text = "no routing rule names it, so it binds but nothing is sent over it";
@@ -33,6 +34,21 @@ pub(super) fn rules(root: &Section<'_>, declared: &Declared<'_>) -> Vec<Rule> {
         }
     }
     rules
+}
+
+/// Whether nothing can be sent over a route.
+fn receives_only(route: &Node) -> bool {
+    let bind = route.get("bind").map(|node| &node.value);
+    matches!(bind, Some(Value::Text(word)) if word == "receiver")
+}
+
+/// A route's name that things can be sent over.
+fn way_out(field: &Field<'_>, declared: &Declared<'_>) -> String {
+    let name = field.name_of("routes", declared.routes);
+    if declared.routes.get(&name).is_some_and(receives_only) {
+        field.wrong("a route that sends: this one has bind = \"receiver\"");
+    }
+    name
 }
 
 fn rule(field: &Field<'_>, declared: &Declared<'_>) -> Option<Rule> {
@@ -81,7 +97,7 @@ fn way(
     declared: &Declared<'_>,
 ) -> Option<(String, u32)> {
     let Value::Table(_) = &item.node.value else {
-        let name = item.name_of("routes", declared.routes);
+        let name = way_out(item, declared);
         if strategy == Some(Strategy::Weighted) {
             item.wrong("{ name = \"ROUTE\", weight = N } under strategy \"weighted\"");
         }
@@ -90,7 +106,7 @@ fn way(
     let section = item.section("routing.rules[].routes[]")?;
     let name = section
         .need("name", "the name of one of [routes.*]")
-        .map(|field| field.name_of("routes", declared.routes));
+        .map(|field| way_out(&field, declared));
     let why = "the route's share";
     let weight = match strategy {
         Some(Strategy::Weighted) => section.int("weight", 1..=1_000_000, why),

@@ -123,8 +123,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "bind = \"transceiver\"",
-        "bind = \"tx+rx\"",
-        "c.toml:20 routes.carrier-a.bind = \"tx+rx\": known to the contract, not available in this version; expected \"transceiver\" or \"transmitter\"",
+        "bind = \"receiver\"",
+        "c.toml:26 routing.rules[0].routes[0] = \"carrier-a\": expected a route that sends: this one has bind = \"receiver\"",
     ),
     (
         "bind = \"transceiver\"",

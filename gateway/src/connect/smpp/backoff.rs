@@ -1,7 +1,5 @@
 //! When to bind again: the failure classes of smpp.md §3.2. Pure.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use codecs::smpp::CommandStatus;
@@ -14,7 +12,7 @@ const fn seconds(seconds: u64) -> Duration {
 
 /// A bind that stood so long starts again from the shortest pause.
 pub(super) const STABLE: Duration = seconds(60);
-/// Refused credentials before the link stops: carriers lock accounts.
+/// Refused credentials before all links of an account stop: carriers lock accounts. smpp.md §3.2.
 pub(super) const CREDENTIALS_MAX: u32 = 5;
 /// RALYBND answers before the link rests, and other ambiguous refusals before an alarm.
 pub(super) const ALARM_AT: u32 = 3;
@@ -37,7 +35,9 @@ pub(super) enum Failure {
     Credentials,
     /// The carrier took leave.
     Parted,
-    /// Trying again cannot help: bind type not supported, not SMPP, our own settings.
+    /// The carrier does not know this type of bind (03, 04).
+    Unsupported,
+    /// Trying again cannot help: not SMPP, our own settings.
     Hopeless,
 }
 
@@ -48,7 +48,7 @@ impl Failure {
             0x08 | 0x14 | 0x58 | 0x64 => Self::Busy,
             0x05 => Self::Ghost,
             0x0E | 0x0F | 0x53 => Self::Credentials,
-            0x03 | 0x04 => Self::Hopeless,
+            0x03 | 0x04 => Self::Unsupported,
             _ => Self::Ambiguous,
         }
     }
@@ -72,9 +72,16 @@ impl Failure {
             Self::Ambiguous => (seconds(10), seconds(300)),
             Self::Credentials => (seconds(60), seconds(900)),
             Self::Parted => (seconds(5), seconds(60)),
-            Self::Hopeless => (Duration::MAX, Duration::MAX),
+            Self::Unsupported | Self::Hopeless => (Duration::MAX, Duration::MAX),
         }
     }
+}
+
+/// How long all binds of an account wait after so many refused credentials.
+pub(super) fn credentials_pause(refused: u32) -> Duration {
+    let (first, longest) = Failure::Credentials.pauses();
+    let doubled = 1u32 << refused.saturating_sub(1).min(16);
+    first.saturating_mul(doubled).min(longest)
 }
 
 /// What follows a failure.
@@ -82,6 +89,8 @@ impl Failure {
 pub(super) enum Next {
     /// Try again after this.
     After(Duration),
+    /// The carrier takes one bind less than we have: try again after this, much later.
+    Rest(Duration),
     /// Do not try again.
     Stop,
 }
@@ -91,17 +100,14 @@ pub(super) enum Next {
 pub(super) struct Backoff {
     last: Failure,
     in_a_row: u32,
-    /// Refused credentials of the whole route: all of its links stop together.
-    refused: Arc<AtomicU32>,
     random: u64,
 }
 
 impl Backoff {
-    pub(super) fn new(seed: u64, refused: Arc<AtomicU32>) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
             last: Failure::Net,
             in_a_row: 0,
-            refused,
             random: seed | 1,
         }
     }
@@ -116,6 +122,7 @@ impl Backoff {
         self.in_a_row
     }
 
+    /// What follows; refused credentials are the account's to decide ([`super::account`]).
     pub(super) fn next(&mut self, failure: Failure) -> Next {
         if failure != self.last {
             self.in_a_row = 0;
@@ -126,18 +133,10 @@ impl Backoff {
         let pause = first.saturating_mul(doubled).min(longest);
         self.last = failure;
         match self.last {
-            Failure::Hopeless => Next::Stop,
+            Failure::Unsupported | Failure::Hopeless => Next::Stop,
             // Full jitter: a carrier that comes back is not met by all binds at once.
             Failure::Net => Next::After(pause.mul_f64(self.draw())),
-            Failure::Credentials => {
-                let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
-                if refused >= CREDENTIALS_MAX {
-                    Next::Stop
-                } else {
-                    Next::After(pause)
-                }
-            }
-            Failure::Ghost if self.in_a_row > ALARM_AT => Next::After(GHOST_REST),
+            Failure::Ghost if self.in_a_row > ALARM_AT => Next::Rest(GHOST_REST),
             _ => Next::After(pause.mul_f64(0.1f64.mul_add(self.draw(), 1.0))),
         }
     }
@@ -156,25 +155,13 @@ mod tests {
     use super::*;
 
     fn pauses(failure: Failure, count: usize) -> Vec<Option<u64>> {
-        let mut backoff = Backoff::new(7, Arc::default());
+        let mut backoff = Backoff::new(7);
         (0..count)
             .map(|_| match backoff.next(failure.clone()) {
-                Next::After(pause) => Some(pause.as_secs()),
+                Next::After(pause) | Next::Rest(pause) => Some(pause.as_secs()),
                 Next::Stop => None,
             })
             .collect()
-    }
-
-    #[test]
-    fn credentials_stop_after_five_and_a_bind_forgives() {
-        let sixty = [Some(60), Some(120), Some(240), Some(480), None];
-        assert_eq!(pauses(Failure::Credentials, 5), sixty);
-        let refused = Arc::new(AtomicU32::new(0));
-        let mut backoff = Backoff::new(1, refused.clone());
-        for _ in 0..20 {
-            refused.store(0, Ordering::Relaxed);
-            assert_ne!(backoff.next(Failure::Credentials), Next::Stop);
-        }
     }
 
     #[test]
@@ -195,18 +182,19 @@ mod tests {
             assert!(pause.unwrap() <= (1 << at.min(6)).min(60));
         }
         assert_eq!(pauses(Failure::Hopeless, 1), [None]);
+        assert_eq!(pauses(Failure::Unsupported, 1), [None]);
     }
 
     #[test]
     fn a_stable_bind_starts_again_and_another_class_too() {
-        let mut backoff = Backoff::new(1, Arc::default());
+        let mut backoff = Backoff::new(1);
         for _ in 0..6 {
             backoff.next(Failure::Busy);
         }
         backoff.stable();
         let near = |next: Next, want: u64| match next {
             Next::After(pause) => pause.as_secs().abs_diff(want) <= want / 10,
-            Next::Stop => false,
+            Next::Rest(_) | Next::Stop => false,
         };
         assert!(near(backoff.next(Failure::Busy), 5));
         backoff.next(Failure::Ghost);
@@ -223,6 +211,7 @@ mod tests {
             assert_eq!(of(status), Failure::Credentials);
         }
         assert_eq!((of(0x05), of(0x0D)), (Failure::Ghost, Failure::Ambiguous));
-        assert_eq!((of(0x03), of(0x04)), (Failure::Hopeless, Failure::Hopeless));
+        assert_eq!(of(0x03), Failure::Unsupported);
+        assert_eq!(of(0x04), Failure::Unsupported);
     }
 }

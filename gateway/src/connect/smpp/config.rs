@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use codecs::smpp::session::{self, Esme};
 use codecs::smpp::{BindKind, Limits};
 
+use super::account::Account;
 use crate::message::RouteIx;
 
 /// Receipts of one bind that may be without their answer; beyond it the socket is not read. Chosen:
@@ -21,7 +21,7 @@ pub struct Config {
     pub route: RouteIx,
     /// Its name in the config, for metrics and logs.
     pub name: String,
-    /// `host:port`, the first one preferred; at least one.
+    /// `host:port`, at least one. A bind stays with its host: the others have their own number.
     pub hosts: Vec<String>,
     /// TLS; `None` is plain TCP.
     pub tls: Option<Tls>,
@@ -31,8 +31,8 @@ pub struct Config {
     pub password: Password,
     /// Kind of system, as agreed; mostly empty.
     pub system_type: String,
-    /// Direction of messages. A receiver comes up with a window of 0.
-    pub bind: BindKind,
+    /// Which binds there are. A receiver comes up with a window of 0.
+    pub bind: Binds,
     /// 0x33, 0x34 or 0x50.
     pub interface_version: u8,
     /// Submits without an answer that the carrier allows on one bind.
@@ -68,9 +68,32 @@ pub struct Config {
     pub throttle_on: Vec<u32>,
     /// How long the C-octet strings we send may be, where the carrier departs from the spec.
     pub limits: Limits,
-    /// Refused credentials in a row, over all binds of the route: carriers lock accounts, and they
-    /// count for the account, not for the bind.
-    pub refused: Arc<AtomicU32>,
+    /// What the binds of the route share.
+    pub account: Arc<Account>,
+}
+
+/// Which binds an account has: smpp.md §3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binds {
+    /// Both ways over each.
+    Transceiver,
+    /// Submits only.
+    Transmitter,
+    /// Receipts only.
+    Receiver,
+    /// Pairs: a transmitter, and a receiver in a seat of its own.
+    Pair,
+    /// Transceivers, unless the carrier says that it does not know them: then pairs.
+    Auto,
+}
+
+/// A link's place among the binds of its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// What [`Binds`] says: in a pair, the transmitter.
+    Main,
+    /// The receiver of a pair. Under [`Binds::Auto`] it waits until there are pairs.
+    Companion,
 }
 
 impl Config {
@@ -83,15 +106,17 @@ impl Config {
         system_id: impl Into<String>,
         password: impl Into<String>,
     ) -> Self {
+        let name = name.into();
+        let account = Arc::new(Account::new(&name, hosts.len()));
         Self {
             route,
-            name: name.into(),
+            name,
             hosts,
             tls: None,
             system_id: system_id.into(),
             password: Password(password.into()),
             system_type: String::new(),
-            bind: BindKind::Transceiver,
+            bind: Binds::Transceiver,
             interface_version: 0x34,
             window: 10,
             enquire_link: Duration::from_secs(30),
@@ -109,20 +134,27 @@ impl Config {
             dest: (1, 1),
             throttle_on: Vec::new(),
             limits: Limits::SPEC,
-            refused: Arc::default(),
+            account,
+        }
+    }
+
+    /// How a seat binds now; `None`: not at all.
+    pub(super) fn kind(&self, seat: Seat) -> Option<BindKind> {
+        match (seat, self.bind) {
+            (Seat::Companion, Binds::Auto) if !self.account.is_split() => None,
+            (Seat::Companion, _) | (Seat::Main, Binds::Receiver) => Some(BindKind::Receiver),
+            (Seat::Main, Binds::Transmitter | Binds::Pair) => Some(BindKind::Transmitter),
+            (Seat::Main, Binds::Auto) if self.account.is_split() => Some(BindKind::Transmitter),
+            (Seat::Main, Binds::Transceiver | Binds::Auto) => Some(BindKind::Transceiver),
         }
     }
 
     /// What the session is told.
-    pub(super) fn session(&self, seed: u64) -> session::Config {
+    pub(super) fn session(&self, kind: BindKind, seed: u64) -> session::Config {
         let esme = Esme {
             system_type: self.system_type.as_bytes().to_vec(),
             interface_version: self.interface_version,
-            ..Esme::new(
-                self.bind,
-                self.system_id.as_bytes(),
-                self.password.0.as_bytes(),
-            )
+            ..Esme::new(kind, self.system_id.as_bytes(), self.password.0.as_bytes())
         };
         session::Config {
             window: self.window,

@@ -5,14 +5,14 @@
 //! answered by the session as it reads, before and regardless of anything else.
 
 use std::future::poll_fn;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use codecs::smpp::session::{self, CloseReason, Event, Odd, Reply, Session};
-use codecs::smpp::{CommandStatus, Frame};
-use tokio::sync::mpsc;
+use codecs::smpp::{BindKind, CommandStatus, Frame};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant as Wake, sleep_until};
 
+use super::account::{Bound, Turn};
 use super::backoff::Failure;
 use super::classify::classify;
 use super::config::Config;
@@ -23,6 +23,7 @@ use super::receipt::{self, Read};
 use super::submit::{NotTaken, submit};
 use super::wire::{Io, Wire};
 use crate::clock::{Clock, UnixMs};
+use crate::link::Carries;
 use crate::outcome::{
     Attempt, Outcome, OutcomeResult, ProviderId, Reason, ReceiptBatch, Retry, Whose,
 };
@@ -63,6 +64,8 @@ pub(super) struct Lent<'a> {
     pub(super) meters: &'a mut Meters,
     pub(super) attempts: &'a mut mpsc::Receiver<Vec<Attempt>>,
     pub(super) receipts: &'a mpsc::Sender<ReceiptBatch>,
+    /// The right to bind, given up once we are bound: a refusal is to be counted first.
+    pub(super) turn: &'a mut Option<Turn>,
 }
 
 /// A connection at work.
@@ -73,6 +76,10 @@ pub(super) struct Connection<'a> {
     inbox: Inbox,
     peer: String,
     bound_at: Option<Instant>,
+    /// Counted among the account's binds.
+    bound: Option<Bound>,
+    /// Links that send: one that only receives outlasts them.
+    senders: watch::Receiver<usize>,
     /// A status showed that the bind is unusable: which, and until when answers are awaited.
     fatal: Option<(CommandStatus, Instant)>,
     /// No more attempts are taken; until when answers are awaited.
@@ -100,6 +107,7 @@ enum Woke {
 
 impl<'a> Connection<'a> {
     pub(super) fn new(lent: Lent<'a>, session: Session, wire: Wire, peer: String) -> Self {
+        let senders = lent.config.account.senders();
         Self {
             lent,
             session,
@@ -107,6 +115,8 @@ impl<'a> Connection<'a> {
             inbox: Inbox::default(),
             peer,
             bound_at: None,
+            bound: None,
+            senders,
             fatal: None,
             leave_by: None,
             unbinding: false,
@@ -138,6 +148,7 @@ impl<'a> Connection<'a> {
             let takes = self.takes();
             let wants_room = !self.lent.ledger.waiting.is_empty();
             let stopping = self.leave_by.is_some();
+            let outlasts = stopping && self.outlasts();
             let (session, wire) = (&mut self.session, &mut self.wire);
             let woke = tokio::select! {
                 biased;
@@ -148,6 +159,8 @@ impl<'a> Connection<'a> {
                 () = self.lent.ledger.room(), if told == Told::Full => Woke::Room,
                 // An error means that the store's side is gone, which handing over shows.
                 _ = self.lent.receipts.reserve(), if !handed_over => Woke::Room,
+                // The account lives as long as its config.
+                _ = self.senders.changed(), if outlasts => Woke::Room,
                 () = sleep.as_mut() => Woke::Timer,
             };
             now = self.lent.clock.instant();
@@ -227,18 +240,7 @@ impl<'a> Connection<'a> {
                         self.lent.ledger.not_sent(token, wall);
                     }
                 }
-                Event::Bound { kind, .. } => {
-                    self.bound_at = Some(now);
-                    self.lent.config.refused.store(0, Ordering::Relaxed);
-                    self.lent.meters.tally.binds += 1;
-                    self.lent.meters.state(LinkState::Bound);
-                    let window = if kind.submits() {
-                        self.lent.config.window
-                    } else {
-                        0
-                    };
-                    self.lent.ledger.up(window, self.peer.clone());
-                }
+                Event::Bound { kind, .. } => self.bound(now, kind),
                 Event::Odd(Odd::Quirks(_, quirks)) => {
                     for name in quirks.names() {
                         self.lent.meters.quirk(name);
@@ -253,6 +255,27 @@ impl<'a> Connection<'a> {
                 | Event::Submitted { .. } => {}
             }
         }
+    }
+
+    fn bound(&mut self, now: Instant, kind: BindKind) {
+        let config = self.lent.config;
+        let (carries, window) = match kind {
+            BindKind::Transceiver => (Carries::Both, config.window),
+            BindKind::Transmitter => (Carries::Attempts, config.window),
+            BindKind::Receiver => (Carries::Receipts, 0),
+        };
+        self.bound_at = Some(now);
+        self.bound = Some(config.account.bound(carries, config.receipts));
+        *self.lent.turn = None;
+        self.lent.meters.tally.binds += 1;
+        self.lent.meters.state(LinkState::Bound);
+        self.lent.ledger.up(window, self.peer.clone(), carries);
+    }
+
+    /// Whether this bind only receives and others still send: it is the last to go.
+    fn outlasts(&self) -> bool {
+        let receives = |bound: &Bound| bound.carries() == Carries::Receipts;
+        self.bound.as_ref().is_some_and(receives) && *self.senders.borrow() > 0
     }
 
     fn answered(&mut self, now: Instant, wall: UnixMs, answer: session::Answer) {
@@ -409,7 +432,8 @@ impl<'a> Connection<'a> {
         let Some(by) = self.leave_by.filter(|_| !self.unbinding) else {
             return;
         };
-        let waits = !self.lent.ledger.waiting.is_empty() || !self.inbox.is_empty();
+        let waits =
+            !self.lent.ledger.waiting.is_empty() || !self.inbox.is_empty() || self.outlasts();
         if (quiet && !waits) || by <= now || self.bound_at.is_none() {
             self.unbinding = true;
             self.session.unbind(now);
@@ -473,7 +497,7 @@ impl<'a> Connection<'a> {
         };
         // What once spoke SMPP is not a wrong port, nor a wrong kind of bind.
         let failure = match failure {
-            Failure::Hopeless if stood.is_some() => Failure::Net,
+            Failure::Hopeless | Failure::Unsupported if stood.is_some() => Failure::Net,
             failure => failure,
         };
         self.wire.close().await;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::submit::ours;
 use crate::clock::{Clock, UnixMs};
-use crate::link::{LinkEvent, LinkIx};
+use crate::link::{Carries, LinkEvent, LinkIx};
 use crate::outcome::{Answer, Attempt, Outcome, OutcomeResult, Reason, Retry, Whose};
 
 /// What has been handed over and what is known of it. Bounded by what the dispatcher hands over: at
@@ -64,9 +64,13 @@ impl Ledger {
     }
 
     /// The bind is made: told before anything else.
-    pub(super) fn up(&mut self, window: usize, peer: String) {
-        let link = self.link;
-        self.up = Some(LinkEvent::Up { link, window, peer });
+    pub(super) fn up(&mut self, window: usize, peer: String, carries: Carries) {
+        self.up = Some(LinkEvent::Up {
+            link: self.link,
+            window,
+            peer,
+            carries,
+        });
     }
 
     /// The attempt goes into the session.

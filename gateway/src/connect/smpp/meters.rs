@@ -15,7 +15,9 @@ pub(super) enum LinkState {
     Connecting,
     Bound,
     Waiting,
+    TooMany,
     Stopped,
+    Unused,
 }
 
 impl LinkState {
@@ -24,7 +26,9 @@ impl LinkState {
             Self::Connecting => "connecting",
             Self::Bound => "bound",
             Self::Waiting => "waiting",
+            Self::TooMany => "too_many",
             Self::Stopped => "stopped",
+            Self::Unused => "unused",
         }
     }
 }

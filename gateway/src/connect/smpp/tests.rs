@@ -20,6 +20,7 @@ use crate::message::{
 use crate::outcome::{Answer, Outcome, OutcomeResult, Reason, ReceiptState, Retry};
 use crate::stop::Stopper;
 
+mod binds;
 mod raw;
 
 /// Longest that any step of a test may take.
@@ -41,18 +42,24 @@ fn config(address: impl ToString) -> Config {
 }
 
 fn start(config: Config) -> Rig {
+    start_at(Arc::new(config), 0, Seat::Main)
+}
+
+/// One of the links of an account.
+fn start_at(config: Arc<Config>, host: usize, seat: Seat) -> Rig {
     let (attempts, to_send) = mpsc::channel(64);
     let (events, seen) = mpsc::channel(64);
     let (receipts, stored) = mpsc::channel(1);
     let (stopper, stop) = Stopper::new();
     let ends = Ends {
         link: LinkIx(0),
-        host: 0,
+        host,
+        seat,
         attempts: to_send,
         events,
         receipts,
     };
-    let task = tokio::spawn(run(Arc::new(config), ends, Clock::system(), stop));
+    let task = tokio::spawn(run(config, ends, Clock::system(), stop));
     Rig {
         attempts,
         events: seen,
@@ -79,9 +86,14 @@ impl Rig {
     }
 
     async fn down(&mut self) -> String {
+        self.falls().await.0
+    }
+
+    /// Why it goes down, and what follows.
+    async fn falls(&mut self) -> (String, Then) {
         loop {
-            if let LinkEvent::Down { why, .. } = self.event().await {
-                return why;
+            if let LinkEvent::Down { why, then, .. } = self.event().await {
+                return (why, then);
             }
         }
     }
@@ -97,7 +109,7 @@ impl Rig {
                     }
                 }
                 LinkEvent::Late { answers, .. } => self.late.extend(answers),
-                LinkEvent::Up { .. } | LinkEvent::Down { .. } => {}
+                LinkEvent::Up { .. } | LinkEvent::Down { .. } | LinkEvent::Unused { .. } => {}
             }
         }
         all
@@ -309,11 +321,11 @@ async fn a_wrong_password_is_named_and_what_is_handed_over_comes_back() {
     let mut config = config(smsc.addr());
     config.password = Password("wrong".into());
     assert!(!format!("{config:?}").contains("wrong"));
-    let refused = config.refused.clone();
+    let account = config.account.clone();
     let mut rig = start(config);
     let why = rig.down().await;
     assert!(why.contains("ESME_RINVPASWD"), "{why}");
-    assert_eq!(refused.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert!(account.is_doubtful());
     rig.send(attempts(3)).await;
     let answers = rig.answers(3).await;
     assert!(
@@ -519,6 +531,7 @@ async fn a_dropped_ledger_answers_what_is_left_even_when_there_is_no_room() {
         .send(LinkEvent::Down {
             link: LinkIx(1),
             why,
+            then: Then::Stopped,
         })
         .await
         .unwrap();

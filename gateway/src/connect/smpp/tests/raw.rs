@@ -7,42 +7,82 @@ use super::*;
 
 /// One PDU as it came: command, status, sequence, body.
 #[derive(Debug, PartialEq, Eq)]
-struct Pdu(u32, u32, u32, Vec<u8>);
+pub(super) struct Pdu(
+    pub(super) u32,
+    pub(super) u32,
+    pub(super) u32,
+    pub(super) Vec<u8>,
+);
 
 const SUBMIT: u32 = 0x04;
-const SUBMIT_RESP: u32 = 0x8000_0004;
-const DELIVER: u32 = 0x05;
-const DELIVER_RESP: u32 = 0x8000_0005;
+pub(super) const SUBMIT_RESP: u32 = 0x8000_0004;
+pub(super) const DELIVER: u32 = 0x05;
+pub(super) const DELIVER_RESP: u32 = 0x8000_0005;
 const UNBIND: u32 = 0x06;
 const UNBIND_RESP: u32 = 0x8000_0006;
-const BIND: u32 = 0x09;
-const BIND_RESP: u32 = 0x8000_0009;
+pub(super) const BIND: u32 = 0x09;
+pub(super) const BIND_RESP: u32 = 0x8000_0009;
 const ENQUIRE: u32 = 0x15;
 const ENQUIRE_RESP: u32 = 0x8000_0015;
 
-struct Carrier {
-    listener: TcpListener,
+pub(super) struct Carrier {
+    listener: Arc<TcpListener>,
     stream: Option<TcpStream>,
 }
 
 impl Carrier {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         Self {
-            listener,
+            listener: Arc::new(listener),
             stream: None,
         }
     }
 
-    fn config(&self) -> Config {
-        config(self.listener.local_addr().unwrap())
+    /// The next connection, beside those that there are.
+    pub(super) async fn accepted(&self) -> Self {
+        let mut one = Self {
+            listener: self.listener.clone(),
+            stream: None,
+        };
+        one.accept().await;
+        one
     }
 
-    fn stream(&mut self) -> &mut TcpStream {
+    /// Waits until something comes; whether it is the end.
+    pub(super) async fn is_closed(&mut self) -> bool {
+        self.stream().peek(&mut [0; 1]).await.unwrap() == 0
+    }
+
+    /// Reads a bind and answers it; its command.
+    pub(super) async fn answer_bind(&mut self, status: u32) -> u32 {
+        let Pdu(command, _, sequence, _) = self.read().await;
+        let body: &[u8] = if status == 0 { b"SMSC\0" } else { b"" };
+        self.write(&[(command | 0x8000_0000, status, sequence, body)])
+            .await;
+        command
+    }
+
+    /// The next connection, with its bind, which has to be this command, answered.
+    pub(super) async fn next_bind(&self, command: u32, status: u32) -> Self {
+        let mut one = self.accepted().await;
+        assert_eq!(one.answer_bind(status).await, command);
+        one
+    }
+
+    pub(super) fn address(&self) -> std::net::SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    pub(super) fn config(&self) -> Config {
+        config(self.address())
+    }
+
+    pub(super) fn stream(&mut self) -> &mut TcpStream {
         self.stream.as_mut().unwrap()
     }
 
-    async fn accept(&mut self) {
+    pub(super) async fn accept(&mut self) {
         let accepted = timeout(PATIENCE, self.listener.accept()).await.unwrap();
         self.stream = Some(accepted.unwrap().0);
     }
@@ -57,7 +97,7 @@ impl Carrier {
         body
     }
 
-    async fn read(&mut self) -> Pdu {
+    pub(super) async fn read(&mut self) -> Pdu {
         let stream = self.stream();
         let mut word = [0; 4];
         let mut header = [0; 4];
@@ -76,7 +116,7 @@ impl Carrier {
     }
 
     /// Writes PDUs in one write.
-    async fn write(&mut self, pdus: &[(u32, u32, u32, &[u8])]) {
+    pub(super) async fn write(&mut self, pdus: &[(u32, u32, u32, &[u8])]) {
         let mut octets = Vec::new();
         for (command, status, sequence, body) in pdus {
             let length = u32::try_from(body.len() + 16).unwrap();
@@ -88,7 +128,7 @@ impl Carrier {
         self.stream().write_all(&octets).await.unwrap();
     }
 
-    async fn read_submits(&mut self, count: usize) -> Vec<u32> {
+    pub(super) async fn read_submits(&mut self, count: usize) -> Vec<u32> {
         let mut sequences = Vec::new();
         for _ in 0..count {
             let Pdu(command, _, sequence, _) = self.read().await;
@@ -99,7 +139,7 @@ impl Carrier {
     }
 
     /// Agrees to an unbind and sees the end of the connection.
-    async fn unbound(&mut self) {
+    pub(super) async fn unbound(&mut self) {
         let Pdu(command, _, sequence, body) = self.read().await;
         assert_eq!((command, body.len()), (UNBIND, 0));
         self.write(&[(UNBIND_RESP, 0, sequence, b"")]).await;
@@ -108,7 +148,7 @@ impl Carrier {
 }
 
 /// deliver_sm's body: a text from 46701234567 to ACME.
-fn deliver(esm_class: u8, text: &[u8]) -> Vec<u8> {
+pub(super) fn deliver(esm_class: u8, text: &[u8]) -> Vec<u8> {
     let mut body = b"\0\x01\x0146701234567\0\x05\0ACME\0".to_vec();
     body.extend_from_slice(&[esm_class, 0, 0, 0, 0, 0, 0, 0, 0]);
     body.push(u8::try_from(text.len()).unwrap());
@@ -116,10 +156,10 @@ fn deliver(esm_class: u8, text: &[u8]) -> Vec<u8> {
     body
 }
 
-const RECEIPT: &[u8] =
+pub(super) const RECEIPT: &[u8] =
     b"id:0A1F sub:001 dlvrd:001 submit date:2611200900 done date:2611200901 stat:DELIVRD err:000 text:hi";
 
-async fn batch(rig: &mut Rig) -> ReceiptBatch {
+pub(super) async fn batch(rig: &mut Rig) -> ReceiptBatch {
     timeout(PATIENCE, rig.receipts.recv())
         .await
         .unwrap()
@@ -480,7 +520,7 @@ async fn a_carrier_that_unbinds_may_still_answer() {
 async fn a_receiver_takes_no_submits_and_brings_receipts() {
     let mut carrier = Carrier::new().await;
     let mut config = carrier.config();
-    config.bind = codecs::smpp::BindKind::Receiver;
+    config.bind = Binds::Receiver;
     let mut rig = start(config);
     carrier.accept().await;
     let Pdu(command, _, sequence, _) = carrier.read().await;
