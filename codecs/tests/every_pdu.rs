@@ -230,6 +230,9 @@ fn the_three_commands_of_smpp_33_have_names_but_no_layout() {
         let (header, pdu, quirks) = Pdu::decode(&octets).unwrap();
         assert!(header.command.name().is_some());
         assert!(matches!(pdu, Pdu::Other { .. }) && quirks.is_empty());
+        let mut again = BytesMut::new();
+        pdu.encode(header, &Limits::SPEC, &mut again).unwrap();
+        assert_eq!(again, octets);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Any PDU: which body belongs to which command, in both directions.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::alert::AlertNotification;
 use super::bind::{Bind, BindKind, BindResp, Outbind};
@@ -201,8 +201,8 @@ impl<'a> Pdu<'a> {
             | Self::GenericNack => encode_bare(header.command, status, sequence, out),
             Self::Other { command, body } => {
                 let command = *command;
-                Header { command, ..header }.encode(body.len(), out);
-                out.put_slice(body);
+                let mut room = Header { command, ..header }.encode(body.len(), out);
+                room.put(body);
             }
         }
         Ok(())
