@@ -374,7 +374,7 @@ fn spawn_routes(
         let dispatch = dispatch::Config {
             route: RouteIx(ix.0),
             name: name.clone(),
-            rate: route.rate.as_ref().map(map::rate),
+            limits: map::limits(route),
             lanes: config.lanes,
         };
         let dispatcher = Dispatcher::new(

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, UnixMs};
 use crate::link::{LinkEvent, LinkHandle, LinkIx};
-use crate::message::{Class, FailoverOn, Message, MessageId, Parts, RouteIx};
+use crate::message::{Class, FailoverOn, Message, MessageId, Parts, Phone, RouteIx};
 use crate::outcome::{
     Answer, Attempt, HoldReason, Next, Outcome, OutcomeResult, Reason, Retry, Settle,
 };
@@ -30,10 +30,10 @@ pub mod limit;
 pub mod queue;
 pub mod view;
 
-use flight::Flights;
-use limit::rate::{Rate, When};
-use limit::throttle::Throttle;
-use limit::window::Windows;
+use flight::{Flights, Landed};
+use limit::full::Whose;
+use limit::rate::When;
+use limit::{Limits, TooMany};
 use queue::lane::{Load, is_ready};
 use queue::{Queue, RETRIES_MAX};
 use view::RouteStates;
@@ -64,8 +64,8 @@ pub struct Config {
     pub route: RouteIx,
     /// Its name.
     pub name: String,
-    /// Its contracted rate in segments; `None`: as fast as the windows allow.
-    pub rate: Option<Rate>,
+    /// Its rate, and how it backs off.
+    pub limits: limit::Config,
     /// The lanes' weights, in the order of [`Class::ALL`].
     pub lanes: [u32; 4],
 }
@@ -86,8 +86,7 @@ pub struct Dispatcher {
     store: Store,
     clock: Clock,
     queue: Queue,
-    windows: Windows,
-    throttle: Throttle,
+    limits: Limits,
     links: Vec<mpsc::Sender<Vec<Attempt>>>,
     flights: Flights,
     /// Answered and not yet on disk, to go with the next settle.
@@ -120,15 +119,14 @@ impl Dispatcher {
         routes: Arc<RouteStates>,
     ) -> Self {
         let queue = Queue::new(config.lanes);
-        let windows = Windows::new(links.len());
+        let limits = Limits::new(config.limits, links.len());
         let down_since = Some(clock.instant());
         Self {
             config,
             store,
             clock,
             queue,
-            windows,
-            throttle: Throttle::default(),
+            limits,
             links: links.into_iter().map(|link| link.attempts).collect(),
             flights: Flights::default(),
             settles: Vec::new(),
@@ -209,7 +207,7 @@ impl Dispatcher {
         }
         self.queue.wake(self.clock.now());
         self.load();
-        let ahead = (CLAIMS_PER_WINDOW * self.windows.total()).min(CLAIMS_MAX);
+        let ahead = (CLAIMS_PER_WINDOW * self.limits.windows.total()).min(CLAIMS_MAX);
         self.claim(ahead);
         self.pump();
         self.settle();
@@ -277,6 +275,7 @@ impl Dispatcher {
             };
             if entry.message.expires_at <= wall {
                 expired.push(entry.message.id);
+                self.queue.done(&entry.message);
                 continue;
             }
             let Some(parts) = self.fitting(entry.parts, reserved) else {
@@ -285,9 +284,7 @@ impl Dispatcher {
                 break;
             };
             let segments = u32::from(parts.count());
-            if let Some(rate) = &mut self.config.rate
-                && let When::At(at) = rate.take(now, segments)
-            {
+            if let When::At(at) = self.limits.take(now, segments) {
                 self.hold = Some(HoldReason::Rate);
                 self.resume_at = Some(at);
                 self.queue.untake(entry);
@@ -297,7 +294,7 @@ impl Dispatcher {
             if needs_intent(&entry.message) {
                 if self.intending {
                     // One intent commit at a time; the slot and the token go back until it is done.
-                    self.give_back_rate(segments);
+                    self.limits.give_back(segments);
                     self.queue.untake(entry);
                     break;
                 }
@@ -318,8 +315,8 @@ impl Dispatcher {
     /// The parts that go out now: all of them, or, when they are more than all windows together hold,
     /// as many as do. `None`: not now. The parts of a message stay together where they can.
     fn fitting(&self, parts: Parts, reserved: usize) -> Option<Parts> {
-        let free = self.windows.free_slots().saturating_sub(reserved);
-        let want = usize::from(parts.count()).min(self.windows.total());
+        let free = self.limits.windows.free_slots().saturating_sub(reserved);
+        let want = usize::from(parts.count()).min(self.limits.windows.total_now());
         if want == 0 || free < want {
             return None;
         }
@@ -334,19 +331,19 @@ impl Dispatcher {
             return Some((HoldReason::Backoff, self.retry_at(now)))
                 .filter(|_| self.queue.retries() > 0);
         }
-        if !self.windows.any_up() {
+        if !self.limits.windows.any_up() {
             return Some((HoldReason::RouteDown, None));
         }
-        if let Some(until) = self.throttle.until(now) {
+        if let Some(until) = self.limits.paused(now) {
             return Some((HoldReason::Throttled, Some(until)));
         }
         if self.store.refusing() == Some(Refused::DiskFull) {
             return Some((HoldReason::StoreFull, Some(now + TICK)));
         }
-        if self.windows.free_slots() == 0 {
+        if self.limits.windows.free_slots() == 0 {
             return Some((HoldReason::Window, None));
         }
-        if self.settles.len() + self.settling >= self.windows.total() {
+        if self.settles.len() + self.settling >= self.limits.windows.total() {
             return Some((HoldReason::Unsettled, None));
         }
         if self.queue.retries() >= RETRIES_MAX {
@@ -359,15 +356,9 @@ impl Dispatcher {
         self.queue.next_due().map(|due| now + self.clock.until(due))
     }
 
-    fn give_back_rate(&mut self, segments: u32) {
-        if let Some(rate) = &mut self.config.rate {
-            rate.give_back(segments);
-        }
-    }
-
     fn hand_over(&mut self, message: &Arc<Message>, parts: Parts, batches: &mut [Vec<Attempt>]) {
         for part in parts.iter() {
-            let Some(link) = self.windows.take() else {
+            let Some(link) = self.limits.windows.take() else {
                 // The slots that were counted are gone: a link went down in between.
                 self.not_sent(message, part);
                 continue;
@@ -444,7 +435,7 @@ impl Dispatcher {
             } => {
                 let route = self.config.name.as_str();
                 tracing::info!(route, link = link.0, %peer, window, ?carries, "bound");
-                self.windows.set(link, window);
+                self.limits.windows.set(link, window);
                 if carries.attempts() {
                     self.down_since = None;
                 }
@@ -458,15 +449,25 @@ impl Dispatcher {
             }
             LinkEvent::Unused { link } => self.routes.link_unused(self.config.route, link),
             LinkEvent::Down { link, why, then } => {
-                self.windows.set(link, 0);
-                if !self.windows.any_up() && self.down_since.is_none() {
+                self.limits.windows.set(link, 0);
+                if !self.limits.windows.any_up() && self.down_since.is_none() {
                     self.down_since = Some(self.clock.instant());
                 }
                 self.routes
                     .link_down(self.config.route, link, (why, then), self.clock.now());
             }
-            LinkEvent::Answers { answers, .. } => {
+            LinkEvent::Answers {
+                answers,
+                congestion,
+                ..
+            } => {
                 answers.into_iter().for_each(|answer| self.answer(answer));
+                let now = self.clock.instant();
+                self.limits.answered(now);
+                if let Some(state) = congestion {
+                    let random = self.flights.random();
+                    self.limits.congested(now, state, random);
+                }
             }
             LinkEvent::Late { answers, .. } => self.late(answers),
         }
@@ -492,31 +493,61 @@ impl Dispatcher {
     }
 
     fn answer(&mut self, answer: Answer) {
-        let outcome = answer.outcome;
-        let unknown = outcome.result == OutcomeResult::Unknown;
-        let Some((id, part, link)) = self.flights.answered(answer.token, unknown) else {
+        let mut outcome = answer.outcome;
+        let Some(back) = self.flights.answered(answer.token, outcome.result) else {
             return;
         };
-        self.windows.free(link);
-        if unknown && self.flights.is_held(id) {
-            // The store ends it with this settle; a throttled part must not go out after that.
-            self.flights.end(id);
-        }
-        if outcome.result == OutcomeResult::NotSent {
-            self.give_back_rate(1);
-            self.not_out(id, part);
-        } else if outcome.retry == Retry::Throttle && outcome.result == OutcomeResult::Refused {
-            let jitter = answer.token.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-            self.throttle.throttled(self.clock.instant(), jitter);
-            if self.flights.throttled(id) < THROTTLES_MAX {
-                self.not_out(id, part);
-            } else {
+        let (id, part) = (back.id, back.part);
+        self.limits.windows.free(back.link);
+        match (outcome.result, outcome.retry) {
+            (OutcomeResult::Accepted, _) => {
+                self.limits.accepted(back.to);
                 self.settle_part(id, part, outcome);
             }
-        } else {
-            self.settle_part(id, part, outcome);
+            (OutcomeResult::NotSent, _) => {
+                self.limits.give_back(1);
+                self.not_out(id, part);
+            }
+            (OutcomeResult::Refused, Retry::Throttle) => {
+                match self.too_many(back.to, &outcome) {
+                    Whose::Destination { minutes } => {
+                        outcome.retry = Retry::Later { minutes };
+                        self.settle_part(id, part, outcome);
+                    }
+                    // Where it cannot go another way there is nothing to decide: it stays at the head
+                    // of its queue, and nothing is written.
+                    Whose::Route
+                        if self.flights.throttled(id) < THROTTLES_MAX
+                            || !self.flights.may_fail_over(id, self.config.route) =>
+                    {
+                        self.not_out(id, part);
+                    }
+                    Whose::Route => self.settle_part(id, part, outcome),
+                }
+            }
+            (OutcomeResult::Unknown, _) if self.flights.is_held(id) => {
+                // The store ends it with this settle; a throttled part must not go out after that.
+                self.flights.end(id);
+                self.settle_part(id, part, outcome);
+            }
+            (OutcomeResult::Refused | OutcomeResult::Unknown, _) => {
+                self.settle_part(id, part, outcome);
+            }
         }
         self.land(id);
+    }
+
+    /// The carrier refused a part as one too many: who is to wait for it.
+    fn too_many(&mut self, to: Phone, outcome: &Outcome) -> Whose {
+        let now = self.clock.instant();
+        let ago = self.clock.now().since(outcome.handed_at);
+        let refused = TooMany {
+            sent: now.checked_sub(ago).unwrap_or(now),
+            to,
+            queue_full: outcome.reason == Some(Reason::QueueFull),
+            random: self.flights.random(),
+        };
+        self.limits.refused(now, refused)
     }
 
     fn settle_part(&mut self, id: MessageId, part: u8, outcome: Outcome) {
@@ -540,7 +571,7 @@ impl Dispatcher {
     fn not_sent(&mut self, message: &Arc<Message>, part: u8) {
         self.flights.unreserve(message.id, part);
         self.not_out(message.id, part);
-        self.give_back_rate(1);
+        self.limits.give_back(1);
         self.land(message.id);
     }
 
@@ -555,12 +586,17 @@ impl Dispatcher {
         }
     }
 
-    /// A message with nothing out any more: what waits goes back to the head of its lane.
+    /// A message with nothing out any more: what waits goes back to the head of its lane. What the
+    /// carrier took makes way for the next one to its destination; for what it did not take, the store
+    /// says what follows.
     fn land(&mut self, id: MessageId) {
-        if let Some(entry) = self.flights.land(id)
-            && !entry.parts.is_empty()
-        {
+        let Some(Landed { entry, taken }) = self.flights.land(id) else {
+            return;
+        };
+        if !entry.parts.is_empty() {
             self.queue.give_back(entry);
+        } else if taken {
+            self.queue.done(&entry.message);
         }
     }
 
@@ -622,6 +658,7 @@ impl Dispatcher {
                 if next == Next::Done {
                     // The store has ended it, or it goes another way: what waits here does not go out.
                     self.flights.end(message.id);
+                    self.queue.done(&message);
                 }
                 continue;
             };
@@ -660,12 +697,14 @@ impl Dispatcher {
             self.flights.unreserve(id, part);
         }
         self.flights.end(id);
-        self.give_back_rate(u32::from(entry.parts.count()));
+        self.queue.done(&entry.message);
+        self.limits.give_back(u32::from(entry.parts.count()));
         self.land(id);
     }
 
     fn tick(&mut self) {
         let now = self.clock.now();
+        self.limits.step(self.clock.instant());
         if !self.expiring {
             let over = self
                 .queue
@@ -712,12 +751,12 @@ impl Dispatcher {
         self.routes.publish(self.config.route, |state| {
             state.oldest = oldest;
             state.retries = self.queue.retries();
-            state.in_flight = self.windows.out();
-            state.window = self.windows.total();
+            state.in_flight = self.limits.windows.out();
+            state.window = self.limits.windows.total();
             state.hold = self.hold;
             for (index, link) in state.links.iter_mut().enumerate() {
                 let link_ix = LinkIx(u16::try_from(index).unwrap_or(u16::MAX));
-                link.in_flight = self.windows.out_on(link_ix);
+                link.in_flight = self.limits.windows.out_on(link_ix);
             }
         });
     }

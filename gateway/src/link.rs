@@ -90,6 +90,9 @@ pub enum LinkEvent {
         link: LinkIx,
         /// The answers.
         answers: Vec<Answer>,
+        /// How full the peer said it is in the last of them that told, 0 to 100 (SMPP v5.0
+        /// congestion_state).
+        congestion: Option<u8>,
     },
     /// What the peer said after all about attempts that were answered as unknown: their ids may
     /// still be receipted. Not a second answer: nothing is freed or decided by it.

@@ -94,6 +94,11 @@ pub enum Retry {
     Elsewhere,
     /// The whole route backs off and this part goes to the head of its queue (T).
     Throttle,
+    /// The destination's queue at the carrier is full: this part waits, and the route goes on.
+    Later {
+        /// For so long, before jitter.
+        minutes: u8,
+    },
 }
 
 /// The contract's reason codes (contract.md §3 "Reason taxonomy").

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{self, Config};
 use crate::connect::smpp;
-use crate::dispatch::limit::rate::Rate;
+use crate::dispatch::limit;
 use crate::event::EventKinds;
 use crate::inbound::rules;
 use crate::message::RouteIx;
@@ -92,9 +92,15 @@ pub(super) fn table(config: &Config, names: &Names) -> plan::Table {
     plan::Table::new(config.rules.iter().map(rule).collect())
 }
 
-/// A route's rate.
-pub(super) fn rate(rate: &config::Rate) -> Rate {
-    Rate::new(rate.count, rate.per, rate.burst)
+/// A route's rate, and how it backs off.
+pub(super) fn limits(route: &config::Route) -> limit::Config {
+    limit::Config {
+        rate: route.rate.as_ref().map(|rate| limit::pace::Configured {
+            per_second: f64::from(rate.count) / rate.per.as_secs_f64(),
+            burst: rate.burst,
+        }),
+        ..limit::Config::default()
+    }
 }
 
 /// A route's links: host, its index, and the seat.

@@ -40,10 +40,7 @@ impl Shown {
                 Some(Configured {
                     name: name.clone(),
                     route: names.route_ix(name)?,
-                    per_second: route
-                        .rate
-                        .as_ref()
-                        .map(|rate| super::map::rate(rate).per_second()),
+                    per_second: super::map::limits(route).rate.map(|rate| rate.per_second),
                     receipts: route.receipts.enabled,
                     id_format: route.receipts.id_format,
                     sends: route.bind != Bind::Receiver,

@@ -51,7 +51,7 @@ async fn a_message_that_has_ended_is_neither_sent_nor_held() {
     let config = Config {
         route: ROUTE,
         name: "a".to_owned(),
-        rate: None,
+        limits: Default::default(),
         lanes: [50, 30, 15, 5],
     };
     let dispatcher = Dispatcher::new(config, store.clone(), clock, links, states.clone());
@@ -80,7 +80,11 @@ async fn a_message_that_has_ended_is_neither_sent_nor_held() {
         token: batch[0].token,
         outcome: accepted(waits, 0, "p").outcome,
     }];
-    let answered = LinkEvent::Answers { link, answers };
+    let answered = LinkEvent::Answers {
+        link,
+        answers,
+        congestion: None,
+    };
     from_link.send(answered).await.unwrap();
     stopper.stop();
     // It ends only when nothing is out and nothing is held.

@@ -7,7 +7,8 @@ use rustc_hash::FxHashMap;
 
 use crate::clock::UnixMs;
 use crate::link::LinkIx;
-use crate::message::{Message, MessageId, OnAmbiguous, Parts};
+use crate::message::{FailoverOn, Message, MessageId, OnAmbiguous, Parts, Phone, RouteIx};
+use crate::outcome::OutcomeResult;
 use crate::store::Entry;
 
 /// Everything a dispatcher has handed over and not had answered.
@@ -35,6 +36,30 @@ struct Flight {
     waiting: Parts,
     /// The message has come to its end: nothing of it waits any more.
     over: bool,
+    /// The carrier took every part that came back.
+    taken: bool,
+}
+
+/// A part that came back.
+#[derive(Clone, Copy, Debug)]
+pub struct Back {
+    /// Whose.
+    pub id: MessageId,
+    /// Which.
+    pub part: u8,
+    /// The link it was on.
+    pub link: LinkIx,
+    /// Where it was to go.
+    pub to: Phone,
+}
+
+/// A flight that has ended.
+#[derive(Clone, Debug)]
+pub struct Landed {
+    /// The message, with the parts that wait, which may be none.
+    pub entry: Entry,
+    /// The carrier took all that was out: there is nothing to decide any more.
+    pub taken: bool,
 }
 
 impl Flights {
@@ -55,6 +80,7 @@ impl Flights {
                 out: Parts::default(),
                 waiting: Parts::default(),
                 over: false,
+                taken: true,
             });
         flight.out.0 |= parts.0;
         flight.waiting.0 |= rest.0;
@@ -67,18 +93,30 @@ impl Flights {
         self.next_token
     }
 
+    /// A number that differs from attempt to attempt, for jitter.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        // Fibonacci hashing (Knuth, TAOCP 3, §6.4): the high bits of a counter's product are spread.
+        self.next_token.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+    }
+
     /// A token was answered. `None` when it was answered before. What nobody knows of is remembered
     /// for a while: its answer may come yet.
-    pub fn answered(&mut self, token: u64, unknown: bool) -> Option<(MessageId, u8, LinkIx)> {
+    pub fn answered(&mut self, token: u64, result: OutcomeResult) -> Option<Back> {
         let (id, part, link) = self.tokens.remove(&token)?;
-        self.unreserve(id, part);
-        if unknown && let Some(message) = self.message(id) {
+        // What has a token is out, and what is out has a flight.
+        let flight = self.messages.get_mut(&id)?;
+        flight.out.remove(part);
+        flight.taken &= result == OutcomeResult::Accepted;
+        let to = flight.message.to;
+        if result == OutcomeResult::Unknown {
+            let message = flight.message.clone();
             self.unknown.push_back((token, message, part));
             if self.unknown.len() > UNKNOWN_MAX {
                 self.unknown.pop_front();
             }
         }
-        Some((id, part, link))
+        Some(Back { id, part, link, to })
     }
 
     /// The message and part of a token that was answered as unknown.
@@ -123,10 +161,14 @@ impl Flights {
         *times
     }
 
-    /// The message of a flight.
+    /// Whether a flight's message may go on over the next of its routes when this one throttles it.
     #[must_use]
-    pub fn message(&self, id: MessageId) -> Option<Arc<Message>> {
-        self.messages.get(&id).map(|flight| flight.message.clone())
+    pub fn may_fail_over(&self, id: MessageId, route: RouteIx) -> bool {
+        self.messages.get(&id).is_some_and(|flight| {
+            let message = &flight.message;
+            let last = message.routes.last();
+            message.failover_on.has(FailoverOn::THROTTLED) && last.is_some_and(|ix| *ix != route)
+        })
     }
 
     /// The message of a flight and its place in the queue.
@@ -150,8 +192,8 @@ impl Flights {
         flight.is_none_or(|flight| flight.out.is_empty() && flight.waiting.is_empty())
     }
 
-    /// Ends a flight with nothing out. Gives the entry of what waits, which may be nothing.
-    pub fn land(&mut self, id: MessageId) -> Option<Entry> {
+    /// Ends a flight with nothing out.
+    pub fn land(&mut self, id: MessageId) -> Option<Landed> {
         let flight = self.messages.get(&id)?;
         if !flight.out.is_empty() {
             return None;
@@ -162,10 +204,12 @@ impl Flights {
         }
         let (parts, order) = (flight.waiting, flight.order);
         // What was out is claimed until it is settled.
-        Some(Entry {
+        let entry = Entry {
             claimed: true,
             ..Entry::again(flight.message, parts, order, UnixMs::ZERO)
-        })
+        };
+        let taken = flight.taken;
+        Some(Landed { entry, taken })
     }
 
     /// The store has decided on the message.

@@ -1,5 +1,176 @@
 //! Limits: what keeps a route from sending now, and until when. Pure; time is an argument.
+//!
+//! ```text
+//!  the carrier says        the whole route                      one destination
+//!  0x58, own codes         pauses, then slower, fewer out       -
+//!  0x14, the first time    the same                             -
+//!  0x14 again, others go   -                                    waits 1 to 5 min
+//!  congestion_state        slower from 90 on; 100: as 0x58      -
+//! ```
 
+use std::time::{Duration, Instant};
+
+use crate::message::Phone;
+
+pub mod full;
+pub mod pace;
 pub mod rate;
 pub mod throttle;
 pub mod window;
+
+use full::{Full, Whose};
+use pace::{CONGESTION_FULL, Configured, LimitedBy, Pace, Tuning};
+use rate::When;
+use throttle::{Pauses, Throttle};
+use window::Windows;
+
+/// Windows grow by clean seconds (smpp.md §3.4).
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a route is held to, and how it backs off.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Its contracted rate in segments; `None`: as fast as the windows allow.
+    pub rate: Option<Configured>,
+    /// How the rate falls and rises.
+    pub tuning: Tuning,
+    /// How long it pauses.
+    pub pauses: Pauses,
+}
+
+/// A submit that the carrier refused because it was one too many.
+#[derive(Clone, Copy, Debug)]
+pub struct TooMany {
+    /// When it was sent.
+    pub sent: Instant,
+    /// Where to.
+    pub to: Phone,
+    /// Whether the carrier said that a queue is full, which may be the destination's.
+    pub queue_full: bool,
+    /// A number that differs from one to the next, for jitter.
+    pub random: u64,
+}
+
+/// A route's limits.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// What its links have out and may have.
+    pub windows: Windows,
+    pace: Pace,
+    throttle: Throttle,
+    full: Full,
+    /// Taken by the carrier since [`Limits::answered`].
+    taken: u32,
+    /// When the windows grew last, or could not.
+    grew: Option<Instant>,
+}
+
+impl Limits {
+    /// For a route with so many links, all of them down.
+    #[must_use]
+    pub fn new(config: Config, links: usize) -> Self {
+        Self {
+            windows: Windows::new(links),
+            pace: Pace::new(config.rate, config.tuning),
+            throttle: Throttle::new(config.pauses),
+            full: Full::default(),
+            taken: 0,
+            grew: None,
+        }
+    }
+
+    /// Takes the cost of so many segments, or says when to ask again.
+    pub fn take(&mut self, now: Instant, segments: u32) -> When {
+        self.pace.take(now, segments)
+    }
+
+    /// Gives back what was taken and not used.
+    pub fn give_back(&mut self, segments: u32) {
+        self.pace.give_back(segments);
+    }
+
+    /// The carrier took a segment. Some of them are followed by [`Limits::answered`].
+    pub fn accepted(&mut self, to: Phone) {
+        self.taken = self.taken.saturating_add(1);
+        self.full.accepted(to);
+    }
+
+    /// All answers that came at once have been told.
+    pub fn answered(&mut self, now: Instant) {
+        let taken = std::mem::take(&mut self.taken);
+        if taken > 0 {
+            self.pace.accepted(now, taken);
+        }
+    }
+
+    /// The carrier refused a submit as one too many. Says who is to wait.
+    pub fn refused(&mut self, now: Instant, refused: TooMany) -> Whose {
+        if refused.queue_full
+            && let whose @ Whose::Destination { .. } =
+                self.full.refused(now, refused.sent, refused.to)
+        {
+            return whose;
+        }
+        self.throttled(now, refused.sent, refused.random);
+        Whose::Route
+    }
+
+    /// The carrier told its congestion_state in an answer.
+    pub fn congested(&mut self, now: Instant, state: u8, random: u64) {
+        self.pace.congested(now, state);
+        if state == CONGESTION_FULL {
+            self.throttled(now, now, random);
+        }
+    }
+
+    fn throttled(&mut self, now: Instant, sent: Instant, random: u64) {
+        if self.throttle.throttled(now, sent, random) {
+            self.pace.throttled(now);
+            self.windows.shrink();
+        }
+    }
+
+    /// Time has passed: several times a second.
+    pub fn step(&mut self, now: Instant) {
+        let paused = self.paused(now).is_some();
+        self.pace.step(now, paused);
+        self.full.step(now);
+        let grew = *self.grew.get_or_insert(now);
+        if paused {
+            self.grew = Some(now);
+        } else if now.saturating_duration_since(grew) >= SECOND {
+            self.windows.grow();
+            self.grew = Some(now);
+        }
+    }
+
+    /// Until when the route pauses, if it does.
+    #[must_use]
+    pub fn paused(&self, now: Instant) -> Option<Instant> {
+        self.throttle.until(now)
+    }
+
+    /// Segments per second that it sends at most when it does not pause; `None`: no limit.
+    #[must_use]
+    pub fn rate_now(&self) -> Option<f64> {
+        self.pace.effective()
+    }
+
+    /// What makes its rate less than the configured one.
+    #[must_use]
+    pub fn limited_by(&self) -> Option<LimitedBy> {
+        self.pace.limited_by()
+    }
+
+    /// Submits throttled in the last minute.
+    #[must_use]
+    pub fn throttled_last_minute(&mut self, now: Instant) -> u64 {
+        self.throttle.last_minute(now)
+    }
+
+    /// Destinations that wait because their queue at the carrier is full.
+    #[must_use]
+    pub fn destinations_waiting(&self, now: Instant) -> usize {
+        self.full.waiting(now)
+    }
+}

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::UnixMs;
-use crate::message::{Class, MessageId, TenantIx};
+use crate::message::{Class, Message, MessageId, TenantIx};
 use crate::store::{Entry, FeedEntries};
 
 pub mod lane;
@@ -125,10 +125,12 @@ impl Queue {
             .iter_mut()
             .for_each(|each| each.lane.claims_end());
         for entry in entries {
+            let lane = self.lane(entry.message.class);
             // Hardly ever is there one.
-            if !over.is_some_and(|over| over.contains(&entry.message.id)) {
-                self.lane(entry.message.class)
-                    .claimed(entry, over.is_some());
+            if over.is_some_and(|over| over.contains(&entry.message.id)) {
+                lane.done(&entry.message);
+            } else {
+                lane.claimed(entry, over.is_some());
             }
         }
     }
@@ -146,8 +148,7 @@ impl Queue {
             let last = entries.last().map(|entry| entry.order);
             let (later, ready): (Vec<Entry>, Vec<Entry>) =
                 entries.into_iter().partition(|entry| entry.due > now);
-            self.retries
-                .extend(later.into_iter().map(|entry| Reverse(Waiting(entry))));
+            later.into_iter().for_each(|entry| self.retry(entry));
             (ready, last, complete)
         });
         self.lane(class).loaded(load, entries);
@@ -166,9 +167,22 @@ impl Queue {
         weighted.lane.untake(entry);
     }
 
-    /// Lets an entry wait for its next try.
+    /// Lets an entry wait for its next try, and with it what comes after it to the same destination.
     pub fn retry(&mut self, entry: Entry) {
+        self.lane(entry.message.class).hold(&entry.message);
         self.retries.push(Reverse(Waiting(entry)));
+    }
+
+    /// What [`Queue::take`] gave is done with: taken by the carrier, ended, or gone another way. The
+    /// next one to its destination may go. Said twice, or of what was not taken, it does nothing.
+    pub fn done(&mut self, message: &Message) {
+        self.lane(message.class).done(message);
+    }
+
+    /// Entries that wait for another one to the same destination.
+    #[must_use]
+    pub fn beside(&self) -> usize {
+        self.lanes.iter().map(|each| each.lane.beside()).sum()
     }
 
     /// Moves what is due to the head of its lane.
@@ -190,7 +204,7 @@ impl Queue {
         self.retries.peek().map(|Reverse(waiting)| waiting.0.due)
     }
 
-    /// Whether nothing waits in memory but for its next try.
+    /// Whether nothing waits in memory but for its next try, or for another one's.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lanes.iter().all(|each| each.lane.is_empty())
@@ -224,7 +238,7 @@ impl Queue {
         Some(entry)
     }
 
-    /// Takes out every entry for which `which` holds, at most `limit` of them.
+    /// Takes out every entry for which `which` holds, at most `limit` of them. They are done with.
     pub fn take_where(&mut self, limit: usize, which: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let mut taken = Vec::new();
         for each in &mut self.lanes {

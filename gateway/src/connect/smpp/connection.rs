@@ -282,6 +282,8 @@ impl<'a> Connection<'a> {
         self.lent.meters.tally.answers += 1;
         self.lent.meters.took(answer.latency);
         let (token, status) = (answer.token, answer.status);
+        let ledger = &mut *self.lent.ledger;
+        ledger.congestion = answer.congestion.or(ledger.congestion);
         let (outcome, fatal) = self.outcome(wall, answer);
         self.lent.ledger.answer(token, outcome);
         if fatal && self.fatal.is_none() {

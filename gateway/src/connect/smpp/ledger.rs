@@ -32,6 +32,8 @@ pub(super) struct Ledger {
     out: FxHashMap<u64, UnixMs>,
     up: Option<LinkEvent>,
     answers: Vec<Answer>,
+    /// What the peer said last of how full it is.
+    pub(super) congestion: Option<u8>,
     late: Vec<Answer>,
     /// Answers since the meters took them, by result.
     pub(super) results: [u64; 4],
@@ -58,6 +60,7 @@ impl Ledger {
             out: FxHashMap::default(),
             up: None,
             answers: Vec::new(),
+            congestion: None,
             late: Vec::new(),
             results: [0; 4],
         }
@@ -150,9 +153,10 @@ impl Ledger {
                 Err(TrySendError::Closed(())) => return Told::Gone,
             };
             let news = self.up.take();
-            permit.send(
-                news.unwrap_or_else(|| next_news(self.link, &mut self.answers, &mut self.late)),
-            );
+            permit.send(news.unwrap_or_else(|| {
+                let congestion = self.congestion.take();
+                next_news(self.link, &mut self.answers, congestion, &mut self.late)
+            }));
         }
         Told::All
     }
@@ -175,13 +179,22 @@ impl Ledger {
     }
 }
 
-fn next_news(link: LinkIx, answers: &mut Vec<Answer>, late: &mut Vec<Answer>) -> LinkEvent {
+fn next_news(
+    link: LinkIx,
+    answers: &mut Vec<Answer>,
+    congestion: Option<u8>,
+    late: &mut Vec<Answer>,
+) -> LinkEvent {
     if answers.is_empty() {
         let answers = std::mem::take(late);
         return LinkEvent::Late { link, answers };
     }
     let answers = std::mem::take(answers);
-    LinkEvent::Answers { link, answers }
+    LinkEvent::Answers {
+        link,
+        answers,
+        congestion,
+    }
 }
 
 fn not_sent(now: UnixMs) -> Outcome {
@@ -204,7 +217,7 @@ impl Drop for Ledger {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 while !answers.is_empty() || !late.is_empty() {
-                    let news = next_news(link, &mut answers, &mut late);
+                    let news = next_news(link, &mut answers, None, &mut late);
                     if events.send(news).await.is_err() {
                         return;
                     }

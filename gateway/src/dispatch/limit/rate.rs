@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 /// A wake-up may be late by this much (tokio's timers have a granularity of 1 ms): what accrued
 /// meanwhile must not be lost, so no burst is shorter.
 const LATENESS: Duration = Duration::from_millis(2);
+/// The slowest rate that can be set is one segment in so long. Chosen: a day, as the config's.
+const SLOWEST: Duration = Duration::from_secs(24 * 3_600);
 
 /// A route's rate.
 #[derive(Clone, Debug)]
@@ -51,9 +53,19 @@ impl Rate {
             .max(LATENESS.min(interval.saturating_mul(1000)))
     }
 
-    /// Changes the rate; what was taken stays taken.
-    pub fn set(&mut self, count: u32, per: Duration, burst: u32) {
-        self.interval = per / count.max(1);
+    /// A rate that need not be whole.
+    #[must_use]
+    pub fn per_second_of(per_second: f64, burst: u32) -> Self {
+        let mut rate = Self::new(1, Duration::from_secs(1), burst);
+        rate.set(per_second, burst);
+        rate
+    }
+
+    /// Changes the rate, in segments per second; what was taken stays taken. Slower than one in
+    /// [`SLOWEST`] is as slow as that.
+    pub fn set(&mut self, per_second: f64, burst: u32) {
+        let slowest = 1.0 / SLOWEST.as_secs_f64();
+        self.interval = Duration::from_secs_f64(1.0 / per_second.max(slowest));
         self.burst = Self::depth(self.interval, burst);
     }
 

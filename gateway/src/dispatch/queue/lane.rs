@@ -13,9 +13,9 @@ use std::collections::{BTreeSet, VecDeque};
 
 use rustc_hash::FxHashMap;
 
-use super::line::{self, Line};
+use super::line::{self, Beside, Line};
 use crate::clock::UnixMs;
-use crate::message::TenantIx;
+use crate::message::{Message, TenantIx};
 use crate::store::{Entry, needs_claim};
 
 /// Entries of one lane in memory, whoever's; tenants share it.
@@ -42,8 +42,10 @@ pub struct Lane {
     behind: BTreeSet<TenantIx>,
     /// Where the search for the next load goes on.
     loaded_last: TenantIx,
-    /// Entries in all lines.
+    /// Entries in all lines, but for those beside them.
     waiting: usize,
+    /// What is beside all lines.
+    beside: Beside,
     /// Entries of the lines whose claims are on their way to the disk.
     claiming: usize,
     /// Entries that had been claimed as they were accepted, since the start.
@@ -70,10 +72,16 @@ pub struct Load {
 }
 
 impl Lane {
-    /// Entries in memory.
+    /// Entries in memory that wait for their turn, and not for another one to the same destination.
     #[must_use]
     pub fn len(&self) -> usize {
         self.staged.len() + self.claiming + self.waiting
+    }
+
+    /// Entries in memory that wait for another one to the same destination.
+    #[must_use]
+    pub fn beside(&self) -> usize {
+        self.beside.entries
     }
 
     /// Whether there are none.
@@ -97,9 +105,13 @@ impl Lane {
     fn line<T>(&mut self, tenant: TenantIx, change: impl FnOnce(&mut Line) -> T) -> T {
         let share = self.shares.entry(tenant).or_default();
         let before = (share.line.len(), share.line.is_behind());
+        let beside = share.line.beside();
         let result = change(&mut share.line);
         let (len, is_behind) = (share.line.len(), share.line.is_behind());
         self.waiting = self.waiting + len - before.0;
+        let now = share.line.beside();
+        self.beside.entries = self.beside.entries + now.entries - beside.entries;
+        self.beside.claimed = self.beside.claimed + now.claimed - beside.claimed;
         if len > 0 && !share.in_ring {
             (share.in_ring, share.deficit) = (true, QUANTUM);
             self.ring.push_back(tenant);
@@ -179,8 +191,9 @@ impl Lane {
     fn next(&mut self) -> Option<Entry> {
         loop {
             let tenant = *self.ring.front()?;
+            let cost = self.line(tenant, Line::cost);
             let share = self.shares.get_mut(&tenant)?;
-            let Some(cost) = share.line.cost() else {
+            let Some(cost) = cost else {
                 share.in_ring = false;
                 self.ring.pop_front();
                 continue;
@@ -240,7 +253,7 @@ impl Lane {
         let room = if waits {
             0
         } else {
-            ahead.saturating_sub(self.len())
+            ahead.saturating_sub(self.len() + self.beside.claimed)
         };
         self.came_claimed + u64::try_from(room).unwrap_or(0)
     }
@@ -248,7 +261,8 @@ impl Lane {
     /// Puts an entry back in its place: among its tenant's in their order, before all others'.
     pub fn give_back(&mut self, entry: Entry) {
         let tenant = entry.message.tenant;
-        if !is_ready(&entry) {
+        let may_go = is_ready(&entry) && self.line(tenant, |line| line.hold(&entry.message));
+        if !may_go {
             self.line(tenant, |line| line.give_back(entry));
             return;
         }
@@ -274,15 +288,32 @@ impl Lane {
         self.staged.pop_front()
     }
 
-    /// Takes out what fits `which`, until `taken` holds `limit`.
+    /// The message waits for its next try, and those after it to the same destination with it.
+    pub fn hold(&mut self, message: &Message) {
+        self.line(message.tenant, |line| line.hold(message));
+    }
+
+    /// A message that was taken is done with: the next one to its destination may go.
+    pub fn done(&mut self, message: &Message) {
+        self.line(message.tenant, |line| line.done(message));
+    }
+
+    /// Takes out what fits `which`, until `taken` holds `limit`; what is taken out is done with.
     pub fn take_where(
         &mut self,
         limit: usize,
         which: impl Fn(&Entry) -> bool,
         taken: &mut Vec<Entry>,
     ) {
+        let from = taken.len();
         line::take_where(&mut self.staged, limit, &which, taken);
-        for tenant in self.ring.clone() {
+        for entry in taken.get(from..).unwrap_or_default() {
+            self.done(&entry.message);
+        }
+        let has = |share: &Share| share.line.len() + share.line.beside().entries > 0;
+        let with_some = self.shares.iter().filter(|(_, share)| has(share));
+        let tenants: Vec<TenantIx> = with_some.map(|(tenant, _)| *tenant).collect();
+        for tenant in tenants {
             self.line(tenant, |line| line.take_where(limit, &which, taken));
         }
     }
@@ -290,7 +321,7 @@ impl Lane {
     /// When the message was accepted that has waited longest, of those next in their lines.
     #[must_use]
     pub fn oldest(&self) -> Option<UnixMs> {
-        let heads = self.shares.values().filter_map(|share| share.line.head());
+        let heads = self.shares.values().flat_map(|share| share.line.heads());
         let next = self.staged.front().into_iter().chain(heads);
         next.map(|entry| entry.message.accepted_at).min()
     }

@@ -12,11 +12,12 @@ use crate::message::{
     TenantIx, Texts,
 };
 
+/// An entry to a destination of its own.
 fn entry(order: u64, class: Class) -> Entry {
     let message = Message {
         id: MessageId(order),
         tenant: TenantIx(0),
-        to: Phone::parse("+46701234567").unwrap(),
+        to: phone(order),
         class,
         priority: Priority::Normal,
         on_ambiguous: OnAmbiguous::Retry,
@@ -33,6 +34,10 @@ fn entry(order: u64, class: Class) -> Entry {
         texts: Texts::default(),
     };
     Entry::again(Arc::new(message), Parts::first(1), order, UnixMs::ZERO)
+}
+
+fn phone(number: u64) -> Phone {
+    Phone::parse(&format!("+4670{number:09}")).unwrap()
 }
 
 /// Claimed ahead.

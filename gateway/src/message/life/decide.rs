@@ -17,6 +17,10 @@ pub const LATE_RECEIPTS: Duration = Duration::from_secs(72 * 3600);
 /// three, a carrier that swallows submits would be paid for every copy).
 pub const UNKNOWN_TRIES: u8 = 3;
 
+/// Tries on one route of a part whose destination's queue stays full (chosen: about eight hours of the
+/// longest pauses; smpp.md §3.4 wants it bounded by attempts and not by validity alone).
+pub const THROTTLED_TRIES: u8 = 100;
+
 /// What the store knows beside the message when it decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
@@ -256,7 +260,10 @@ fn next_step(message: &Message, life: &Life, settle: &Settle, context: Context) 
         Worst::Unknown => unknown,
         Worst::Here => Step::Again(due(life, context)),
         Worst::Throttled if next_route(FailoverOn::THROTTLED) => Step::NextRoute,
-        Worst::Throttled => Step::Again(due(life, context)),
+        Worst::Throttled if life.tries >= THROTTLED_TRIES => {
+            Step::End(Status::Failed, EventKind::MessageFailed)
+        }
+        Worst::Throttled => Step::Again(due_later(&parts, life, context)),
         Worst::Elsewhere if next_route(FailoverOn::TRANSIENT) => Step::NextRoute,
         Worst::Elsewhere | Worst::Never => Step::End(Status::Failed, EventKind::MessageFailed),
     }
@@ -312,7 +319,7 @@ impl Worst {
             PartState::Accepted | PartState::Receipted(_) => Self::Accepted,
             PartState::Waiting | PartState::Claimed | PartState::Out => Self::Waiting,
             PartState::Unknown => Self::Unknown,
-            PartState::Refused(Retry::Throttle) => Self::Throttled,
+            PartState::Refused(Retry::Throttle | Retry::Later { .. }) => Self::Throttled,
             PartState::Refused(Retry::Here { tries: most }) if tries < most => Self::Here,
             PartState::Refused(Retry::Here { .. } | Retry::Elsewhere) => Self::Elsewhere,
             PartState::Refused(Retry::Never) => Self::Never,
@@ -328,6 +335,19 @@ fn seen_before(life: &Life, part: u8, state: ReceiptState) -> bool {
 
 fn has_next_route(message: &Message, life: &Life) -> bool {
     usize::from(life.route_at) + 1 < message.routes.len()
+}
+
+/// The longest that any part is to wait, and up to a quarter more; as [`due`] when none says.
+fn due_later(parts: &[PartState], life: &Life, context: Context) -> UnixMs {
+    let minutes = parts.iter().filter_map(|part| match part {
+        PartState::Refused(Retry::Later { minutes }) => Some(*minutes),
+        _ => None,
+    });
+    let Some(minutes) = minutes.max() else {
+        return due(life, context);
+    };
+    let ms = u64::from(minutes.max(1)) * 60_000;
+    UnixMs(context.now.0 + ms + context.jitter % (ms / 4))
 }
 
 /// Backoff, jittered between half of it and all of it.

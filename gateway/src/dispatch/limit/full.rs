@@ -1,0 +1,178 @@
+//! Full: which destinations the carrier has no room for, and which of its refusals are the route's.
+//! Pure; time is an argument.
+//!
+//! ESME_RMSGQFUL may mean the carrier's whole queue or one recipient's (smpp.md §3.4). The first one
+//! slows the route down. When the same destination gets it again, although the carrier has taken others
+//! since, it is the destination's: that one waits, and the route goes on.
+
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+
+use crate::message::Phone;
+
+/// Destinations remembered; beyond it a refusal is taken for the route's, which slows it down. Chosen:
+/// a queue of phones that are switched off, at a size that costs half a megabyte.
+pub const KNOWN_MAX: usize = 10_000;
+/// A destination that was not refused for so long is forgotten. Chosen: three of the longest pauses.
+const FORGET: Duration = Duration::from_secs(15 * 60);
+/// The longest pause of a destination, minutes. smpp.md §3.4: 1 to 5 min.
+const MINUTES_MAX: u8 = 5;
+
+/// Whose a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The whole route is to slow down.
+    Route,
+    /// Only this destination waits.
+    Destination {
+        /// For so long.
+        minutes: u8,
+    },
+}
+
+/// The destinations that were refused.
+#[derive(Clone, Debug, Default)]
+pub struct Full {
+    known: FxHashMap<Phone, Known>,
+    /// What the carrier has taken, of any destination.
+    taken: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    at: Instant,
+    /// Until when it waits; before, it was only refused once.
+    until: Option<Instant>,
+    minutes: u8,
+    /// What the carrier had taken by then.
+    taken: u64,
+}
+
+impl Full {
+    /// The carrier has no room for what was sent at `sent`.
+    pub fn refused(&mut self, now: Instant, sent: Instant, to: Phone) -> Whose {
+        let taken = self.taken;
+        if let Some(known) = self.known.get_mut(&to) {
+            if sent < known.at {
+                // Parts of one message: one refusal.
+                return known.until.map_or(Whose::Route, |_| Whose::Destination {
+                    minutes: known.minutes,
+                });
+            }
+            let others_go = taken > known.taken;
+            (known.at, known.taken) = (now, taken);
+            if !others_go {
+                known.until = None;
+                return Whose::Route;
+            }
+            known.minutes = match known.minutes {
+                0 => 1,
+                minutes => minutes.saturating_mul(2).min(MINUTES_MAX),
+            };
+            let minutes = known.minutes;
+            known.until = Some(now + Duration::from_secs(60) * u32::from(minutes));
+            return Whose::Destination { minutes };
+        }
+        if self.known.len() < KNOWN_MAX {
+            let first = Known {
+                at: now,
+                until: None,
+                minutes: 0,
+                taken,
+            };
+            self.known.insert(to, first);
+        }
+        Whose::Route
+    }
+
+    /// The carrier took one.
+    pub fn accepted(&mut self, to: Phone) {
+        self.taken += 1;
+        if !self.known.is_empty() {
+            self.known.remove(&to);
+        }
+    }
+
+    /// Forgets what was long ago.
+    pub fn step(&mut self, now: Instant) {
+        self.known
+            .retain(|_, known| now.saturating_duration_since(known.at) < FORGET);
+    }
+
+    /// Destinations that wait now. Looks at each: at most [`KNOWN_MAX`].
+    #[must_use]
+    pub fn waiting(&self, now: Instant) -> usize {
+        let waits = |known: &&Known| known.until.is_some_and(|until| now < until);
+        self.known.values().filter(waits).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn phone(number: usize) -> Phone {
+        Phone::parse(&format!("+4670{number:07}")).unwrap()
+    }
+
+    #[test]
+    fn a_destination_that_is_refused_again_while_others_go_waits_one_to_five_minutes() {
+        let mut full = Full::default();
+        let (gone, fine) = (phone(1), phone(2));
+        let mut now = Instant::now();
+        assert_eq!(full.refused(now, now, gone), Whose::Route);
+        assert_eq!(full.waiting(now), 0);
+        for minutes in [1, 2, 4, 5, 5] {
+            full.accepted(fine);
+            now += MINUTE;
+            assert_eq!(
+                full.refused(now, now, gone),
+                Whose::Destination { minutes },
+                "{minutes}"
+            );
+            assert_eq!(full.waiting(now), 1);
+        }
+        // The other parts of the same message, sent before that.
+        let earlier = now - Duration::from_millis(1);
+        assert_eq!(
+            full.refused(now, earlier, gone),
+            Whose::Destination { minutes: 5 }
+        );
+        assert_eq!(full.waiting(now + 5 * MINUTE), 0);
+        full.accepted(gone);
+        assert_eq!(full.refused(now, now, gone), Whose::Route, "from the start");
+    }
+
+    #[test]
+    fn a_carrier_that_takes_nothing_is_full_itself() {
+        let mut full = Full::default();
+        let mut now = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(full.refused(now, now, phone(1)), Whose::Route);
+            now += MINUTE;
+        }
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_its_bound_and_nothing_for_ever() {
+        let mut full = Full::default();
+        let start = Instant::now();
+        for number in 0..KNOWN_MAX + 10 {
+            full.refused(start, start, phone(number));
+            full.accepted(phone(9_999_999));
+        }
+        assert_eq!(full.known.len(), KNOWN_MAX);
+        let later = start + MINUTE;
+        let beyond = full.refused(later, later, phone(KNOWN_MAX + 1));
+        assert_eq!(beyond, Whose::Route, "there is no room to remember it");
+        let known = full.refused(later, later, phone(1));
+        assert_eq!(known, Whose::Destination { minutes: 1 });
+        full.step(start + FORGET);
+        assert_eq!(full.known.len(), 1);
+        full.step(later + FORGET);
+        assert_eq!(full.known.len(), 0);
+    }
+}
