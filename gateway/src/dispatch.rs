@@ -27,16 +27,17 @@ use crate::store::{Entry, Refused, Store, needs_intent};
 
 pub mod flight;
 pub mod limit;
+mod meters;
 pub mod queue;
 pub mod view;
 
 use flight::{Flights, Landed};
-use limit::full::Whose;
 use limit::rate::When;
 use limit::{Limits, TooMany};
+use meters::Meters;
 use queue::lane::{Load, is_ready};
 use queue::{Queue, RETRIES_MAX};
-use view::RouteStates;
+use view::{PaceState, RouteStates};
 
 /// A route counts as down for failover after so long without a link: a reconnect is quicker.
 const DOWN_GRACE: Duration = Duration::from_secs(2);
@@ -87,6 +88,7 @@ pub struct Dispatcher {
     clock: Clock,
     queue: Queue,
     limits: Limits,
+    meters: Meters,
     links: Vec<mpsc::Sender<Vec<Attempt>>>,
     flights: Flights,
     /// Answered and not yet on disk, to go with the next settle.
@@ -120,6 +122,7 @@ impl Dispatcher {
     ) -> Self {
         let queue = Queue::new(config.lanes);
         let limits = Limits::new(config.limits, links.len());
+        let meters = Meters::new(&config.name);
         let down_since = Some(clock.instant());
         Self {
             config,
@@ -127,6 +130,7 @@ impl Dispatcher {
             clock,
             queue,
             limits,
+            meters,
             links: links.into_iter().map(|link| link.attempts).collect(),
             flights: Flights::default(),
             settles: Vec::new(),
@@ -509,20 +513,18 @@ impl Dispatcher {
                 self.not_out(id, part);
             }
             (OutcomeResult::Refused, Retry::Throttle) => {
-                match self.too_many(back.to, &outcome) {
-                    Whose::Destination { minutes } => {
-                        outcome.retry = Retry::Later { minutes };
-                        self.settle_part(id, part, outcome);
-                    }
-                    // Where it cannot go another way there is nothing to decide: it stays at the head
-                    // of its queue, and nothing is written.
-                    Whose::Route
-                        if self.flights.throttled(id) < THROTTLES_MAX
-                            || !self.flights.may_fail_over(id, self.config.route) =>
-                    {
-                        self.not_out(id, part);
-                    }
-                    Whose::Route => self.settle_part(id, part, outcome),
+                let minutes = self.too_many(back.to, &outcome);
+                if let Some(minutes) = minutes {
+                    outcome.retry = Retry::Later { minutes };
+                }
+                // Where it cannot go another way there is nothing to decide: it stays at the head of
+                // its queue, and nothing is written.
+                let stays = self.flights.throttled(id) < THROTTLES_MAX
+                    || !self.flights.may_fail_over(id, self.config.route);
+                if minutes.is_none() && stays {
+                    self.not_out(id, part);
+                } else {
+                    self.settle_part(id, part, outcome);
                 }
             }
             (OutcomeResult::Unknown, _) if self.flights.is_held(id) => {
@@ -537,10 +539,12 @@ impl Dispatcher {
         self.land(id);
     }
 
-    /// The carrier refused a part as one too many: who is to wait for it.
-    fn too_many(&mut self, to: Phone, outcome: &Outcome) -> Whose {
+    /// The carrier refused a part as one too many: for how many minutes its destination waits, if not
+    /// only the route does.
+    fn too_many(&mut self, to: Phone, outcome: &Outcome) -> Option<u8> {
         let now = self.clock.instant();
         let ago = self.clock.now().since(outcome.handed_at);
+        self.meters.throttled(outcome.reason);
         let refused = TooMany {
             sent: now.checked_sub(ago).unwrap_or(now),
             to,
@@ -746,14 +750,27 @@ impl Dispatcher {
         });
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let oldest = self.queue.oldest();
+        let (now, wall) = (self.clock.instant(), self.clock.now());
+        let paused = self.limits.paused(now).map(|until| until - now);
+        let pace = PaceState {
+            rate_now: self.limits.rate_now(),
+            limited_by: self.limits.limited_by(),
+            window_now: self.limits.windows.total_now(),
+            paused_until: paused.map(|left| wall.plus(left)),
+            throttled_last_minute: self.limits.throttled_last_minute(now),
+            destinations_waiting: self.limits.destinations_waiting(now),
+            behind: self.queue.beside(),
+        };
+        self.meters.show(&pace);
         self.routes.publish(self.config.route, |state| {
             state.oldest = oldest;
             state.retries = self.queue.retries();
             state.in_flight = self.limits.windows.out();
             state.window = self.limits.windows.total();
             state.hold = self.hold;
+            state.pace = pace;
             for (index, link) in state.links.iter_mut().enumerate() {
                 let link_ix = LinkIx(u16::try_from(index).unwrap_or(u16::MAX));
                 link.in_flight = self.limits.windows.out_on(link_ix);
@@ -782,5 +799,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
+#[cfg(test)]
+mod backing_off;
 #[cfg(test)]
 mod ended;

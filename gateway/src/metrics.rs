@@ -57,6 +57,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Messages whose time was over in the queue, or whose receipt did not come in time",
     ),
     (
+        "trunkline_route_throttled_total",
+        "Submits that a carrier refused as too many, by whether it named a full queue",
+    ),
+    (
         "trunkline_attempts_total",
         "Parts handed to a carrier, by what became of them",
     ),
@@ -155,6 +159,26 @@ const GAUGES: &[(&str, &str)] = &[
     (
         "trunkline_route_queue_messages",
         "Messages queued for a route, by class",
+    ),
+    (
+        "trunkline_route_rate_effective",
+        "Segments per second that a route sends at most; +Inf without a limit",
+    ),
+    (
+        "trunkline_route_window_effective",
+        "Submits that a route's bound links may have unanswered now",
+    ),
+    (
+        "trunkline_route_paused",
+        "1 while a route pauses because its carrier throttled",
+    ),
+    (
+        "trunkline_route_destinations_waiting",
+        "Destinations that wait because their queue at the carrier is full, at most 10,000",
+    ),
+    (
+        "trunkline_route_messages_behind",
+        "Messages in memory that wait for an earlier one to the same destination",
     ),
     (
         "trunkline_accept_drafts_waiting",

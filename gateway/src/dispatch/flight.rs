@@ -36,7 +36,8 @@ struct Flight {
     waiting: Parts,
     /// The message has come to its end: nothing of it waits any more.
     over: bool,
-    /// The carrier took every part that came back.
+    /// All parts of the message went out together, and the carrier took each that came back. Of a
+    /// further try this is not said: other parts may still wait for theirs.
     taken: bool,
 }
 
@@ -58,7 +59,7 @@ pub struct Back {
 pub struct Landed {
     /// The message, with the parts that wait, which may be none.
     pub entry: Entry,
-    /// The carrier took all that was out: there is nothing to decide any more.
+    /// The carrier took all of the message: there is nothing to decide any more.
     pub taken: bool,
 }
 
@@ -80,7 +81,7 @@ impl Flights {
                 out: Parts::default(),
                 waiting: Parts::default(),
                 over: false,
-                taken: true,
+                taken: parts == entry.message.all_parts(),
             });
         flight.out.0 |= parts.0;
         flight.waiting.0 |= rest.0;

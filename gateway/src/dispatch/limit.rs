@@ -4,7 +4,7 @@
 //!  the carrier says        the whole route                      one destination
 //!  0x58, own codes         pauses, then slower, fewer out       -
 //!  0x14, the first time    the same                             -
-//!  0x14 again, others go   -                                    waits 1 to 5 min
+//!  0x14 again              the same, unless others go           waits 1 to 5 min
 //!  congestion_state        slower from 90 on; 100: as 0x58      -
 //! ```
 
@@ -103,16 +103,20 @@ impl Limits {
         }
     }
 
-    /// The carrier refused a submit as one too many. Says who is to wait.
-    pub fn refused(&mut self, now: Instant, refused: TooMany) -> Whose {
-        if refused.queue_full
-            && let whose @ Whose::Destination { .. } =
-                self.full.refused(now, refused.sent, refused.to)
-        {
-            return whose;
-        }
+    /// The carrier refused a submit as one too many. Says for how many minutes its destination is to
+    /// wait; `None`: it waits with its route.
+    pub fn refused(&mut self, now: Instant, refused: TooMany) -> Option<u8> {
+        let whose = match refused.queue_full {
+            true => self.full.refused(now, refused.sent, refused.to),
+            false => Whose::Route,
+        };
+        let minutes = match whose {
+            Whose::Destination { minutes } => return Some(minutes),
+            Whose::Both { minutes } => Some(minutes),
+            Whose::Route => None,
+        };
         self.throttled(now, refused.sent, refused.random);
-        Whose::Route
+        minutes
     }
 
     /// The carrier told its congestion_state in an answer.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use super::limit::pace::LimitedBy;
 use crate::clock::UnixMs;
 use crate::link::{Carries, LinkIx, Then};
 use crate::message::RouteIx;
@@ -36,6 +37,27 @@ pub struct RouteState {
     pub window: usize,
     /// What keeps it from sending.
     pub hold: Option<HoldReason>,
+    /// How it is paced.
+    pub pace: PaceState,
+}
+
+/// How a route is paced.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PaceState {
+    /// Segments per second that it sends at most when it does not pause; `None`: no limit.
+    pub rate_now: Option<f64>,
+    /// What makes that less than the configured rate.
+    pub limited_by: Option<LimitedBy>,
+    /// What its bound links may have out now, together.
+    pub window_now: usize,
+    /// Until when it pauses, if it does.
+    pub paused_until: Option<UnixMs>,
+    /// Submits that the carrier throttled in the last minute.
+    pub throttled_last_minute: u64,
+    /// Destinations that wait because their queue at the carrier is full.
+    pub destinations_waiting: usize,
+    /// Entries in memory that wait for another one to the same destination.
+    pub behind: usize,
 }
 
 /// One link.

@@ -2,8 +2,8 @@
 //! Pure; time is an argument.
 //!
 //! ESME_RMSGQFUL may mean the carrier's whole queue or one recipient's (smpp.md §3.4). The first one
-//! slows the route down. When the same destination gets it again, although the carrier has taken others
-//! since, it is the destination's: that one waits, and the route goes on.
+//! slows the route down. A destination that gets it again waits, so that it does not stand before all
+//! others; and unless the carrier has taken others since, the route is slowed down again as well.
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,11 @@ pub enum Whose {
     /// Only this destination waits.
     Destination {
         /// For so long.
+        minutes: u8,
+    },
+    /// The destination waits, and the route is to slow down.
+    Both {
+        /// For so long, the destination.
         minutes: u8,
     },
 }
@@ -62,17 +67,16 @@ impl Full {
             }
             let others_go = taken > known.taken;
             (known.at, known.taken) = (now, taken);
-            if !others_go {
-                known.until = None;
-                return Whose::Route;
-            }
             known.minutes = match known.minutes {
                 0 => 1,
                 minutes => minutes.saturating_mul(2).min(MINUTES_MAX),
             };
             let minutes = known.minutes;
             known.until = Some(now + Duration::from_secs(60) * u32::from(minutes));
-            return Whose::Destination { minutes };
+            return match others_go {
+                true => Whose::Destination { minutes },
+                false => Whose::Both { minutes },
+            };
         }
         if self.known.len() < KNOWN_MAX {
             let first = Known {
@@ -150,9 +154,11 @@ mod tests {
     fn a_carrier_that_takes_nothing_is_full_itself() {
         let mut full = Full::default();
         let mut now = Instant::now();
-        for _ in 0..10 {
-            assert_eq!(full.refused(now, now, phone(1)), Whose::Route);
+        assert_eq!(full.refused(now, now, phone(1)), Whose::Route);
+        for minutes in [1, 2, 4, 5, 5] {
             now += MINUTE;
+            let both = Whose::Both { minutes };
+            assert_eq!(full.refused(now, now, phone(1)), both);
         }
     }
 

@@ -26,10 +26,10 @@ const CREEP: f64 = 0.25;
 /// A route without a configured rate is unlimited again at so many times the rate that it was first
 /// throttled at. Chosen: a minute after the last throttle.
 const FREE_AT: f64 = 2.0;
-/// No limit is below this share of its base, nor below [`FLOOR_PER_SECOND`] where that is less.
-/// Chosen: a probe a second finds out when the carrier has recovered.
-const FLOOR: f64 = 0.01;
+/// No limit is below one a second (chosen: that finds out when the carrier has recovered), or below
+/// this share of a configured rate of less than ten a second.
 const FLOOR_PER_SECOND: f64 = 1.0;
+const FLOOR: f64 = 0.1;
 /// While limited a burst is so much of a second's worth. Chosen: a carrier that counts by seconds sees
 /// a tenth more than the rate at most.
 const BURST: f64 = 0.1;
@@ -184,7 +184,8 @@ impl Pace {
             LimitedBy::Throttled => before.map(|ceiling| ceiling.min(from)),
             LimitedBy::Congestion => before,
         };
-        let floor = (base * FLOOR).min(FLOOR_PER_SECOND);
+        let slow = configured.map_or(FLOOR_PER_SECOND, |rate| rate * FLOOR);
+        let floor = slow.min(FLOOR_PER_SECOND);
         self.set(Limit {
             per_second: (from * share).max(floor),
             base,

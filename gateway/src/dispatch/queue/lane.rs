@@ -104,10 +104,10 @@ impl Lane {
     /// Changes a tenant's line; a tenant that is new has had nothing yet.
     fn line<T>(&mut self, tenant: TenantIx, change: impl FnOnce(&mut Line) -> T) -> T {
         let share = self.shares.entry(tenant).or_default();
-        let before = (share.line.len(), share.line.is_behind());
+        let before = (share.line.waiting(), share.line.is_behind());
         let beside = share.line.beside();
         let result = change(&mut share.line);
-        let (len, is_behind) = (share.line.len(), share.line.is_behind());
+        let (len, is_behind) = (share.line.waiting(), share.line.is_behind());
         self.waiting = self.waiting + len - before.0;
         let now = share.line.beside();
         self.beside.entries = self.beside.entries + now.entries - beside.entries;
@@ -310,7 +310,7 @@ impl Lane {
         for entry in taken.get(from..).unwrap_or_default() {
             self.done(&entry.message);
         }
-        let has = |share: &Share| share.line.len() + share.line.beside().entries > 0;
+        let has = |share: &Share| share.line.waiting() + share.line.beside().entries > 0;
         let with_some = self.shares.iter().filter(|(_, share)| has(share));
         let tenants: Vec<TenantIx> = with_some.map(|(tenant, _)| *tenant).collect();
         for tenant in tenants {

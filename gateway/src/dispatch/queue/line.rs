@@ -86,7 +86,7 @@ struct Behind {
 impl Line {
     /// Entries in the line.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.ready.len()
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use smallvec::smallvec;
 
 use super::lane::{READY_MAX, is_ready};
@@ -410,4 +411,150 @@ fn the_oldest_is_found_wherever_it_waits() {
         ..first
     });
     assert_eq!(queue.oldest(), Some(UnixMs(20)), "staged");
+}
+
+/// An entry to one of few destinations.
+fn entry_to(order: u64, to: u64) -> Entry {
+    let mut message = Arc::unwrap_or_clone(entry(order, Class::Otp).message);
+    message.to = phone(to);
+    Entry::again(Arc::new(message), Parts::first(1), order, UnixMs::ZERO)
+}
+
+#[test]
+fn the_next_to_a_destination_goes_when_the_one_before_it_is_done_with() {
+    let mut queue = queue();
+    let all = [(1, 7), (2, 7), (3, 8), (4, 7)];
+    arrive(
+        &mut queue,
+        all.map(|(order, to)| entry_to(order, to)).to_vec(),
+    );
+    let first = take(&mut queue).unwrap();
+    assert_eq!(first.order, 1);
+    assert_eq!(take(&mut queue).unwrap().order, 3, "another destination");
+    assert_eq!(take(&mut queue).map(|entry| entry.order), None);
+    assert_eq!((queue.beside(), queue.is_empty()), (2, true));
+    // It waits for its next try, and comes back from there.
+    let due = UnixMs(100);
+    queue.retry(Entry { due, ..first });
+    assert_eq!(take(&mut queue).map(|entry| entry.order), None);
+    queue.wake(due);
+    let again = take(&mut queue).unwrap();
+    assert_eq!(again.order, 1);
+    queue.done(&again.message);
+    // Said twice, it does not let two go.
+    queue.done(&again.message);
+    assert_eq!(orders(&mut queue), [2]);
+    queue.done(&entry_to(2, 7).message);
+    assert_eq!((orders(&mut queue), queue.beside()), (vec![4], 0));
+}
+
+#[test]
+fn a_try_that_is_due_later_after_a_restart_holds_its_destination() {
+    let mut queue = queue();
+    missed(&mut queue, 0);
+    let mut later = entry_to(1, 7);
+    later.due = UnixMs(1_000);
+    load(&mut queue, &[later, entry_to(2, 7), entry_to(3, 8)]).unwrap();
+    assert_eq!(orders(&mut queue), [3]);
+    queue.wake(UnixMs(1_000));
+    assert_eq!(orders(&mut queue), [1]);
+}
+
+#[test]
+fn what_waits_for_another_one_ends_in_its_time_and_lets_the_next_one_go() {
+    let mut queue = queue();
+    let all: Vec<Entry> = (1..=4).map(|order| entry_to(order, 7)).collect();
+    arrive(&mut queue, all);
+    let first = take(&mut queue).unwrap();
+    let second = queue.take_where(10, |entry| entry.order == 2);
+    assert_eq!((second.len(), queue.beside()), (1, 2));
+    queue.done(&first.message);
+    // Staged, and over before it was taken.
+    let staged = queue.stage(AHEAD);
+    queue.claimed(staged, Some(&[]));
+    assert_eq!(queue.take_where(10, |entry| entry.order == 3).len(), 1);
+    assert_eq!(orders(&mut queue), [4]);
+}
+
+#[test]
+fn a_tenant_with_a_line_full_of_one_destination_holds_up_itself_only() {
+    let mut queue = queue();
+    let most = u64::try_from(READY_MAX).unwrap();
+    let flood = (1..=most + 50).map(|order| entry_to(order, 7));
+    arrive(&mut queue, flood.collect());
+    assert_eq!(orders(&mut queue), [1]);
+    assert_eq!(
+        queue.beside(),
+        READY_MAX - 1,
+        "the rest is left to the store"
+    );
+    assert_eq!(queue.next_load(Class::Otp), None);
+    arrive(&mut queue, vec![entry_of(1, 100_000)]);
+    assert_eq!(orders(&mut queue), [100_000]);
+    // No more than that is claimed ahead.
+    assert!(queue.credit(AHEAD)[0] <= u64::try_from(AHEAD).unwrap());
+}
+
+proptest! {
+    /// Whatever becomes of each try, in whatever order: a destination's messages are done with in the
+    /// order of acceptance, at most one of them is under way, and none is forgotten.
+    #[test]
+    fn a_destination_keeps_its_order_through_anything(
+        steps in prop::collection::vec((0u8..8, 0u64..4, any::<prop::sample::Index>()), 1..400),
+    ) {
+        let mut queue = queue();
+        let mut next = 0;
+        let mut now = 0;
+        let mut out: Vec<Entry> = Vec::new();
+        let mut done: Vec<(Phone, u64)> = Vec::new();
+        let mut ended = 0;
+        for (step, number, which) in steps {
+            let pick = |out: &mut Vec<Entry>| {
+                (!out.is_empty()).then(|| out.swap_remove(which.index(out.len())))
+            };
+            match step {
+                0 | 1 => {
+                    next += 1;
+                    arrive(&mut queue, vec![entry_to(next, number)]);
+                }
+                2 | 3 => if let Some(entry) = take(&mut queue) {
+                    prop_assert!(out.iter().all(|other| other.message.to != entry.message.to));
+                    out.push(entry);
+                },
+                4 => if let Some(entry) = pick(&mut out) {
+                    queue.done(&entry.message);
+                    done.push((entry.message.to, entry.order));
+                },
+                5 => if let Some(entry) = pick(&mut out) {
+                    queue.give_back(entry);
+                },
+                6 => if let Some(entry) = pick(&mut out) {
+                    let (message, parts, order) = (entry.message, entry.parts, entry.order);
+                    queue.retry(Entry::again(message, parts, order, UnixMs(now + number * 10)));
+                },
+                _ => {
+                    now += 10;
+                    queue.wake(UnixMs(now));
+                    let over = which.index(40);
+                    let over = queue.take_where(1, |e| e.order % 40 == u64::try_from(over).unwrap());
+                    ended += over.len();
+                }
+            }
+        }
+        for entry in out.drain(..) {
+            queue.give_back(entry);
+        }
+        queue.wake(UnixMs(u64::MAX));
+        while let Some(entry) = take(&mut queue) {
+            queue.done(&entry.message);
+            done.push((entry.message.to, entry.order));
+        }
+        prop_assert_eq!(done.len() + ended, usize::try_from(next).unwrap());
+        prop_assert_eq!((queue.beside(), queue.is_empty()), (0, true));
+        for number in 0..4 {
+            let of = |(to, order): &(Phone, u64)| (*to == phone(number)).then_some(*order);
+            let orders: Vec<u64> = done.iter().filter_map(of).collect();
+            prop_assert!(orders.is_sorted(), "{orders:?}");
+        }
+    }
 }

@@ -10,7 +10,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(250);
 
 fn configured(per_second: f64) -> Option<Configured> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small"
+    )]
     let burst = per_second as u32;
     Some(Configured { per_second, burst })
 }

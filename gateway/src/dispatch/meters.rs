@@ -1,0 +1,56 @@
+//! What a dispatcher counts and shows of its pace.
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+use super::view::PaceState;
+use crate::outcome::Reason;
+
+/// One route's meters.
+pub(super) struct Meters {
+    throttled: Counter,
+    queue_full: Counter,
+    rate: Gauge,
+    window: Gauge,
+    paused: Gauge,
+    waiting: Gauge,
+    behind: Gauge,
+}
+
+impl Meters {
+    pub(super) fn new(route: &str) -> Self {
+        let route = || route.to_owned();
+        let throttled =
+            |by| counter!("trunkline_route_throttled_total", "route" => route(), "by" => by);
+        Self {
+            throttled: throttled("throttled"),
+            queue_full: throttled("queue_full"),
+            rate: gauge!("trunkline_route_rate_effective", "route" => route()),
+            window: gauge!("trunkline_route_window_effective", "route" => route()),
+            paused: gauge!("trunkline_route_paused", "route" => route()),
+            waiting: gauge!("trunkline_route_destinations_waiting", "route" => route()),
+            behind: gauge!("trunkline_route_messages_behind", "route" => route()),
+        }
+    }
+
+    /// The carrier refused a submit as one too many.
+    pub(super) fn throttled(&self, reason: Option<Reason>) {
+        match reason {
+            Some(Reason::QueueFull) => self.queue_full.increment(1),
+            _ => self.throttled.increment(1),
+        }
+    }
+
+    /// Shows how the route is paced. A route without a limit shows an infinite rate.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "gauges are floats; 2^53 is enough"
+    )]
+    pub(super) fn show(&self, pace: &PaceState) {
+        self.rate.set(pace.rate_now.unwrap_or(f64::INFINITY));
+        self.window.set(pace.window_now as f64);
+        self.paused
+            .set(f64::from(u8::from(pace.paused_until.is_some())));
+        self.waiting.set(pace.destinations_waiting as f64);
+        self.behind.set(pace.behind as f64);
+    }
+}
