@@ -29,8 +29,8 @@ const VOCABULARY: [&str; 11] = [
 ];
 
 /// Stages: vocabulary, the store's interface, and themselves.
-const STAGES: [&str; 6] = [
-    "accept", "plan", "dispatch", "connect", "receipt", "webhook",
+const STAGES: [&str; 7] = [
+    "accept", "plan", "dispatch", "connect", "receipt", "receive", "webhook",
 ];
 
 /// What is behind the store's interface.

@@ -59,6 +59,7 @@ fn main() -> anyhow::Result<()> {
     config.window = window;
     let (attempts, to_send) = mpsc::channel(64);
     let (events, seen) = mpsc::channel(64);
+    let (inbound, _handsets) = mpsc::channel::<trunkline::inbound::InboundBatch>(64);
     let (receipts, stored) = mpsc::channel(64);
     let (stopper, stop) = Stopper::new();
     let ends = Ends {
@@ -68,6 +69,7 @@ fn main() -> anyhow::Result<()> {
         attempts: to_send,
         events,
         receipts,
+        inbound,
     };
     let link = std::thread::spawn(move || -> anyhow::Result<Duration> {
         current()?.block_on(run(Arc::new(config), ends, Clock::system(), stop));

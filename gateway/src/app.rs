@@ -15,11 +15,13 @@ use crate::config::Config;
 use crate::connect;
 use crate::dispatch::view::RouteStates;
 use crate::dispatch::{self, Dispatcher};
+use crate::inbound::InboundBatch;
 use crate::link::{LinkHandle, LinkIx};
 use crate::message::{Message, RouteIx};
 use crate::outcome::ReceiptBatch;
 use crate::plan;
 use crate::receipt;
+use crate::receive;
 use crate::stop::{Stop, Stopper};
 use crate::store::{Found, Replanned, Store};
 use crate::{accept, admin, webhook};
@@ -117,11 +119,13 @@ impl Gateway {
         // receipt, connect, dispatch: from the far end, so that nothing is handed to nobody.
         let (receipts, batches) = mpsc::channel(receipt::BATCHES_WAITING_MAX);
         running.spawn(receipt::run(batches, store.clone(), routes_stop.clone()));
+        let (inbound, parts) = mpsc::channel(receive::BATCHES_WAITING_MAX);
+        running.spawn(receive::run(parts, store.clone(), routes_stop.clone()));
         let states = spawn_routes(
             config,
             &store,
             &clock,
-            &receipts,
+            (&receipts, &inbound),
             &routes_stop,
             &mut running,
         )?;
@@ -330,7 +334,7 @@ fn spawn_routes(
     config: &Config,
     store: &Store,
     clock: &Clock,
-    receipts: &mpsc::Sender<ReceiptBatch>,
+    (receipts, inbound): (&mpsc::Sender<ReceiptBatch>, &mpsc::Sender<InboundBatch>),
     stop: &Stop,
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<Arc<RouteStates>> {
@@ -363,6 +367,7 @@ fn spawn_routes(
                 attempts: waiting,
                 events: events.clone(),
                 receipts: receipts.clone(),
+                inbound: inbound.clone(),
             };
             running.spawn(connect::smpp::run(
                 smpp.clone(),

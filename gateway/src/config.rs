@@ -76,6 +76,28 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// `[endpoints.*]`.
     pub endpoints: BTreeMap<String, Endpoint>,
+    /// `[inbound]`.
+    pub inbound: Inbound,
+}
+
+/// `[inbound]`: what handsets write.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    /// How long the parts of a message wait for each other.
+    pub reassembly_timeout: Duration,
+    /// Who is told of what is written to a number without an endpoint of its own.
+    pub default_endpoint: Option<String>,
+    /// `[inbound.numbers.*]`.
+    pub numbers: BTreeMap<String, InboundNumber>,
+}
+
+/// One of `[inbound.numbers.*]`.
+#[derive(Clone, Debug)]
+pub struct InboundNumber {
+    /// Whose number it is.
+    pub tenant: String,
+    /// The endpoint that is told, one of the tenant's.
+    pub endpoint: Option<String>,
 }
 
 /// `[server]`.
@@ -235,6 +257,8 @@ pub struct Route {
     pub dest_ton: Option<u8>,
     /// dest_addr_npi in place of 1, E.164.
     pub dest_npi: Option<u8>,
+    /// The calling code of the numbers that the carrier writes in national form.
+    pub inbound_country: Option<String>,
 }
 
 /// How a session binds.

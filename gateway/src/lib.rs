@@ -34,6 +34,7 @@ pub mod names;
 pub mod outcome;
 pub mod plan;
 pub mod receipt;
+pub mod receive;
 pub mod route_view;
 pub mod stop;
 pub mod store;

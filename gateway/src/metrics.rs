@@ -81,6 +81,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Rules of receipts' ids that were learned or given up",
     ),
     (
+        "trunkline_inbound_parts_total",
+        "Parts of handsets' messages on disk, by whether they made one whole, wait or came again",
+    ),
+    (
         "trunkline_inbound_incomplete_total",
         "Messages from handsets delivered without all of their parts, by why they were given up",
     ),
@@ -97,8 +101,8 @@ const COUNTERS: &[(&str, &str)] = &[
         "Receipts that carriers sent, by whether they could be read and stored",
     ),
     (
-        "trunkline_smpp_inbound_refused_total",
-        "deliver_sm that is no receipt, refused",
+        "trunkline_smpp_inbound_total",
+        "Parts of handsets' messages that a carrier sent, by what became of them",
     ),
     ("trunkline_smpp_binds_total", "Binds tried, by result"),
     (

@@ -41,7 +41,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         routes: config.routes.iter().map(route).collect(),
         tenants: config.tenants.keys().cloned().collect(),
         endpoints: config.endpoints.keys().cloned().collect(),
-        inbound: rules::Config::default(),
+        inbound: inbound(config),
     }
 }
 
@@ -62,6 +62,45 @@ fn ladder(receipts: &config::Receipts) -> store::Ladder {
             first: transform.first,
             last: transform.last,
         }),
+    }
+}
+
+/// Whose handsets' messages are: a number under `[inbound.numbers]`, or in one tenant's senders.
+fn inbound(config: &Config) -> rules::Config {
+    let mut numbers = Vec::new();
+    for (tenant, facts) in &config.tenants {
+        for number in facts.senders.iter().filter(|number| *number != "*") {
+            let others = config.tenants.iter().filter(|(name, _)| *name != tenant);
+            let shared = || {
+                others
+                    .clone()
+                    .any(|(_, other)| other.senders.contains(number))
+            };
+            // What several tenants send as is nobody's until [inbound.numbers] says whose.
+            if !config.inbound.numbers.contains_key(number) && !shared() {
+                numbers.push(rules::Number {
+                    number: number.clone(),
+                    tenant: tenant.clone(),
+                    endpoint: None,
+                });
+            }
+        }
+    }
+    // Of two that name the same number the last one counts.
+    let given = config.inbound.numbers.iter();
+    numbers.extend(given.map(|(number, owner)| rules::Number {
+        number: number.clone(),
+        tenant: owner.tenant.clone(),
+        endpoint: owner.endpoint.clone(),
+    }));
+    let default = config.inbound.default_endpoint.as_ref();
+    rules::Config {
+        reassembly_timeout: Some(config.inbound.reassembly_timeout),
+        default_endpoint: default.and_then(|name| {
+            let endpoint = config.endpoints.get(name)?;
+            Some((endpoint.tenant.clone(), name.clone()))
+        }),
+        numbers,
     }
 }
 
@@ -162,6 +201,7 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         rule.1 = route.source_npi.unwrap_or(rule.1);
     }
     Ok(smpp::Config {
+        inbound_country: route.inbound_country.clone(),
         tls,
         system_type: route.system_type.clone(),
         bind: match route.bind {

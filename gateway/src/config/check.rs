@@ -12,6 +12,7 @@ use crate::message::Class;
 use section::{Field, Notes, Section};
 
 mod endpoints;
+mod inbound;
 mod receipts;
 mod routes;
 mod rules;
@@ -51,6 +52,7 @@ pub(super) fn check(root: &Node, env: &Env, dev: bool) -> Result<(Config, Vec<Wa
 struct Declared<'a> {
     tenants: &'a BTreeMap<String, Node>,
     routes: &'a BTreeMap<String, Node>,
+    endpoints: &'a BTreeMap<String, Node>,
 }
 
 fn config(root: &Section<'_>) -> Option<Config> {
@@ -62,6 +64,7 @@ fn config(root: &Section<'_>) -> Option<Config> {
     let declared = Declared {
         tenants: named("tenants"),
         routes: named("routes"),
+        endpoints: named("endpoints"),
     };
     // The fixed sections are all in the embedded defaults: a missing one is a section that was
     // overwritten by a scalar, which `fixed` notes. Every one is read before any is given up on.
@@ -81,6 +84,7 @@ fn config(root: &Section<'_>) -> Option<Config> {
         }),
         None => BTreeMap::new(),
     };
+    let inbound = fixed(root, "inbound").map(|s| inbound::inbound(&s, &declared, &endpoints));
     let (server, admin) = (server?, admin?);
     listeners(root, &server, &admin);
     Some(Config {
@@ -95,6 +99,7 @@ fn config(root: &Section<'_>) -> Option<Config> {
         routes,
         rules,
         endpoints,
+        inbound: inbound?,
     })
 }
 

@@ -216,7 +216,7 @@ fn collect(node: &Node, path: &str, paths: &mut BTreeSet<String>) {
         return;
     };
     for (key, node) in table {
-        let dynamic = matches!(path, "routes" | "tenants" | "endpoints");
+        let dynamic = matches!(path, "routes" | "tenants" | "endpoints" | "inbound.numbers");
         let below = match (path, dynamic) {
             ("", _) => key.clone(),
             (_, true) => format!("{path}.*"),

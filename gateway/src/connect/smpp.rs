@@ -42,6 +42,7 @@ use self::ledger::Ledger;
 use self::meters::{LinkState, Meters};
 use self::wire::Wire;
 use crate::clock::Clock;
+use crate::inbound::InboundBatch;
 use crate::link::{LinkEvent, LinkIx, Then};
 use crate::outcome::{Attempt, ReceiptBatch};
 use crate::stop::Stop;
@@ -52,6 +53,7 @@ mod bind;
 pub mod classify;
 mod config;
 mod connection;
+mod inbound;
 mod inbox;
 mod ledger;
 mod meters;
@@ -81,6 +83,8 @@ pub struct Ends {
     pub events: mpsc::Sender<LinkEvent>,
     /// Receipts, to be stored.
     pub receipts: mpsc::Sender<ReceiptBatch>,
+    /// Handsets' messages, to be stored.
+    pub inbound: mpsc::Sender<InboundBatch>,
 }
 
 /// Runs one bind until the gateway stops or `ends.attempts` is closed.
@@ -238,6 +242,7 @@ impl Link {
             attempts: &mut self.ends.attempts,
             receipts: &self.ends.receipts,
             turn: &mut self.turn,
+            inbound: &self.ends.inbound,
         };
         let peer = self.config.hosts.get(host).map(String::as_str);
         let peer = bind::peer(peer.unwrap_or_default(), address);

@@ -77,6 +77,14 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         source_npi: number_kind(&section, "source_npi"),
         dest_ton: number_kind(&section, "dest_ton"),
         dest_npi: number_kind(&section, "dest_npi"),
+        inbound_country: section.opt("inbound_country").map(|field| {
+            let expected = "a calling code of 1 to 3 digits such as \"46\"";
+            field.text_where(expected, |text| {
+                (1..=3).contains(&text.len())
+                    && text.bytes().all(|b| b.is_ascii_digit())
+                    && !text.starts_with('0')
+            })
+        }),
     })
 }
 

@@ -503,8 +503,28 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "[server]",
-        "[inbound]\n[server]",
-        "c.toml:2 inbound: known to the contract",
+        "[inbound]\ndefault_endpoint = \"crn\"\n[server]",
+        "c.toml:3 inbound.default_endpoint = \"crn\": expected the name of one of [endpoints.*]",
+    ),
+    (
+        "[server]",
+        "[inbound]\ndefault_endpoint = \"crm\"\n[server]",
+        "c.toml:3 inbound.default_endpoint = \"crm\": expected an endpoint whose types have \"inbound.received\"",
+    ),
+    (
+        "[server]",
+        "[inbound]\nreassembly_timeout = \"1ms\"\n[server]",
+        "c.toml:3 inbound.reassembly_timeout = \"1ms\": expected a duration such as",
+    ),
+    (
+        "[server]",
+        "[inbound.numbers.71234]\n[server]",
+        "inbound.numbers.71234.tenant: missing, expected the name of one of [tenants.*], or an endpoint",
+    ),
+    (
+        "[server]",
+        "[inbound.numbers.71234]\ntenant = \"acne\"\n[server]",
+        "inbound.numbers.71234.tenant = \"acne\": expected the name of one of [tenants.*]",
     ),
     (
         "[server]",

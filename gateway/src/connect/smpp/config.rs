@@ -10,7 +10,7 @@ use codecs::smpp::{BindKind, Limits};
 use super::account::Account;
 use crate::message::RouteIx;
 
-/// Receipts of one bind that may be without their answer; beyond it the socket is not read. Chosen:
+/// Receipts and handsets' messages of one bind that may be without their answer; beyond it the socket is not read. Chosen:
 /// several of the store's commits at full speed.
 pub const INBOUND_WINDOW: usize = 1_000;
 
@@ -55,6 +55,9 @@ pub struct Config {
     pub receipts_by_text: bool,
     /// What the carrier's clock is ahead of UTC, minutes (`dlr_tz`).
     pub utc_offset_min: i32,
+    /// The calling code of the country whose numbers the carrier writes in national form, digits; `None`
+    /// when it writes international ones.
+    pub inbound_country: Option<String>,
     /// The `err:` of receipts are GSM MAP errors; else only network_error_code is read as such.
     pub gsm_errors: bool,
     /// Longest validity_period that the carrier takes.
@@ -128,6 +131,7 @@ impl Config {
             prefer_text: false,
             receipts_by_text: false,
             utc_offset_min: 0,
+            inbound_country: None,
             gsm_errors: false,
             max_validity: Duration::from_secs(72 * 3600),
             source: SourceRules::default(),

@@ -16,6 +16,7 @@ use super::account::{Bound, Turn};
 use super::backoff::Failure;
 use super::classify::classify;
 use super::config::Config;
+use super::inbound;
 use super::inbox::Inbox;
 use super::ledger::{Ledger, Told};
 use super::meters::{LinkState, Meters};
@@ -23,6 +24,7 @@ use super::receipt::{self, Read};
 use super::submit::{NotTaken, submit};
 use super::wire::{Io, Wire};
 use crate::clock::{Clock, UnixMs};
+use crate::inbound::InboundBatch;
 use crate::link::Carries;
 use crate::outcome::{
     Attempt, Outcome, OutcomeResult, ProviderId, Reason, ReceiptBatch, Retry, Whose,
@@ -66,6 +68,7 @@ pub(super) struct Lent<'a> {
     pub(super) receipts: &'a mpsc::Sender<ReceiptBatch>,
     /// The right to bind, given up once we are bound: a refusal is to be counted first.
     pub(super) turn: &'a mut Option<Turn>,
+    pub(super) inbound: &'a mpsc::Sender<InboundBatch>,
 }
 
 /// A connection at work.
@@ -73,7 +76,8 @@ pub(super) struct Connection<'a> {
     lent: Lent<'a>,
     session: Session,
     wire: Wire,
-    inbox: Inbox,
+    inbox: Inbox<ReceiptBatch>,
+    from_handsets: Inbox<InboundBatch>,
     peer: String,
     bound_at: Option<Instant>,
     /// Counted among the account's binds.
@@ -93,13 +97,13 @@ pub(super) struct Connection<'a> {
     held_at: Option<Instant>,
     logged: Vec<u32>,
     logged_receipt: Option<Instant>,
-    inbound_logged: bool,
 }
 
 enum Woke {
     Stop,
     Io(Io),
     Stored(bool),
+    InboundStored(bool),
     Attempts(Option<Vec<Attempt>>),
     Room,
     Timer,
@@ -113,6 +117,7 @@ impl<'a> Connection<'a> {
             session,
             wire,
             inbox: Inbox::default(),
+            from_handsets: Inbox::default(),
             peer,
             bound_at: None,
             bound: None,
@@ -125,7 +130,6 @@ impl<'a> Connection<'a> {
             held_at: None,
             logged: Vec::new(),
             logged_receipt: None,
-            inbound_logged: false,
         }
     }
 
@@ -155,10 +159,12 @@ impl<'a> Connection<'a> {
                 () = stop.stopped(), if !stopping => Woke::Stop,
                 io = poll_fn(|context| wire.poll(session, wants_room, now, context)) => Woke::Io(io),
                 stored = self.inbox.settled() => Woke::Stored(stored),
+                stored = self.from_handsets.settled() => Woke::InboundStored(stored),
                 batch = self.lent.attempts.recv(), if takes => Woke::Attempts(batch),
                 () = self.lent.ledger.room(), if told == Told::Full => Woke::Room,
                 // An error means that the store's side is gone, which handing over shows.
-                _ = self.lent.receipts.reserve(), if !handed_over => Woke::Room,
+                _ = self.lent.receipts.reserve(), if !handed_over.0 => Woke::Room,
+                _ = self.lent.inbound.reserve(), if !handed_over.1 => Woke::Room,
                 // The account lives as long as its config.
                 _ = self.senders.changed(), if outlasts => Woke::Room,
                 () = sleep.as_mut() => Woke::Timer,
@@ -184,6 +190,10 @@ impl<'a> Connection<'a> {
                 let tally = &mut self.lent.meters.tally;
                 self.inbox.answer(stored, &mut self.session, tally);
             }
+            Woke::InboundStored(stored) => {
+                let tally = &mut self.lent.meters.tally;
+                self.from_handsets.answer(stored, &mut self.session, tally);
+            }
             Woke::Attempts(Some(batch)) => self.lent.ledger.receive(batch),
             Woke::Attempts(None) => self.leave(now + self.lent.config.drain),
             Woke::Io(Io::Wrote | Io::Closed) | Woke::Room => {}
@@ -191,14 +201,22 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Works on all that is there. Says whether the dispatcher and the store took what is theirs.
-    fn turn(&mut self, now: Instant) -> (Told, bool) {
+    /// Works on all that is there. Says whether the dispatcher and the store took what is theirs:
+    /// receipts, and handsets' messages.
+    fn turn(&mut self, now: Instant) -> (Told, (bool, bool)) {
         let wall = self.lent.clock.now();
         self.events(now, wall);
         let tally = &mut self.lent.meters.tally;
         self.inbox.answer_settled(&mut self.session, tally);
         let receipts = self.lent.receipts;
         let handed_over = self.inbox.hand_over(receipts, &mut self.session, tally);
+        self.from_handsets.answer_settled(&mut self.session, tally);
+        let inbound = self.lent.inbound;
+        let handed_over = (
+            handed_over,
+            self.from_handsets
+                .hand_over(inbound, &mut self.session, tally),
+        );
         self.submit(now, wall);
         let told = self.lent.ledger.tell();
         if told == Told::Gone {
@@ -349,18 +367,15 @@ impl<'a> Connection<'a> {
                 // Sent again it would read no better (smpp.md §4.2).
                 CommandStatus::OK
             }
-            Read::Inbound => {
-                self.lent.meters.tally.inbound_refused += 1;
-                if !self.inbound_logged {
-                    self.inbound_logged = true;
-                    tracing::warn!(
-                        route,
-                        "the carrier sends messages from handsets, which this version does not \
-                         take: they are refused with ESME_RX_R_APPN"
-                    );
+            Read::Inbound => match inbound::read(frame, self.lent.config, wall) {
+                Some(part) => {
+                    self.lent.meters.tally.inbound += 1;
+                    self.from_handsets.push(part, reply);
+                    return;
                 }
-                CommandStatus::RECEIVER_REJECTS
-            }
+                // The session has parsed it; what it cannot be read as now, it never will.
+                None => CommandStatus::OK,
+            },
         };
         self.lent.meters.tally.acks += 1;
         self.session.respond_deliver(reply, status);
@@ -434,8 +449,10 @@ impl<'a> Connection<'a> {
         let Some(by) = self.leave_by.filter(|_| !self.unbinding) else {
             return;
         };
-        let waits =
-            !self.lent.ledger.waiting.is_empty() || !self.inbox.is_empty() || self.outlasts();
+        let waits = !self.lent.ledger.waiting.is_empty()
+            || !self.inbox.is_empty()
+            || !self.from_handsets.is_empty()
+            || self.outlasts();
         if (quiet && !waits) || by <= now || self.bound_at.is_none() {
             self.unbinding = true;
             self.session.unbind(now);
@@ -447,8 +464,8 @@ impl<'a> Connection<'a> {
         self.session.handle_eof(now);
     }
 
-    /// Whether the session's time passes. While we do not read, because the store takes no receipts,
-    /// it stands still: what is then not heard is not the peer's silence.
+    /// Whether the session's time passes. While we do not read, because the store takes nothing, it
+    /// stands still: what is then not heard is not the peer's silence.
     fn timers_run(&self) -> bool {
         self.session.wants_read() || self.leave_by.is_some()
     }

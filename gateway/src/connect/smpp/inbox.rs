@@ -1,4 +1,5 @@
-//! The inbox: receipts on their way to the store, and whom to answer once they are there.
+//! The inbox: what came on its way to the store, and whom to answer once it is there. A connection has
+//! one for receipts and one for handsets' messages: neither waits behind the other.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -10,25 +11,72 @@ use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::meters::Tally;
+use crate::inbound::{InboundBatch, InboundPart};
 use crate::outcome::{Receipt, ReceiptBatch};
 
+/// What is handed to the store in one go.
+pub(super) trait Batch: Sized {
+    /// One of it.
+    type Item;
+
+    /// Of items, and whom to tell.
+    fn new(items: Vec<Self::Item>, stored: oneshot::Sender<()>) -> Self;
+
+    /// Where those are counted that were not stored.
+    fn not_stored(tally: &mut Tally) -> &mut u64;
+}
+
+impl Batch for ReceiptBatch {
+    type Item = Receipt;
+
+    fn new(receipts: Vec<Receipt>, stored: oneshot::Sender<()>) -> Self {
+        Self { receipts, stored }
+    }
+
+    fn not_stored(tally: &mut Tally) -> &mut u64 {
+        &mut tally.not_stored
+    }
+}
+
+impl Batch for InboundBatch {
+    type Item = InboundPart;
+
+    fn new(parts: Vec<InboundPart>, stored: oneshot::Sender<()>) -> Self {
+        Self { parts, stored }
+    }
+
+    fn not_stored(tally: &mut Tally) -> &mut u64 {
+        &mut tally.inbound_not_stored
+    }
+}
+
 /// Bounded by the session's inbound window: what is in here has not been answered.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    receipts: Vec<Receipt>,
+#[derive(Debug)]
+pub(super) struct Inbox<B: Batch> {
+    items: Vec<B::Item>,
     replies: Vec<Reply>,
     /// Batches at the store, oldest first; it stores them in this order.
     stored: VecDeque<(oneshot::Receiver<()>, Vec<Reply>)>,
 }
 
-impl Inbox {
+impl<B: Batch> Default for Inbox<B> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            replies: Vec::new(),
+            stored: VecDeque::new(),
+        }
+    }
+}
+
+impl<B: Batch> Inbox<B> {
     pub(super) fn is_empty(&self) -> bool {
-        self.receipts.is_empty() && self.stored.is_empty()
+        self.items.is_empty() && self.stored.is_empty()
     }
 
-    /// A receipt came.
-    pub(super) fn push(&mut self, receipt: Receipt, reply: Reply) {
-        self.receipts.push(receipt);
+    /// One came.
+    pub(super) fn push(&mut self, item: B::Item, reply: Reply) {
+        self.items.push(item);
         self.replies.push(reply);
     }
 
@@ -43,7 +91,7 @@ impl Inbox {
     /// Answers the oldest batch.
     pub(super) fn answer(&mut self, stored: bool, session: &mut Session, tally: &mut Tally) {
         if let Some((_, replies)) = self.stored.pop_front() {
-            answer(&replies, stored, session, tally);
+            answer::<B>(&replies, stored, session, tally);
         }
     }
 
@@ -63,26 +111,26 @@ impl Inbox {
     /// and once the session's inbound window is full the socket is not read any more.
     pub(super) fn hand_over(
         &mut self,
-        receipts: &mpsc::Sender<ReceiptBatch>,
+        store: &mpsc::Sender<B>,
         session: &mut Session,
         tally: &mut Tally,
     ) -> bool {
-        if self.receipts.is_empty() {
+        if self.items.is_empty() {
             return true;
         }
-        match receipts.try_reserve() {
+        match store.try_reserve() {
             Ok(permit) => {
                 let (stored, told) = oneshot::channel();
-                let receipts = std::mem::take(&mut self.receipts);
+                let items = std::mem::take(&mut self.items);
                 self.stored
                     .push_back((told, std::mem::take(&mut self.replies)));
-                permit.send(ReceiptBatch { receipts, stored });
+                permit.send(B::new(items, stored));
                 true
             }
             Err(TrySendError::Full(())) => false,
             Err(TrySendError::Closed(())) => {
-                self.receipts.clear();
-                answer(&std::mem::take(&mut self.replies), false, session, tally);
+                self.items.clear();
+                answer::<B>(&std::mem::take(&mut self.replies), false, session, tally);
                 true
             }
         }
@@ -90,11 +138,11 @@ impl Inbox {
 }
 
 /// ROK once it is on disk (SMPP v3.4 §4.6.2); else "temporary", so that the carrier sends it again.
-fn answer(replies: &[Reply], stored: bool, session: &mut Session, tally: &mut Tally) {
+fn answer<B: Batch>(replies: &[Reply], stored: bool, session: &mut Session, tally: &mut Tally) {
     let status = if stored {
         CommandStatus::OK
     } else {
-        tally.not_stored += replies.len() as u64;
+        *B::not_stored(tally) += replies.len() as u64;
         CommandStatus::RECEIVER_TEMPORARY
     };
     tally.acks += replies.len() as u64;

@@ -67,7 +67,8 @@ tallies! {
     receipts: "trunkline_smpp_receipts_total", "result" = "read";
     unreadable: "trunkline_smpp_receipts_total", "result" = "unreadable";
     not_stored: "trunkline_smpp_receipts_total", "result" = "not_stored";
-    inbound_refused: "trunkline_smpp_inbound_refused_total";
+    inbound: "trunkline_smpp_inbound_total", "result" = "read";
+    inbound_not_stored: "trunkline_smpp_inbound_total", "result" = "not_stored";
     binds: "trunkline_smpp_binds_total", "result" = "bound";
     bind_failures: "trunkline_smpp_binds_total", "result" = "failed";
     alarms: "trunkline_smpp_config_alarms_total";

@@ -29,7 +29,7 @@ const UCS2: u8 = 8;
 pub(super) enum Read {
     /// A receipt.
     Receipt(Box<Receipt>),
-    /// A message or an acknowledgement from a handset: not in this version.
+    /// A message or an acknowledgement from a handset.
     Inbound,
     /// A receipt without an id or without a state that we know; its text, safe to log.
     Unreadable(Box<str>),

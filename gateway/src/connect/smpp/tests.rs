@@ -31,6 +31,7 @@ struct Rig {
     attempts: mpsc::Sender<Vec<Attempt>>,
     events: mpsc::Receiver<LinkEvent>,
     receipts: mpsc::Receiver<ReceiptBatch>,
+    inbound: mpsc::Receiver<InboundBatch>,
     stopper: Stopper,
     task: JoinHandle<()>,
     late: Vec<Answer>,
@@ -49,6 +50,7 @@ fn start(config: Config) -> Rig {
 fn start_at(config: Arc<Config>, host: usize, seat: Seat) -> Rig {
     let (attempts, to_send) = mpsc::channel(64);
     let (events, seen) = mpsc::channel(64);
+    let (inbound, handsets) = mpsc::channel(64);
     let (receipts, stored) = mpsc::channel(1);
     let (stopper, stop) = Stopper::new();
     let ends = Ends {
@@ -58,12 +60,14 @@ fn start_at(config: Arc<Config>, host: usize, seat: Seat) -> Rig {
         attempts: to_send,
         events,
         receipts,
+        inbound,
     };
     let task = tokio::spawn(run(config, ends, Clock::system(), stop));
     Rig {
         attempts,
         events: seen,
         receipts: stored,
+        inbound: handsets,
         stopper,
         task,
         late: Vec::new(),
@@ -122,7 +126,7 @@ impl Rig {
     /// Stops, and fails if anything is told twice or left.
     async fn stop(mut self) -> Vec<LinkEvent> {
         // What waits for a store that is gone is refused, and need not be awaited.
-        drop(self.receipts);
+        drop((self.receipts, self.inbound));
         self.stopper.stop();
         timeout(PATIENCE, self.task).await.unwrap().unwrap();
         assert!(self.stopper.left().is_empty());

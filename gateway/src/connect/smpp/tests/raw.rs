@@ -300,17 +300,30 @@ async fn a_store_that_takes_nothing_does_not_keep_enquire_link_waiting() {
 }
 
 #[tokio::test]
-async fn what_is_no_receipt_is_answered_honestly() {
+async fn a_handsets_message_is_acknowledged_when_it_is_stored_and_not_before() {
     let mut carrier = Carrier::new().await;
     let mut rig = start(carrier.config());
     carrier.bind().await;
     rig.up().await;
-    let (stop_word, nonsense) = (deliver(0, b"STOP"), deliver(4, b"\x1b[31m what?"));
+    let (hello, nonsense) = (deliver(0, b"hello"), deliver(4, b"\x1b[31m what?"));
     carrier
-        .write(&[(DELIVER, 0, 1, &stop_word), (DELIVER, 0, 2, &nonsense)])
+        .write(&[(DELIVER, 0, 1, &hello), (DELIVER, 0, 2, &nonsense)])
         .await;
-    assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0x66, 1, vec![0]));
+    // What is nobody's business is answered at once; the message waits for the store.
     assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0, 2, vec![0]));
+    let batch = timeout(PATIENCE, rig.inbound.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(batch.parts.len(), 1);
+    assert_eq!(&*batch.parts[0].octets, b"hello");
+    batch.stored.send(()).unwrap();
+    assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0, 1, vec![0]));
+
+    // A store that refuses drops the sender: the carrier is asked to send it again.
+    carrier.write(&[(DELIVER, 0, 3, &hello)]).await;
+    drop(timeout(PATIENCE, rig.inbound.recv()).await.unwrap());
+    assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0x64, 3, vec![0]));
     let stopped = tokio::spawn(rig.stop());
     carrier.unbound().await;
     stopped.await.unwrap();

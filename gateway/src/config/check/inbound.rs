@@ -1,0 +1,122 @@
+//! Checks of `[inbound]`: whose numbers handsets write to, and who is told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::section::{Field, Section};
+use super::{Declared, HOUR, ITEMS_MAX};
+use crate::config::{Endpoint, Inbound, InboundNumber};
+use crate::event::{EventKind, EventKinds};
+
+/// Shortest time that parts may be given. Chosen: a carrier's own delays are seconds.
+const REASSEMBLY_MIN: Duration = Duration::from_secs(1);
+/// Longest number or name: an address of SMPP v3.4 §4.7.1 (data_sm) without its NUL.
+const NUMBER_OCTETS_MAX: usize = 64;
+
+/// Reads the section. `endpoints` are those that are sound.
+pub(super) fn inbound(
+    section: &Section<'_>,
+    declared: &Declared<'_>,
+    endpoints: &BTreeMap<String, Endpoint>,
+) -> Inbound {
+    Inbound {
+        reassembly_timeout: section.duration(
+            "reassembly_timeout",
+            REASSEMBLY_MIN..=HOUR,
+            "how long the parts of a message wait for each other",
+        ),
+        default_endpoint: section
+            .opt("default_endpoint")
+            .map(|field| endpoint(&field, declared, endpoints)),
+        numbers: numbers(section, declared, endpoints),
+    }
+}
+
+fn endpoint(
+    field: &Field<'_>,
+    declared: &Declared<'_>,
+    endpoints: &BTreeMap<String, Endpoint>,
+) -> String {
+    let name = field.name_of("endpoints", declared.endpoints);
+    if let Some(endpoint) = endpoints.get(&name)
+        && !takes(endpoint)
+    {
+        let expected = "an endpoint whose types have \"inbound.received\"";
+        let hint = format!("add \"inbound.*\" to endpoints.{name}.types");
+        field.wrong_hint(expected, Some(hint));
+    }
+    name
+}
+
+fn takes(endpoint: &Endpoint) -> bool {
+    let all = endpoint.types.iter();
+    let kinds = all
+        .map(|one| EventKinds::matching(one))
+        .reduce(EventKinds::with);
+    kinds
+        .unwrap_or_else(EventKinds::defaults)
+        .has(EventKind::InboundReceived)
+}
+
+fn numbers(
+    section: &Section<'_>,
+    declared: &Declared<'_>,
+    endpoints: &BTreeMap<String, Endpoint>,
+) -> BTreeMap<String, InboundNumber> {
+    let expected = "a table of tables, one for each number that handsets write to";
+    let Some(tables) = section.opt("numbers") else {
+        return BTreeMap::new();
+    };
+    let Some(named) = tables.table(expected) else {
+        return BTreeMap::new();
+    };
+    if named.len() > ITEMS_MAX {
+        tables.wrong(&format!("at most {ITEMS_MAX} numbers"));
+    }
+    let mut numbers = BTreeMap::new();
+    for (number, node) in named.iter().take(ITEMS_MAX) {
+        let field = tables.child(number, node);
+        let fits = (1..=NUMBER_OCTETS_MAX).contains(&number.len())
+            && number
+                .bytes()
+                .all(|octet| octet.is_ascii_graphic() || octet == b' ');
+        if !fits {
+            field.wrong("a number of 1 to 64 printable characters, such as \"+46769440001\"");
+        }
+        if let Some(one) = number_of(&field, declared, endpoints) {
+            numbers.insert(number.clone(), one);
+        }
+    }
+    numbers
+}
+
+fn number_of(
+    field: &Field<'_>,
+    declared: &Declared<'_>,
+    endpoints: &BTreeMap<String, Endpoint>,
+) -> Option<InboundNumber> {
+    let section = field.section("inbound.numbers.*")?;
+    let tenant = section
+        .opt("tenant")
+        .map(|field| field.name_of("tenants", declared.tenants));
+    let endpoint = section
+        .opt("endpoint")
+        .map(|field| endpoint(&field, declared, endpoints));
+    let owner = endpoint.as_ref().and_then(|name| endpoints.get(name));
+    let owner = owner.map(|endpoint| &endpoint.tenant);
+    if let (Some(tenant), Some(owner)) = (&tenant, owner)
+        && tenant != owner
+        && let Some(field) = section.opt("endpoint")
+    {
+        let expected = format!("an endpoint of tenant \"{tenant}\"");
+        field.wrong_hint(&expected, Some(format!("this one is \"{owner}\"'s")));
+    }
+    let Some(tenant) = tenant.or_else(|| owner.cloned()) else {
+        // An endpoint that is not there has been told of.
+        if endpoint.is_none() {
+            field.missing("tenant", "the name of one of [tenants.*], or an endpoint");
+        }
+        return None;
+    };
+    Some(InboundNumber { tenant, endpoint })
+}
