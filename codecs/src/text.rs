@@ -16,6 +16,7 @@
 
 pub mod dcs;
 pub mod decode;
+pub mod dialect;
 pub mod gsm7;
 pub mod layout;
 pub mod segment;
@@ -25,8 +26,9 @@ pub mod udh;
 
 pub use dcs::Dcs;
 pub use decode::{Alphabet, Charset, Decoded, decode};
+pub use dialect::{Dialect, Flash, Long};
 pub use gsm7::national::{Language, Shifts};
-pub use layout::{Layout, Tie};
+pub use layout::{Layout, Part, Tie};
 pub use segment::{Segments, segment};
 pub use udh::Udh;
 

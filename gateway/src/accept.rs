@@ -18,12 +18,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use codecs::text::smart::{Level, Replaced};
 use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::delivery_view::DeliveryView;
-use crate::message::{Class, Encoding, EndpointIx, Phone, RouteIx, TenantIx};
+use crate::message::{Class, Encoding, EndpointIx, Phone, RouteIx, SmsOptions, TenantIx};
 use crate::names::Names;
 use crate::route_view::{OrphanView, RouteView};
 use crate::stop::Stop;
@@ -149,22 +150,75 @@ pub struct PlanRequest<'a> {
     pub class: Class,
     /// To whom.
     pub to: Phone,
-    /// What it says.
-    pub text: &'a str,
+    /// The most routes that it may try.
+    pub max_routes: usize,
+    content: &'a check::Content<'a>,
+}
+
+impl<'a> PlanRequest<'a> {
+    /// What it says; of no matter where there is [`data`](Self::data).
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.content.text
+    }
+
+    /// Octets to send instead of a text.
+    #[must_use]
+    pub fn data(&self) -> Option<&'a [u8]> {
+        self.content.data.as_deref()
+    }
+
+    /// Elements of the customer's own user data header, without its length octet.
+    #[must_use]
+    pub fn udh(&self) -> &'a [u8] {
+        &self.content.udh
+    }
+
     /// The encoding that the client insists on; `None`: by content.
-    pub encoding: Option<Encoding>,
+    #[must_use]
+    pub fn encoding(&self) -> Option<Encoding> {
+        self.content.encoding
+    }
+
+    /// How much of the text may change to fit GSM 7-bit.
+    #[must_use]
+    pub fn smart(&self) -> Option<Level> {
+        self.content.smart
+    }
+
+    /// Whether it is to be shown at once and not stored.
+    #[must_use]
+    pub fn flash(&self) -> bool {
+        self.content.flash
+    }
+
     /// The most segments that it may take.
-    pub max_segments: u8,
+    #[must_use]
+    pub fn max_segments(&self) -> u8 {
+        self.content.max_segments
+    }
+
+    /// Whether what goes beyond is cut off instead of refused.
+    #[must_use]
+    pub fn truncate(&self) -> bool {
+        self.content.truncate
+    }
 }
 
 /// The plan stage's answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planned {
     /// How the text will be written.
     pub encoding: Encoding,
-    /// How many segments it takes.
+    /// How many parts it has.
     pub segments: u8,
-    /// Candidate routes in failover order; empty when no rule matches.
+    /// What is uncommon about how it is written.
+    pub sms: Option<Box<SmsOptions>>,
+    /// The text where it is not the client's any more.
+    pub text: Option<String>,
+    /// What smart encoding replaced in it.
+    pub replaced: Vec<Replaced>,
+    /// Candidate routes in failover order, at most as many as asked for; empty when no rule matches.
     pub routes: SmallVec<[RouteIx; 4]>,
 }
 
@@ -180,6 +234,10 @@ pub enum PlanError {
     },
     /// The text has characters that the asked encoding lacks.
     NotRepresentable,
+    /// GSM 7-bit is insisted on, and a candidate route cannot write the text so.
+    NotOnRoute,
+    /// The client's header says that the data is one part, but it takes several.
+    PartOfParts,
 }
 
 /// The plan stage, as `app` hands it over.

@@ -313,18 +313,32 @@ fn planned(
     table: &plan::Table,
     request: accept::PlanRequest<'_>,
 ) -> Result<accept::Planned, accept::PlanError> {
-    let max = request.max_segments;
-    let (encoding, segments) =
-        plan::segments(request.text, request.encoding, max).map_err(|error| match error {
-            plan::SegmentError::TooManySegments { needed } => {
-                accept::PlanError::TooManySegments { needed, max }
-            }
-            plan::SegmentError::NotRepresentable { .. } => accept::PlanError::NotRepresentable,
-        })?;
-    let routes = table.routes(request.tenant, request.class, request.to);
+    let max = request.max_segments();
+    let mut routes = table.routes(request.tenant, request.class, request.to);
+    routes.truncate(request.max_routes);
+    let wish = plan::write::Wish {
+        text: request.text(),
+        data: request.data(),
+        udh: request.udh(),
+        encoding: request.encoding(),
+        smart: request.smart(),
+        flash: request.flash(),
+        max_segments: max,
+        truncate: request.truncate(),
+    };
+    let written = table.write(&wish, &routes).map_err(|error| match error {
+        plan::SegmentError::TooManySegments { needed } => {
+            accept::PlanError::TooManySegments { needed, max }
+        }
+        plan::SegmentError::NotRepresentable { .. } => accept::PlanError::NotRepresentable,
+        plan::SegmentError::NotOnRoute => accept::PlanError::NotOnRoute,
+    })?;
     Ok(accept::Planned {
-        encoding,
-        segments,
+        encoding: written.encoding,
+        segments: written.parts,
+        sms: written.sms,
+        text: written.text,
+        replaced: written.replaced,
         routes,
     })
 }

@@ -14,6 +14,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use codecs::text::Dialect;
+
 mod check;
 mod load;
 mod problem;
@@ -249,6 +251,8 @@ pub struct Route {
     pub receipts: Receipts,
     /// The longest validity_period that the carrier takes.
     pub max_validity: Option<Duration>,
+    /// How the carrier wants texts written.
+    pub dialect: Dialect,
     /// source_addr_ton in place of the one guessed from the sender.
     pub source_ton: Option<u8>,
     /// source_addr_npi in place of the one guessed from the sender.

@@ -287,7 +287,7 @@ impl Dispatcher {
                 self.queue.untake(entry);
                 break;
             };
-            let segments = u32::from(parts.count());
+            let segments = u32::from(entry.message.segments_of(parts.count()));
             if let When::At(at) = self.limits.take(now, segments) {
                 self.hold = Some(HoldReason::Rate);
                 self.resume_at = Some(at);

@@ -124,6 +124,8 @@ pub enum Encoding {
     Gsm7,
     /// UCS-2 (UTF-16BE).
     Ucs2,
+    /// Octets that are no text; the body holds them as base64.
+    Binary,
 }
 
 impl Encoding {
@@ -133,6 +135,7 @@ impl Encoding {
         match self {
             Self::Gsm7 => "gsm7",
             Self::Ucs2 => "ucs2",
+            Self::Binary => "binary",
         }
     }
 }
@@ -335,6 +338,23 @@ impl Message {
     pub fn memory_bytes(&self) -> usize {
         let sms = self.sms.as_ref().map_or(0, |sms| sms.heap_bytes());
         size_of::<Self>() + 16 + self.texts.heap_bytes() + sms
+    }
+
+    /// Segments that reach the handset: its parts, or those that the carrier cuts it into.
+    #[must_use]
+    pub fn sms_segments(&self) -> u8 {
+        let payload = self.sms.as_ref().and_then(|sms| sms.payload_segments);
+        payload.unwrap_or(self.segments)
+    }
+
+    /// How many segments these parts of it are.
+    #[must_use]
+    pub fn segments_of(&self, parts: u8) -> u8 {
+        if self.segments == parts {
+            self.sms_segments()
+        } else {
+            parts
+        }
     }
 
     /// All of its parts as a bit set: bit 0 is part 0.

@@ -5,12 +5,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use codecs::text::{self, EncodingChoice, Options, TextError};
+use codecs::text::{self, Alphabet, Dialect, EncodingChoice, Flash, Long, Options, TextError};
 use smallvec::SmallVec;
 
 use crate::message::{Class, Encoding, Phone, ROUTES_MAX, RouteIx, TenantIx};
 
 pub mod country;
+pub mod write;
 
 /// What a rule looks at; an empty list matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,14 @@ pub struct Rule {
     pub strategy: Strategy,
 }
 
+/// What a route wants of which nothing is said.
+static PLAIN: Dialect = Dialect {
+    alphabet: Alphabet::Gsm7,
+    national: Vec::new(),
+    long: Long::Udh8,
+    flash: Flash::F0,
+};
+
 /// The candidate routes of a message, the first one to try first.
 pub type Routes = SmallVec<[RouteIx; 4]>;
 
@@ -53,6 +62,8 @@ pub type Routes = SmallVec<[RouteIx; 4]>;
 #[derive(Debug, Default)]
 pub struct Table {
     rules: Vec<Rule>,
+    /// How routes want texts written, by their number; those that are not there want it plain.
+    dialects: Vec<Option<Dialect>>,
     drawn: AtomicU64,
 }
 
@@ -62,8 +73,41 @@ impl Table {
     pub fn new(rules: Vec<Rule>) -> Self {
         Self {
             rules,
+            dialects: Vec::new(),
             drawn: AtomicU64::new(0),
         }
+    }
+
+    /// Says how routes want texts written.
+    #[must_use]
+    pub fn with_dialects(mut self, dialects: impl IntoIterator<Item = (RouteIx, Dialect)>) -> Self {
+        for (route, dialect) in dialects {
+            let index = usize::from(route.0);
+            if self.dialects.len() <= index {
+                self.dialects.resize(index + 1, None);
+            }
+            self.dialects[index] = Some(dialect);
+        }
+        self
+    }
+
+    /// Plans a message for its candidate routes. See [`write`](mod@write).
+    ///
+    /// # Errors
+    /// [`SegmentError`].
+    pub fn write(
+        &self,
+        wish: &write::Wish<'_>,
+        routes: &[RouteIx],
+    ) -> Result<write::Written, SegmentError> {
+        let dialects: SmallVec<[&Dialect; ROUTES_MAX]> = routes
+            .iter()
+            .map(|route| {
+                let known = self.dialects.get(usize::from(route.0));
+                known.and_then(Option::as_ref).unwrap_or(&PLAIN)
+            })
+            .collect();
+        write::write(wish, &dialects)
     }
 
     /// The routes for a message; empty when no rule matches.
@@ -158,6 +202,8 @@ pub enum SegmentError {
         /// The character.
         character: char,
     },
+    /// GSM 7-bit was asked for, and one of the routes cannot write this text behind data_coding 0.
+    NotOnRoute,
 }
 
 /// How a text is written, and in how many segments. `None` chooses by content: GSM-7 when it can
@@ -173,7 +219,8 @@ pub fn segments(
     let encoding = match encoding {
         None => EncodingChoice::Auto,
         Some(Encoding::Gsm7) => EncodingChoice::Gsm7,
-        Some(Encoding::Ucs2) => EncodingChoice::Ucs2,
+        // Binary comes with octets and is planned by `write`.
+        Some(Encoding::Ucs2 | Encoding::Binary) => EncodingChoice::Ucs2,
     };
     let options = Options {
         max_segments,

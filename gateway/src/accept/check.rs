@@ -1,38 +1,36 @@
 //! Checking: a request's values against contract.md §1, all errors at once; a [`Message`] when good.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use codecs::text::smart::Replaced;
 
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::request::{FailoverIn, Request, Str};
 use crate::accept::shape::not_available;
-use crate::accept::{Door, PlanError, PlanRequest};
+use crate::accept::{Door, PlanError, PlanRequest, Planned};
 use crate::clock::UnixMs;
 use crate::message::{
-    Class, Encoding, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority, ROUTES_MAX,
-    TenantIx, Texts,
+    Class, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority, ROUTES_MAX, TenantIx,
+    Texts,
 };
 
 mod callback;
+mod content;
 mod labels;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub(crate) use callback::is_event_type;
+pub(crate) use content::Content;
 pub(crate) use labels::{CLIENT_REF_OCTETS_MAX, is_tag};
 
-/// Characters of `content.text` (contract.md §1).
-const TEXT_MAX: usize = 2_000;
-/// Characters of `content.sms.text`: 20 segments of 153 septets (3GPP TS 23.040 §9.2.3.24.1).
-const SMS_TEXT_MAX: usize = 20 * 153;
 /// Characters of `from` (contract.md §1).
 const FROM_MAX: usize = 64;
 /// Octets of source_addr without its NUL (SMPP v3.4 §4.4.1).
 const SMS_FROM_MAX: usize = 20;
 /// Seconds of `ttl` (contract.md §1; 28 days).
 const TTL: std::ops::RangeInclusive<i64> = 10..=2_419_200;
-/// `max_segments` and its default (contract.md §1).
-const SEGMENTS: std::ops::RangeInclusive<i64> = 1..=20;
-const SEGMENTS_DEFAULT: u8 = 10;
 /// Default of `failover.max_routes` (contract.md §1).
 const ROUTES_DEFAULT: usize = 3;
 const TEXTS_TOO_LONG: &str = "the texts are longer than 64 KiB together";
@@ -69,6 +67,20 @@ pub(crate) fn message(
     errors: Vec<FieldError>,
     origin: Origin<'_>,
 ) -> Result<Message, Problem> {
+    planned(door, request, sugar, errors, origin).map(|(message, _)| message)
+}
+
+/// As [`message`]; also what smart encoding replaced in its text.
+///
+/// # Errors
+/// As [`message`].
+pub(crate) fn planned(
+    door: &Door,
+    request: &Request<'_>,
+    sugar: bool,
+    errors: Vec<FieldError>,
+    origin: Origin<'_>,
+) -> Result<(Message, Vec<Replaced>), Problem> {
     let mut check = Check {
         door,
         origin,
@@ -78,8 +90,7 @@ pub(crate) fn message(
     let to = check.to(request);
     let from = check.from(request);
     let class = check.class(request);
-    let (text_at, text) = check.text(request, sugar);
-    let (encoding, max_segments) = check.sms(request);
+    let content = check.content(request, sugar);
     let failover = check.plan(request);
     let (max_routes, failover_on) = check.failover(failover, class);
     let priority = check.priority(request, class);
@@ -93,20 +104,21 @@ pub(crate) fn message(
     if !check.errors.is_empty() {
         return Err(Problem::of(check.errors));
     }
-    let planned = door.planner.plan(PlanRequest {
-        tenant: origin.tenant,
-        class,
-        to,
-        text,
-        encoding,
-        max_segments,
-    });
-    let mut planned = planned.map_err(|error| Problem::of(vec![plan_error(error, text_at)]))?;
-    planned.routes.truncate(max_routes);
+    let planned = plan(
+        door,
+        PlanRequest {
+            tenant: origin.tenant,
+            class,
+            to,
+            max_routes,
+            content: &content,
+        },
+    )?;
+    let body = content.body(planned.text);
     let url = request.callback.as_ref().and_then(|c| c.url.as_deref());
     let texts = Texts::pack([
         from,
-        text,
+        &body,
         request.client_ref.as_deref().unwrap_or_default(),
         &tags,
         &metadata,
@@ -117,7 +129,7 @@ pub(crate) fn message(
     ]);
     // Cannot happen: the limits above sum up to less than 64 KiB.
     let texts = texts.map_err(|_| Problem::new(Code::BodyTooLarge, TEXTS_TOO_LONG))?;
-    Ok(Message {
+    let message = Message {
         id: MessageId::default(),
         tenant: origin.tenant,
         to,
@@ -128,20 +140,35 @@ pub(crate) fn message(
         encoding: planned.encoding,
         segments: planned.segments,
         concat_ref: 0,
-        sms: None,
+        sms: planned.sms,
         callback,
         batch: origin.batch,
         accepted_at: UnixMs::ZERO,
         expires_at,
         routes: planned.routes,
         texts,
-    })
+    };
+    Ok((message, planned.replaced))
 }
 
-fn plan_error(error: PlanError, text_at: &'static str) -> FieldError {
+fn plan(door: &Door, request: PlanRequest<'_>) -> Result<Planned, Problem> {
+    let content = request.content;
+    let planned = door.planner.plan(request);
+    let planned = planned.and_then(|planned| match planned.segments {
+        2.. if content.is_part => Err(PlanError::PartOfParts),
+        _ => Ok(planned),
+    });
+    planned.map_err(|error| Problem::of(vec![plan_error(error, content)]))
+}
+
+fn plan_error(error: PlanError, content: &Content<'_>) -> FieldError {
     match error {
         PlanError::TooManySegments { needed, max } => FieldError::at(
-            text_at,
+            if content.data.is_some() {
+                "/content/sms/data"
+            } else {
+                content.at
+            },
             "too_many_segments",
             format!("takes {needed} segments, max_segments is {max}"),
         )
@@ -150,6 +177,18 @@ fn plan_error(error: PlanError, text_at: &'static str) -> FieldError {
             "/content/sms/encoding",
             "not_representable",
             "the text has characters that this encoding lacks",
+        ),
+        PlanError::NotOnRoute => FieldError::at(
+            "/content/sms/encoding",
+            "not_representable",
+            "a candidate route writes data_coding 0 in an alphabet that lacks this text, or flash as \
+             UCS-2: leave the encoding to auto",
+        ),
+        PlanError::PartOfParts => FieldError::at(
+            "/content/sms/udh",
+            "exclusive",
+            "says that the data is one part, but the data takes several segments: send each part as a \
+             message, or leave the concatenation to the gateway",
         ),
     }
 }
@@ -167,12 +206,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn wrong(
-        &mut self,
-        at: &str,
-        code: &'static str,
-        detail: impl Into<std::borrow::Cow<'static, str>>,
-    ) {
+    fn wrong(&mut self, at: &str, code: &'static str, detail: impl Into<Cow<'static, str>>) {
         self.add(FieldError::at(at, code, detail));
     }
 
@@ -233,63 +267,6 @@ impl<'a> Check<'a> {
             self.wrong("/class", "not_one_of", detail);
             Class::default()
         })
-    }
-
-    fn text<'r>(&mut self, request: &'r Request<'_>, sugar: bool) -> (&'static str, &'r str) {
-        let content = request.content.as_ref();
-        let own = content.and_then(|c| c.sms.as_ref()?.text.as_deref());
-        let shared = content.and_then(|c| c.text.as_deref());
-        let shared_at = if sugar || content.is_none() {
-            "/text"
-        } else {
-            "/content/text"
-        };
-        if shared.is_some_and(|text| text.chars().count() > TEXT_MAX) {
-            self.wrong(
-                shared_at,
-                "out_of_range",
-                "must have at most 2000 characters",
-            );
-        }
-        let (at, text) = match (own, shared) {
-            (Some(own), _) => ("/content/sms/text", own),
-            (None, shared) => (shared_at, shared.unwrap_or_default()),
-        };
-        if text.is_empty() {
-            self.add(
-                FieldError::at(at, "required", "sms needs a text").alone(Code::ContentMissing),
-            );
-        } else if text.len() > SMS_TEXT_MAX && text.chars().count() > SMS_TEXT_MAX {
-            self.wrong(at, "out_of_range", "must have at most 3060 characters");
-        }
-        (at, text)
-    }
-
-    fn sms(&mut self, request: &Request<'_>) -> (Option<Encoding>, u8) {
-        let Some(sms) = request.content.as_ref().and_then(|c| c.sms.as_ref()) else {
-            return (None, SEGMENTS_DEFAULT);
-        };
-        let at = "/content/sms/encoding";
-        let encoding = match sms.encoding.as_deref() {
-            None | Some("auto") => None,
-            Some("gsm7") => Some(Encoding::Gsm7),
-            Some("ucs2") => Some(Encoding::Ucs2),
-            Some("binary") => {
-                self.add(not_available(at));
-                None
-            }
-            Some(_) => {
-                self.wrong(at, "not_one_of", "must be auto, gsm7 or ucs2");
-                None
-            }
-        };
-        let at = "/content/sms/max_segments";
-        let max = self.integer(at, sms.max_segments, SEGMENTS);
-        (
-            encoding,
-            max.and_then(|max| u8::try_from(max).ok())
-                .unwrap_or(SEGMENTS_DEFAULT),
-        )
     }
 
     fn integer(

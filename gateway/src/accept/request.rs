@@ -151,18 +151,52 @@ pub(crate) struct ContentIn<'a> {
 #[serde(deny_unknown_fields, default)]
 #[schema(as = SmsContent)]
 pub(crate) struct SmsIn<'a> {
-    /// `auto` (default), `gsm7` or `ucs2`.
+    /// Octets instead of a text, as base64: 1 to 2,680 with `encoding` `binary`.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "byte")]
+    pub(crate) data: Option<Str<'a>>,
+    /// `auto` (default), `gsm7`, `ucs2` or, with `data`, `binary`.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) encoding: Option<Str<'a>>,
+    /// Shown at once and not stored (message class 0).
+    #[serde(skip_serializing_if = "is_default_flash")]
+    #[schema(default = false)]
+    pub(crate) flash: Option<bool>,
     /// 1 to 20; 10 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 20)]
     pub(crate) max_segments: Option<i64>,
+    /// `reject` (default), or `truncate`: what goes beyond `max_segments` is cut off.
+    #[serde(skip_serializing_if = "is_reject")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) on_too_long: Option<Str<'a>>,
+    /// `off` (default), `safe` or `full`: typography, or also accents, that the GSM 7-bit alphabet
+    /// lacks are replaced where the text then needs no UCS-2. Not with a given `encoding`.
+    #[serde(skip_serializing_if = "is_off")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) smart_encoding: Option<Str<'a>>,
     /// Instead of `content.text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) text: Option<Str<'a>>,
+    /// The user data header before `data`, as base64, its length octet included; in every segment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "byte")]
+    pub(crate) udh: Option<Str<'a>>,
+}
+
+/// What says its default asks for nothing: it is the same request to an idempotency key as without.
+fn is_default_flash(flash: &Option<bool>) -> bool {
+    *flash != Some(true)
+}
+
+fn is_reject(word: &Option<Str<'_>>) -> bool {
+    word.as_deref().is_none_or(|word| word == "reject")
+}
+
+fn is_off(word: &Option<Str<'_>>) -> bool {
+    word.as_deref().is_none_or(|word| word == "off")
 }
 
 /// `plan`.

@@ -17,6 +17,7 @@ pub(crate) use twice::first as first_twice;
 enum Shape {
     Text,
     Integer,
+    Boolean,
     /// An object of strings.
     TextMap,
     Object(&'static [(&'static str, Self)]),
@@ -34,7 +35,8 @@ enum Shape {
 }
 
 use Shape::{
-    Default, Integer, Later, List, Object, OtherChannel, Text, TextMap, TextOr, TextOrLater,
+    Boolean, Default, Integer, Later, List, Object, OtherChannel, Text, TextMap, TextOr,
+    TextOrLater,
 };
 
 static MESSAGE: &[(&str, Shape)] = &[
@@ -94,16 +96,16 @@ static CONTENT: &[(&str, Shape)] = &[
 ];
 
 static SMS: &[(&str, Shape)] = &[
+    ("data", Text),
     ("encoding", Text),
+    ("flash", Boolean),
     ("max_segments", Integer),
+    ("on_too_long", Text),
+    ("smart_encoding", Text),
     ("text", Text),
-    ("data", Later),
-    ("flash", Default("false")),
-    ("on_too_long", Default("\"reject\"")),
+    ("udh", Text),
     ("regulatory", Later),
-    ("smart_encoding", Default("\"off\"")),
     ("tlv", Later),
-    ("udh", Later),
 ];
 
 static STEP: &[(&str, Shape)] = &[
@@ -130,7 +132,7 @@ static TRACKING: &[(&str, Shape)] = &[
 
 /// The fields that may be sent with their default only: the schema's name, the field and its value.
 pub(crate) fn defaults() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
-    let tables = [("Policy", POLICY), ("SmsContent", SMS), ("Step", STEP)];
+    let tables = [("Policy", POLICY), ("Step", STEP)];
     tables.into_iter().flat_map(|(schema, fields)| {
         fields.iter().filter_map(move |(name, shape)| match shape {
             Default(json) => Some((schema, *name, serde_json::from_str(json).ok()?)),
@@ -189,6 +191,7 @@ fn walk(value: &mut Value, shape: &Shape, at: &mut String, errors: &mut Vec<Fiel
     let wrong = match (shape, value) {
         (Text, Value::String(_)) | (TextOr(_) | TextOrLater, Value::String(_)) => return true,
         (Integer, Value::Number(number)) if number.is_i64() => return true,
+        (Boolean, Value::Bool(_)) => return true,
         (TextMap, Value::Object(map)) => {
             members(map, at, errors, |_| Some(&Text));
             return true;
@@ -215,6 +218,7 @@ fn walk(value: &mut Value, shape: &Shape, at: &mut String, errors: &mut Vec<Fiel
         }
         (Text | TextOrLater, _) => "must be a string",
         (Integer, _) => "must be an integer",
+        (Boolean, _) => "must be true or false",
         (TextMap, _) => "must be an object of strings",
         (Object(_), _) => "must be an object",
         (TextOr(_), _) => "must be a string or an object",
@@ -331,12 +335,8 @@ mod tests {
             (r#"{"to":{"topic":"t"}}"#, "/to/topic"),
             (r#"{"content":{"push":{"title":"x"}}}"#, "/content/push"),
             (
-                r#"{"content":{"sms":{"flash":true}}}"#,
-                "/content/sms/flash",
-            ),
-            (
-                r#"{"content":{"sms":{"smart_encoding":"safe"}}}"#,
-                "/content/sms/smart_encoding",
+                r#"{"content":{"sms":{"regulatory":{}}}}"#,
+                "/content/sms/regulatory",
             ),
             (r#"{"content":{"sms":{"tlv":{}}}}"#, "/content/sms/tlv"),
             (r#"{"plan":{"steps":[{"wait":3}]}}"#, "/plan/steps/0/wait"),
@@ -380,11 +380,10 @@ mod tests {
         for json in [
             r#"{"policy":{"quiet_hours":"respect","suppressions":"respect","frequency_cap":"respect"}}"#,
             r#"{"policy":{"retain_content":"full","redact_to":false}}"#,
-            r#"{"content":{"sms":{"smart_encoding":"off","flash":false,"on_too_long":"reject"}}}"#,
         ] {
             assert_eq!(errors(json), [], "{json}");
         }
-        assert_eq!(super::defaults().count(), 11, "each is a table's field");
+        assert_eq!(super::defaults().count(), 8, "each is a table's field");
     }
 
     #[test]

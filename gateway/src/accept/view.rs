@@ -16,7 +16,7 @@ use crate::clock::UnixMs;
 use crate::event::render::{self, ReasonView};
 use crate::message::id::PublicId;
 use crate::message::life::{Life, Status};
-use crate::message::{Ids, Message, MessageId, OnAmbiguous, Priority, Text};
+use crate::message::{Encoding, Ids, Message, MessageId, OnAmbiguous, Priority, Text};
 use crate::names::Names;
 use crate::route_view::{OrphanListView, RouteView};
 use crate::store::Record;
@@ -118,7 +118,27 @@ struct SmsView<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = MessageContent)]
 struct ContentView<'a> {
-    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    /// Octets that are no text, as base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a str>,
+}
+
+impl<'a> ContentView<'a> {
+    fn of(message: &'a Message) -> Self {
+        let body = Some(message.text(Text::Body));
+        match message.encoding {
+            Encoding::Binary => Self {
+                text: None,
+                data: body,
+            },
+            Encoding::Gsm7 | Encoding::Ucs2 => Self {
+                text: body,
+                data: None,
+            },
+        }
+    }
 }
 
 /// Where its events go.
@@ -188,12 +208,10 @@ pub(crate) fn message<'a>(
         route: route.map(|route| names.route(route)),
         sms: SmsView {
             encoding: message.encoding.name(),
-            segments: message.segments,
-            segments_delivered: life.parts_delivered(),
+            segments: message.sms_segments(),
+            segments_delivered: message.segments_of(life.parts_delivered()),
         },
-        content: content.then(|| ContentView {
-            text: message.text(Text::Body),
-        }),
+        content: content.then(|| ContentView::of(message)),
         duplicate_possible: life.duplicate_possible,
         accepted_at: At(message.accepted_at),
         expires_at: At(message.expires_at),

@@ -128,7 +128,11 @@ pub(super) fn table(config: &Config, names: &Names) -> plan::Table {
             config::Strategy::Weighted => plan::Strategy::Weighted,
         },
     };
-    plan::Table::new(config.rules.iter().map(rule).collect())
+    let dialects = config
+        .routes
+        .iter()
+        .filter_map(|(name, route)| Some((names.route_ix(name)?, route.dialect.clone())));
+    plan::Table::new(config.rules.iter().map(rule).collect()).with_dialects(dialects)
 }
 
 /// A route's rate, and how it backs off.
@@ -218,6 +222,7 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         enquire_link: route.enquire_link,
         response_timeout: route.response_timeout,
         receipts: route.receipts.enabled,
+        dialect: route.dialect.clone(),
         max_validity: route.max_validity.unwrap_or(base.max_validity),
         source,
         dest: (

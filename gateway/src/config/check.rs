@@ -18,6 +18,7 @@ mod routes;
 mod rules;
 pub(super) mod schema;
 mod section;
+mod texts;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);

@@ -34,7 +34,8 @@ version = "3.4"
 enquire_link = "30s"
 response_timeout = "30s"
 receipts = { enabled = true, id_format = "auto", timeout = "72h" }
-charset = { default = "gsm7-unpacked" }
+charset = { default = "gsm7-unpacked", national = [], flash = "f0" }
+long_messages = "udh8"
 [rules]
 strategy = "priority"
 [tenants]

@@ -102,8 +102,8 @@ impl<'a> Sms<'a> {
     pub fn of(message: &Message, life: &Life) -> Self {
         Self {
             encoding: message.encoding.name(),
-            segments: message.segments,
-            segments_delivered: life.parts_delivered(),
+            segments: message.sms_segments(),
+            segments_delivered: message.segments_of(life.parts_delivered()),
         }
     }
 }

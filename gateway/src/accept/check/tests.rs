@@ -10,7 +10,7 @@ use crate::accept::CallbackTarget;
 use crate::accept::request::{merge, parse};
 use crate::accept::{Config, IngressRate, Key, Planned, Planner, Scope, Scopes, Senders, Tenant};
 use crate::clock::Clock;
-use crate::message::{EndpointIx, RouteIx, Text};
+use crate::message::{Encoding, EndpointIx, RouteIx, SmsOptions, Text};
 use crate::names::Names;
 
 pub(crate) const NOW: UnixMs = UnixMs(1_795_248_000_000);
@@ -85,25 +85,38 @@ pub(crate) fn names() -> Names {
 /// Plans as one segment for each 160 characters; +999… has no route; `€` is not GSM-7 here.
 pub(crate) fn planner() -> Planner {
     Planner::new(|request| {
-        let needed = request.text.chars().count().div_ceil(160).max(1);
-        if needed > usize::from(request.max_segments) {
+        let units = request.data().map(<[u8]>::len);
+        let units = units.unwrap_or_else(|| request.text().chars().count());
+        let needed = units.div_ceil(160).max(1);
+        if needed > usize::from(request.max_segments()) {
             return Err(PlanError::TooManySegments {
                 needed,
-                max: request.max_segments,
+                max: request.max_segments(),
             });
         }
-        if request.encoding == Some(Encoding::Gsm7) && request.text.contains('ж') {
+        if request.encoding() == Some(Encoding::Gsm7) && request.text().contains('ж') {
             return Err(PlanError::NotRepresentable);
         }
-        let routes = if request.to.to_string().starts_with("+999") {
-            smallvec![]
-        } else {
-            smallvec![RouteIx(0), RouteIx(1)]
-        };
+        let mut routes: smallvec::SmallVec<[RouteIx; 4]> =
+            if request.to.to_string().starts_with("+999") {
+                smallvec![]
+            } else {
+                smallvec![RouteIx(0), RouteIx(1)]
+            };
+        routes.truncate(request.max_routes);
         Ok(Planned {
-            encoding: request.encoding.unwrap_or_default(),
+            encoding: request.encoding().unwrap_or_default(),
             segments: u8::try_from(needed).unwrap(),
             routes,
+            sms: request.flash().then(|| {
+                Box::new(SmsOptions {
+                    flash: true,
+                    udh: request.udh().into(),
+                    ..SmsOptions::default()
+                })
+            }),
+            text: request.smart().map(|_| request.text().replace('“', "\"")),
+            ..Planned::default()
         })
     })
 }
@@ -369,8 +382,115 @@ fn encodings_are_those_of_this_version() {
     );
     assert_eq!(
         sms(r#"{"encoding":"binary"}"#).unwrap_err().code,
-        Code::NotAvailable
+        Code::ContentMissing
     );
+}
+
+fn sms(sms: &str) -> Result<Message, Problem> {
+    check(&format!(
+        r#"{{"to":"+46701234567","from":"ACME","content":{{"sms":{sms}}}}}"#
+    ))
+}
+
+#[test]
+fn octets_are_read_and_kept_as_base64() {
+    let message =
+        sms(r#"{"data":"AAEC/w==","encoding":"binary","udh":"BgUEC4QAAA==","flash":true}"#);
+    let message = message.unwrap();
+    assert_eq!(message.text(Text::Body), "AAEC/w==");
+    let options = message.sms.unwrap();
+    assert!(options.flash);
+    assert_eq!(
+        *options.udh,
+        [5, 4, 0x0b, 0x84, 0, 0],
+        "without its length octet"
+    );
+    assert!(
+        sms(r#"{"data":"AA=="}"#).is_ok(),
+        "the encoding follows from it"
+    );
+    let long = "A".repeat(3576 + 4);
+    for (bad, at, code) in [
+        (r#"{"data":"@"}"#, "data", "not_base64"),
+        (r#"{"data":""}"#, "data", "out_of_range"),
+        (&format!(r#"{{"data":"{long}"}}"#), "data", "out_of_range"),
+        (r#"{"data":"AA==","text":"x"}"#, "data", "exclusive"),
+        (
+            r#"{"data":"AA==","encoding":"ucs2"}"#,
+            "encoding",
+            "exclusive",
+        ),
+        (
+            r#"{"data":"AA==","on_too_long":"truncate"}"#,
+            "on_too_long",
+            "exclusive",
+        ),
+        (
+            r#"{"data":"AA==","smart_encoding":"safe"}"#,
+            "smart_encoding",
+            "exclusive",
+        ),
+        (r#"{"text":"x","udh":"AA=="}"#, "udh", "exclusive"),
+        (r#"{"data":"AA==","udh":"BQAD"}"#, "udh", "invalid_udh"),
+        (r#"{"data":"AA==","udh":"AgDI"}"#, "udh", "invalid_udh"),
+        (r#"{"data":"AA==","udh":"AQ"}"#, "udh", "not_base64"),
+    ] {
+        one(sms(bad), &format!("/content/sms/{at}"), code);
+    }
+    // A part of something may not be cut again.
+    let concat = "BQADBwIB";
+    assert!(sms(&format!(r#"{{"data":"AA==","udh":"{concat}"}}"#)).is_ok());
+    let data = "A".repeat(400);
+    let cut = sms(&format!(r#"{{"data":"{data}","udh":"{concat}"}}"#));
+    one(cut, "/content/sms/udh", "exclusive");
+}
+
+#[test]
+fn texts_may_be_changed_only_as_the_client_allows() {
+    let message = sms(r#"{"text":"“hi","smart_encoding":"safe"}"#).unwrap();
+    assert_eq!(
+        message.text(Text::Body),
+        "\"hi",
+        "what is sent is what is kept"
+    );
+    for (bad, at, code) in [
+        (
+            r#"{"text":"x","smart_encoding":"on"}"#,
+            "smart_encoding",
+            "not_one_of",
+        ),
+        (
+            r#"{"text":"x","smart_encoding":"safe","encoding":"gsm7"}"#,
+            "smart_encoding",
+            "exclusive",
+        ),
+        (
+            r#"{"text":"x","on_too_long":"cut"}"#,
+            "on_too_long",
+            "not_one_of",
+        ),
+        (r#"{"text":"x","flash":"yes"}"#, "flash", "wrong_type"),
+    ] {
+        one(sms(bad), &format!("/content/sms/{at}"), code);
+    }
+}
+
+#[test]
+fn what_says_its_default_is_the_same_request_to_a_key() {
+    let canonical = |sms: &str| {
+        let json = format!(r#"{{"to":"+46701234567","content":{{"text":"x","sms":{sms}}}}}"#);
+        serde_json::to_string(&parse(json.as_bytes()).unwrap().0).unwrap()
+    };
+    let plain = canonical("{}");
+    let defaults = r#"{"smart_encoding":"off","flash":false,"on_too_long":"reject"}"#;
+    assert_eq!(canonical(defaults), plain);
+    for other in [
+        r#"{"flash":true}"#,
+        r#"{"smart_encoding":"safe"}"#,
+        r#"{"on_too_long":"truncate"}"#,
+    ] {
+        assert_ne!(canonical(other), plain);
+    }
 }
 
 #[test]

@@ -56,8 +56,16 @@ pub(crate) fn under<'a>(item: &mut Request<'a>, defaults: &Request<'a>) {
         fill(&mut own.text, &base.text);
         merge(&mut own.sms, &base.sms, |own, base| {
             fill(&mut own.encoding, &base.encoding);
+            fill(&mut own.flash, &base.flash);
             fill(&mut own.max_segments, &base.max_segments);
-            fill(&mut own.text, &base.text);
+            fill(&mut own.on_too_long, &base.on_too_long);
+            fill(&mut own.smart_encoding, &base.smart_encoding);
+            // One of the two says what is sent: an item's text is not that of the defaults' data.
+            if own.text.is_none() && own.data.is_none() {
+                own.text.clone_from(&base.text);
+                own.data.clone_from(&base.data);
+                fill(&mut own.udh, &base.udh);
+            }
         });
     });
     merge(&mut item.policy, &defaults.policy, |own, base| {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::section::{Field, Section};
-use super::{DAY, HOUR, receipts};
+use super::{DAY, HOUR, receipts, texts};
 use crate::config::load::Value;
 use crate::config::{Bind, Receipts, Route, Secret, value};
 
@@ -47,7 +47,6 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         .opt("version")
         .and_then(|f| f.word(&[("3.3", 0x33), ("3.4", 0x34), ("5.0", 0x50)], &[]))
         .unwrap_or(0x34);
-    charset(&section);
     Some(Route {
         hosts: hosts(&section),
         tls,
@@ -73,6 +72,7 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
                 "the longest validity that the carrier takes",
             )
         }),
+        dialect: texts::dialect(&section),
         source_ton: number_kind(&section, "source_ton"),
         source_npi: number_kind(&section, "source_npi"),
         dest_ton: number_kind(&section, "dest_ton"),
@@ -189,19 +189,6 @@ fn password(section: &Section<'_>) -> Secret {
         field.warn(String::from(text));
     }
     secret
-}
-
-fn charset(section: &Section<'_>) {
-    let default = section
-        .opt("charset")
-        .and_then(|field| field.section("routes.*.charset"))
-        .and_then(|charset| charset.opt("default"));
-    if let Some(field) = default {
-        field.word(
-            &[("gsm7-unpacked", ())],
-            &["gsm7-packed", "ascii", "latin1", "ucs2"],
-        );
-    }
 }
 
 /// A TON or NPI in place of the default. SMPP v3.4 §5.2.5 and §5.2.6; 18 is the highest NPI.

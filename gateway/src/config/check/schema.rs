@@ -104,6 +104,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
             "receipts",
             "max_validity",
             "charset",
+            "long_messages",
             "source_ton",
             "source_npi",
             "dest_ton",
@@ -120,7 +121,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         "routes.*.receipts.id_transform",
         &["strip_prefix", "strip_suffix", "first", "last"],
     ),
-    table("routes.*.charset", &["default"]),
+    table("routes.*.charset", &["default", "national", "flash"]),
     table("routing", &["rules"]),
     table("routing.rules[]", &["match", "routes", "strategy"]),
     lacking(

@@ -98,8 +98,38 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "window = 50",
-        "charset = { default = \"latin1\" }",
-        "routes.carrier-a.charset.default = \"latin1\": known to the contract, not available in this version; expected \"gsm7-unpacked\"",
+        "charset = { national = [\"turkisch\"] }",
+        "routes.carrier-a.charset.national[0] = \"turkisch\": expected ",
+    ),
+    (
+        "window = 50",
+        "charset = { default = \"latin1\", national = [\"turkish\"] }",
+        "expected no languages, or default = \"gsm7-unpacked\" or \"gsm7-packed\"",
+    ),
+    (
+        "window = 50",
+        "long_messages = \"sar\"\ncharset = { national = [\"turkish\"] }",
+        "expected no languages, or long_messages = \"udh8\" or \"udh16\"",
+    ),
+    (
+        "window = 50",
+        "charset = { national = [\"turkish\", \"turkish\"] }",
+        "routes.carrier-a.charset.national[1] = \"turkish\": expected a list of languages, each once",
+    ),
+    (
+        "window = 50",
+        "charset = { flash = \"f1\" }",
+        "routes.carrier-a.charset.flash = \"f1\": expected \"f0\" or \"10\" or \"18\" or \"tlv\"",
+    ),
+    (
+        "window = 50",
+        "long_messages = \"udh\"",
+        "routes.carrier-a.long_messages = \"udh\": expected \"udh8\" or \"udh16\" or \"sar\" or \"payload\"",
+    ),
+    (
+        "window = 50",
+        "charset = { default = \"ucs2\" }",
+        "routes.carrier-a.charset.default = \"ucs2\": known to the contract, not available in this version; expected \"gsm7-unpacked\" or \"gsm7-packed\" or \"latin1\" or \"ascii\" or \"utf8\"",
     ),
     (
         "window = 50",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use codecs::smpp::session::{self, Esme};
 use codecs::smpp::{BindKind, Limits};
+use codecs::text::Dialect;
 
 use super::account::Account;
 use crate::message::RouteIx;
@@ -60,6 +61,8 @@ pub struct Config {
     pub inbound_country: Option<String>,
     /// The `err:` of receipts are GSM MAP errors; else only network_error_code is read as such.
     pub gsm_errors: bool,
+    /// How it wants texts written.
+    pub dialect: Dialect,
     /// Longest validity_period that the carrier takes.
     pub max_validity: Duration,
     /// How senders are written.
@@ -133,6 +136,7 @@ impl Config {
             utc_offset_min: 0,
             inbound_country: None,
             gsm_errors: false,
+            dialect: Dialect::default(),
             max_validity: Duration::from_secs(72 * 3600),
             source: SourceRules::default(),
             dest: (1, 1),

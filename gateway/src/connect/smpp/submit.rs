@@ -11,6 +11,9 @@ use super::config::{Config, SourceRules};
 use crate::clock::UnixMs;
 use crate::message::{Encoding, Message, Phone, Priority, Text};
 use crate::outcome::{Attempt, Outcome, OutcomeResult, ProviderId, Reason, Retry, Whose};
+use content::{Content, Unwritable};
+
+mod content;
 
 /// Shortest validity_period: what is left of a lifetime is rounded up to it, because carriers refuse
 /// less (chosen). A part whose lifetime is over is not sent at all.
@@ -53,19 +56,26 @@ pub(super) fn submit(
         return impossible(reason, whose, OutcomeResult::NotSent);
     };
     let mut octets = [0; SEGMENT_OCTETS];
-    let mut room = &mut octets[..];
-    let encoding = match message.encoding {
-        Encoding::Gsm7 => text::Encoding::Gsm7,
-        Encoding::Ucs2 => text::Encoding::Ucs2,
+    let mut uncommon = Content::default();
+    let content = if message.sms.is_none() && config.dialect.is_plain() {
+        plain(message, attempt.part, &mut octets)
+    } else {
+        match content::write(message, attempt.part, &config.dialect) {
+            Ok(content) => {
+                uncommon = content;
+                Some((
+                    uncommon.esm_class,
+                    uncommon.data_coding,
+                    &*uncommon.short_message,
+                ))
+            }
+            Err(Unwritable) => None,
+        }
     };
-    let reference = Reference::Eight(message.concat_ref.to_le_bytes()[0]);
-    let body = message.text(Text::Body);
-    let (part, parts) = (attempt.part, message.segments);
-    if segment(body, encoding, part, parts, reference, &mut room).is_err() {
+    let Some((esm_class, data_coding, short_message)) = content else {
         let reason = Reason::EncodingUnsupported;
         return impossible(reason, Whose::Us, OutcomeResult::Refused);
-    }
-    let used = SEGMENT_OCTETS - room.len();
+    };
     let mut digits = [0; DIGITS_MAX];
     let (ton, npi) = config.dest;
     let sm = SubmitSm {
@@ -75,12 +85,13 @@ pub(super) fn submit(
             npi,
             addr: written(message.to, &mut digits),
         },
-        esm_class: if parts > 1 { ESM_CLASS_UDHI } else { 0 },
+        esm_class,
         priority_flag: priority(message),
         validity_period: &validity,
         registered_delivery: u8::from(config.receipts),
-        data_coding: encoding.data_coding(),
-        short_message: &octets[..used],
+        data_coding,
+        short_message,
+        tlvs: uncommon.tlvs.as_tlvs(),
         ..SubmitSm::default()
     };
     match session.submit(now, attempt.token, &sm) {
@@ -91,6 +102,35 @@ pub(super) fn submit(
             impossible(reason_of(error), Whose::Us, OutcomeResult::Refused)
         }
     }
+}
+
+/// The plain path: GSM 7-bit or UCS-2 with 8-bit references; esm_class, data_coding and user data.
+/// `None` when the text has no such part.
+fn plain<'o>(
+    message: &Message,
+    part: u8,
+    octets: &'o mut [u8; SEGMENT_OCTETS],
+) -> Option<(u8, u8, &'o [u8])> {
+    let encoding = match message.encoding {
+        Encoding::Gsm7 => text::Encoding::Gsm7,
+        Encoding::Ucs2 => text::Encoding::Ucs2,
+        Encoding::Binary => return None,
+    };
+    let [low, _] = message.concat_ref.to_le_bytes();
+    let (parts, body) = (message.segments, message.text(Text::Body));
+    let mut room = &mut octets[..];
+    segment(
+        body,
+        encoding,
+        part,
+        parts,
+        Reference::Eight(low),
+        &mut room,
+    )
+    .ok()?;
+    let used = SEGMENT_OCTETS - room.len();
+    let esm_class = if parts > 1 { ESM_CLASS_UDHI } else { 0 };
+    Some((esm_class, encoding.data_coding(), octets.get(..used)?))
 }
 
 /// An outcome that the peer had no part in.

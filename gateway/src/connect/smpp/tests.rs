@@ -138,7 +138,7 @@ impl Rig {
     }
 }
 
-fn message(to: &str, text: &str) -> Message {
+pub(super) fn message(to: &str, text: &str) -> Message {
     let plan = codecs::text::plan(text, codecs::text::Options::default()).unwrap();
     Message {
         id: MessageId(1),
