@@ -14,9 +14,10 @@ use source::Source;
 mod source;
 
 /// Nouns: they use only each other.
-const VOCABULARY: [&str; 11] = [
+const VOCABULARY: [&str; 12] = [
     "message",
     "inbound",
+    "suppression",
     "outcome",
     "event",
     "names",
@@ -34,9 +35,20 @@ const STAGES: [&str; 7] = [
 ];
 
 /// What is behind the store's interface.
-const STORE_INSIDES: [&str; 12] = [
-    "writer", "journal", "young", "pending", "archive", "state", "record", "keys", "inbox",
-    "shared", "handle", "open",
+const STORE_INSIDES: [&str; 13] = [
+    "writer",
+    "journal",
+    "young",
+    "pending",
+    "archive",
+    "state",
+    "record",
+    "keys",
+    "inbox",
+    "shared",
+    "handle",
+    "open",
+    "suppressions",
 ];
 
 /// Who may see the simulators: the binary's `sim` and `demo` verbs.

@@ -65,6 +65,7 @@ fn config(path: PathBuf) -> Config {
         retention_idempotency: day,
         memory: 256 << 20,
         queued: 10_000_000,
+        suppressions: 64 << 20,
         disk_reserve: 0,
         routes: vec![RouteFacts {
             name: "a".to_owned(),

@@ -195,6 +195,8 @@ pub struct Limits {
     pub memory: u64,
     /// Messages waiting to be sent.
     pub queued: u64,
+    /// Octets of the suppressions' index.
+    pub suppressions: u64,
     /// Octets that stay free on the store's disk.
     pub disk_reserve: u64,
     /// Open connections of the public API.

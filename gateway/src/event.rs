@@ -39,6 +39,14 @@ pub enum EventKind {
     InboundReceived,
     /// A recipient asks who this is.
     RecipientHelpRequested,
+    /// Somebody is not sent to any more.
+    RecipientOptedOut,
+    /// Somebody may be sent to again.
+    RecipientOptedIn,
+    /// A suppression was added.
+    SuppressionCreated,
+    /// A suppression was ended.
+    SuppressionDeleted,
 }
 
 /// What an event's subject is.
@@ -50,11 +58,13 @@ pub enum Subject {
     Endpoint,
     /// A message from a handset.
     Inbound,
+    /// A suppression.
+    Suppression,
 }
 
 impl EventKind {
     /// All kinds, by number.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::MessageAccepted,
         Self::MessageSent,
         Self::MessageDelivered,
@@ -68,6 +78,10 @@ impl EventKind {
         Self::DeliveryExhausted,
         Self::InboundReceived,
         Self::RecipientHelpRequested,
+        Self::RecipientOptedOut,
+        Self::RecipientOptedIn,
+        Self::SuppressionCreated,
+        Self::SuppressionDeleted,
     ];
 
     /// The contract's type word.
@@ -87,6 +101,10 @@ impl EventKind {
             Self::DeliveryExhausted => "delivery.exhausted",
             Self::InboundReceived => "inbound.received",
             Self::RecipientHelpRequested => "recipient.help_requested",
+            Self::RecipientOptedOut => "recipient.opted_out",
+            Self::RecipientOptedIn => "recipient.opted_in",
+            Self::SuppressionCreated => "suppression.created",
+            Self::SuppressionDeleted => "suppression.deleted",
         }
     }
 
@@ -105,16 +123,27 @@ impl EventKind {
             | Self::AttemptFailed => Subject::Message,
             Self::EndpointDisabled | Self::DeliveryExhausted => Subject::Endpoint,
             Self::InboundReceived | Self::RecipientHelpRequested => Subject::Inbound,
+            Self::RecipientOptedOut
+            | Self::RecipientOptedIn
+            | Self::SuppressionCreated
+            | Self::SuppressionDeleted => Subject::Suppression,
         }
     }
 
     /// Whether an endpoint that names no types gets it (bold in contract.md §3).
     #[must_use]
     pub fn on_by_default(self) -> bool {
-        !matches!(
+        let named_only = matches!(
             self,
-            Self::MessageAccepted | Self::AttemptFailed | Self::RecipientHelpRequested
-        )
+            Self::RecipientHelpRequested | Self::SuppressionCreated | Self::SuppressionDeleted
+        );
+        !self.is_frequent() && !named_only
+    }
+
+    /// Whether there are so many of it that a family's name (`message.*`) leaves it out.
+    #[must_use]
+    pub fn is_frequent(self) -> bool {
+        matches!(self, Self::MessageAccepted | Self::AttemptFailed)
     }
 }
 
@@ -138,8 +167,8 @@ impl EventKinds {
     }
 
     /// The kinds that a pattern names: a type word, or a prefix as in `message.*`. Within a prefix
-    /// only what is on by default is meant, as the contract's `types = ["message.*"]` leaves the
-    /// high-volume kinds off unless they are named.
+    /// the kinds of high volume are left out, as the contract's `types = ["message.*"]` leaves them off
+    /// unless they are named.
     #[must_use]
     pub fn matching(pattern: &str) -> Self {
         let mut kinds = Self(0);
@@ -147,7 +176,7 @@ impl EventKinds {
             let named = kind.name() == pattern;
             let in_prefix = pattern
                 .strip_suffix('*')
-                .is_some_and(|prefix| kind.name().starts_with(prefix) && kind.on_by_default());
+                .is_some_and(|prefix| kind.name().starts_with(prefix) && !kind.is_frequent());
             if named || in_prefix {
                 kinds.add(kind);
             }

@@ -9,7 +9,7 @@
 //!                         └── held: HoldReason + due time ─┘      the only arrow back
 //! ```
 //!
-//! Vocabulary (nouns, use only each other): [`message`], [`inbound`], [`outcome`], [`event`], [`names`],
+//! Vocabulary (nouns, use only each other): [`message`], [`inbound`], [`outcome`], [`event`], [`names`], [`suppression`],
 //! [`clock`], [`stop`]. Memory: [`store`]. A stage knows the vocabulary, the store's interface and itself; no
 //! stage imports another; `app` alone knows everyone.
 
@@ -38,4 +38,5 @@ pub mod receive;
 pub mod route_view;
 pub mod stop;
 pub mod store;
+pub mod suppression;
 pub mod webhook;

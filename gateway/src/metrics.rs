@@ -138,6 +138,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Accepts that waited for the archive to make room",
     ),
     (
+        "trunkline_suppressions_refused_total",
+        "Suppressions refused: limits.suppressions, or a tenant's senders, are used up",
+    ),
+    (
         "trunkline_webhook_events_total",
         "Events that an endpoint took",
     ),
@@ -192,6 +196,7 @@ const GAUGES: &[(&str, &str)] = &[
         "trunkline_receipts_parked",
         "Receipts that wait for their message",
     ),
+    ("trunkline_suppressions", "Suppressions that hold"),
     ("trunkline_smpp_sessions", "Links, by state"),
     (
         "trunkline_smpp_receipts_unreachable",
@@ -226,6 +231,10 @@ const BYTES: &[(&str, &str)] = &[
     (
         "trunkline_store_memory_bytes",
         "Messages, keys and events that the store holds in memory",
+    ),
+    (
+        "trunkline_suppressions_bytes",
+        "The index of suppressions, as limits.suppressions counts it",
     ),
 ];
 

@@ -42,6 +42,7 @@ mod room;
 mod shared;
 mod standing;
 mod state;
+mod suppressions;
 mod writer;
 mod young;
 
@@ -58,6 +59,10 @@ pub use open::{Found, OpenError};
 pub use shared::{Entry, FeedEntries, ReceiptCounts};
 pub use standing::Standing;
 pub use state::StateError;
+pub use suppressions::{
+    Full as SuppressionsFull, NewSuppression, Suppressed, SuppressionFigures, SuppressionPage,
+    SuppressionQuery, SuppressionRecord,
+};
 pub use writer::needs_intent;
 
 /// How the store is set up.
@@ -77,6 +82,8 @@ pub struct Config {
     pub memory: u64,
     /// Messages that may be queued.
     pub queued: u64,
+    /// Octets that the index of suppressions may take, as it counts them.
+    pub suppressions: u64,
     /// Octets that have to stay free on the disk.
     pub disk_reserve: u64,
     /// The routes of the config.

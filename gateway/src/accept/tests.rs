@@ -59,6 +59,7 @@ impl Rig {
             retention_idempotency: day,
             memory: 256 << 20,
             queued: 1_000_000,
+            suppressions: 1 << 20,
             disk_reserve: 0,
             routes: vec![route("carrier-a"), route("carrier-b")],
             tenants: owned(["acme", "umbrella"]),

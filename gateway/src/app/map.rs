@@ -37,6 +37,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         retention_idempotency: config.store.retention_idempotency,
         memory: config.limits.memory,
         queued: config.limits.queued,
+        suppressions: config.limits.suppressions,
         disk_reserve: config.limits.disk_reserve,
         routes: config.routes.iter().map(route).collect(),
         tenants: config.tenants.keys().cloned().collect(),

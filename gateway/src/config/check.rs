@@ -282,6 +282,12 @@ fn limits(section: &Section<'_>) -> Limits {
             "memory counted by its owners",
         ),
         queued: section.int("queued", 1..=10_000_000_000, "messages waiting to be sent"),
+        // 40 octets each: from 25,000 suppressions up.
+        suppressions: section.size(
+            "suppressions",
+            1_000_000..=1 << 40,
+            "memory for who must not be sent to, 40 octets each",
+        ),
         disk_reserve: section.size(
             "disk_reserve",
             1_000_000..=1 << 50,

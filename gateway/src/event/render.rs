@@ -14,6 +14,8 @@ use crate::message::{EndpointIx, Ids, Message, TenantIx, Text};
 use crate::names::Names;
 use crate::outcome::Reason;
 
+pub mod suppressed;
+
 /// The version of the event format (contract.md §3).
 pub const API_VERSION: &str = "2026-11-01";
 

@@ -123,6 +123,15 @@ impl Ids {
         }
     }
 
+    /// `sup_…`
+    #[must_use]
+    pub fn suppression(self, id: MessageId) -> PublicId {
+        PublicId {
+            prefix: "sup_",
+            ulid: self.ulid(id),
+        }
+    }
+
     /// `in_…`: of a handset's message.
     #[must_use]
     pub fn inbound(self, id: MessageId) -> PublicId {
@@ -165,6 +174,12 @@ impl Ids {
     #[must_use]
     pub fn parse_batch(self, text: &str) -> Option<MessageId> {
         self.parse(text.strip_prefix("bat_")?)
+    }
+
+    /// Reads `sup_…`.
+    #[must_use]
+    pub fn parse_suppression(self, text: &str) -> Option<MessageId> {
+        self.parse(text.strip_prefix("sup_")?)
     }
 
     fn parse(self, ulid: &str) -> Option<MessageId> {

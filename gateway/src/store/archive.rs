@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -36,6 +37,7 @@ pub(crate) mod keys_file;
 pub(crate) mod pending;
 mod read;
 mod retention;
+pub(crate) mod suppressed;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -43,6 +45,7 @@ mod write;
 use file::{ArchiveError, Kind, PENDING, Pool, uint};
 use keys_file::KeyFiles;
 pub(crate) use read::is_indexed;
+use suppressed::SUPPRESSIONS;
 use write::Writers;
 
 /// How long the archiver waits before it tries a full disk again.
@@ -69,6 +72,8 @@ pub(crate) struct Archive {
     carriers: KeyFiles,
     /// (largest id accepted, batch as of which it is archived), by generation; the first is a floor.
     spans: Mutex<Vec<(u64, u64)>>,
+    /// The batch as of which the suppressions' file stands; 0: there is none.
+    suppressed_as_of: AtomicU64,
     /// Where a test stops the archiver: before the step of this number.
     #[cfg(test)]
     pub(crate) stop_at: std::sync::atomic::AtomicU32,
@@ -94,6 +99,13 @@ impl Archive {
             PENDING,
             &pending::schema(),
         )?);
+        if directory.join(SUPPRESSIONS).exists() {
+            drop(file::open_for_writing(
+                directory,
+                SUPPRESSIONS,
+                suppressed::SCHEMA,
+            )?);
+        }
         Self::open_offline(directory, snapshot)
     }
 
@@ -117,6 +129,7 @@ impl Archive {
             idempotency: KeyFiles::new(Kind::Idempotency),
             carriers: KeyFiles::new(Kind::Carriers),
             spans: Mutex::new(snapshot.spans.clone()),
+            suppressed_as_of: AtomicU64::new(0),
             #[cfg(test)]
             stop_at: std::sync::atomic::AtomicU32::new(0),
         };
@@ -190,9 +203,7 @@ impl Archive {
                     Ok(false) => return,
                     #[cfg(test)]
                     Err(ArchiveError::Stopped) => {
-                        archive
-                            .stop_at
-                            .store(u32::MAX, std::sync::atomic::Ordering::Release);
+                        archive.stop_at.store(u32::MAX, Ordering::Release);
                         return;
                     }
                     Err(error) => {
@@ -254,7 +265,7 @@ impl Archive {
 
     #[cfg(test)]
     fn step(&self, number: u32) -> Result<(), ArchiveError> {
-        if self.stop_at.load(std::sync::atomic::Ordering::Acquire) == number {
+        if self.stop_at.load(Ordering::Acquire) == number {
             return Err(ArchiveError::Stopped);
         }
         Ok(())
@@ -268,6 +279,15 @@ impl Archive {
     )]
     fn step(&self, _number: u32) -> Result<(), ArchiveError> {
         Ok(())
+    }
+
+    /// The batch as of which the suppressions' file stands; 0: there is none.
+    pub(crate) fn suppressed_as_of(&self) -> u64 {
+        self.suppressed_as_of.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_suppressed_as_of(&self, batch: u64) {
+        self.suppressed_as_of.store(batch, Ordering::Release);
     }
 
     /// Whether nothing was ever archived.

@@ -16,6 +16,7 @@ use crate::message::life::Life;
 use crate::message::{Ids, MessageId, Text};
 use crate::store::Record;
 use crate::store::archive::file::{self, Kind, PENDING};
+use crate::store::archive::suppressed::{self, SUPPRESSIONS};
 use crate::store::archive::{Archive, history, keys_file, pending};
 use crate::store::journal::{self, JournalError, Known, Walk};
 use crate::store::open::{self, OpenError};
@@ -159,7 +160,8 @@ pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
     let facts = check_state(directory, &mut report)?;
     read_journal(directory, &facts, &mut report, |_, _| ())?;
     for name in names {
-        if name == PENDING || Kind::ALL.iter().any(|kind| kind.span_of(&name).is_some()) {
+        let own = [PENDING, SUPPRESSIONS].contains(&name.as_str());
+        if own || Kind::ALL.iter().any(|kind| kind.span_of(&name).is_some()) {
             report.files += 1;
             let sound = quick_check(directory, &name, &mut report);
             // Otherwise the pages that do not read have been told.
@@ -173,6 +175,14 @@ pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
                 let wrong = inbound::each(directory, &name, |_| ());
                 for what in wrong.into_iter().take(LINES_MAX) {
                     report.damage(&directory.join(&name), None, what);
+                }
+            }
+            if sound && name == SUPPRESSIONS {
+                let path = directory.join(&name);
+                let read = file::open_for_reading(&path)
+                    .and_then(|connection| suppressed::each(&connection, |_| ()));
+                if let Err(error) = read {
+                    report.damage(&path, None, error);
                 }
             }
             if sound && is_keys(&name) {
@@ -274,6 +284,16 @@ fn check_state(directory: &Path, report: &mut CheckReport) -> Result<StateFacts,
         // What SQLite cannot read is told when the file's turn comes.
         if known.is_ok_and(|known| file::uint(known.unwrap_or(0)) < as_of) {
             report.damage(&pending, None, open::PENDING_OLD);
+        }
+    }
+    let suppressed = facts.snapshot.as_ref().map_or(0, |one| one.suppressed);
+    let path = directory.join(SUPPRESSIONS);
+    if suppressed > 0 && !path.exists() {
+        report.damage(&path, None, open::SUPPRESSIONS_GONE);
+    } else if suppressed > 0 {
+        let known = file::open_for_reading(&path).and_then(|c| suppressed::as_of(&c));
+        if known.is_ok_and(|known| known < suppressed) {
+            report.damage(&path, None, open::SUPPRESSIONS_OLD);
         }
     }
     Ok(facts)

@@ -769,6 +769,7 @@ impl Store {
                 .live
                 .iter()
                 .all(crate::store::young::Generation::is_empty)
+                && young.suppressions.waiting() == 0
             {
                 if young.frozen.is_empty() {
                     return;

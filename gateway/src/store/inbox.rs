@@ -14,7 +14,9 @@ use crate::message::{EndpointIx, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::{Next, Receipt, Settle};
 use crate::store::inbound::Taken;
 use crate::store::matching::Candidates;
+use crate::store::suppressions::{NewSuppression, Suppressed};
 use crate::store::{Accepted, Draft, Record, Refused};
+use crate::suppression::{Cause, Ended, Key};
 
 /// Drafts that may wait for the writer: about ten commits' worth. Beyond it, `accept` waits, which
 /// the HTTP stage turns into flow control.
@@ -131,6 +133,18 @@ pub(crate) enum Request {
         parts: Vec<InboundPart>,
         reply: oneshot::Sender<Taken>,
     },
+    /// Somebody is not to be sent to any more.
+    Suppress {
+        items: Vec<NewSuppression>,
+        reply: oneshot::Sender<Vec<Suppressed>>,
+    },
+    /// The suppression of this id, which stands under this key, ends; `None`: it has ended already.
+    Unsuppress {
+        key: Key,
+        id: MessageId,
+        cause: Cause,
+        reply: oneshot::Sender<Option<Ended>>,
+    },
     NoteEndpoint {
         tenant: TenantIx,
         endpoint: EndpointIx,
@@ -191,9 +205,13 @@ impl Request {
             }
             Self::Intent { parts, .. } => parts.len(),
             Self::Replan { items, .. } => items.len(),
+            Self::Suppress { items, .. } => items.len(),
             // A few octets each.
             Self::Claim { parts, .. } => parts.len() / 8 + 1,
-            Self::Adopt { .. } | Self::NoteEndpoint { .. } | Self::Archived { .. } => 1,
+            Self::Adopt { .. }
+            | Self::Unsuppress { .. }
+            | Self::NoteEndpoint { .. }
+            | Self::Archived { .. } => 1,
         }
     }
 }

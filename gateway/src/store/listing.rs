@@ -11,7 +11,7 @@ use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::clock::UnixMs;
-use crate::event::render::{self, Lookup};
+use crate::event::render::{self, Lookup, suppressed};
 use crate::event::{Event, EventKind, EventKinds, Subject};
 use crate::inbound::Inbound;
 use crate::message::life::Life;
@@ -20,7 +20,10 @@ use crate::store::archive::is_indexed;
 use crate::store::depths::Place;
 use crate::store::shared::{Entry, Shared};
 use crate::store::young::Row;
-use crate::store::{Callback, EventPage, EventQuery, Page, Query, Record, Rendered, inbound};
+use crate::store::{
+    Callback, EventPage, EventQuery, Page, Query, Record, Rendered, inbound, suppressions,
+};
+use crate::suppression::{Ended, Suppression};
 
 /// Rows that one list request looks at, at most (design.md: a row budget).
 const FIND_ROWS_MAX: usize = 50_000;
@@ -45,8 +48,26 @@ pub(crate) enum Source<'a> {
     Message(&'a Message, &'a Life),
     /// A handset's message.
     Inbound(&'a Inbound),
+    /// A suppression that began.
+    Begun(&'a Suppression),
+    /// One that ended.
+    Ended(&'a Ended),
     /// The event itself tells all.
     Nothing,
+}
+
+impl<'a> Source<'a> {
+    /// Which of a suppression's two ends an event tells of.
+    fn of_suppression(
+        kind: EventKind,
+        begun: Option<&'a Suppression>,
+        ended: Option<&'a Ended>,
+    ) -> Option<Self> {
+        match kind {
+            EventKind::RecipientOptedOut | EventKind::SuppressionCreated => begun.map(Self::Begun),
+            _ => ended.map(Self::Ended),
+        }
+    }
 }
 
 pub(crate) fn render_event(shared: &Shared, event: &Event, source: Source<'_>) -> Option<Rendered> {
@@ -67,6 +88,8 @@ pub(crate) fn render_event(shared: &Shared, event: &Event, source: Source<'_>) -
             callback = inbound::callback_of(inbound).map(Arc::new);
         }
         Source::Nothing => render::endpoint_event(&mut json, event, lookup).ok()?,
+        Source::Begun(one) => suppressed::began(&mut json, event, one, lookup).ok()?,
+        Source::Ended(one) => suppressed::ended(&mut json, event, one, lookup).ok()?,
     }
     Some(Rendered {
         event: *event,
@@ -136,7 +159,12 @@ pub(crate) fn render_young(
         let mut stretch = 0;
         for (place, event) in events.by_ref().take(RENDER_LOCKED) {
             stretch += 1;
-            let source = match event.kind.subject() {
+            let kind = event.kind;
+            let suppression = match kind.subject() {
+                Subject::Suppression => young.suppressions.get(event.subject),
+                _ => (None, None),
+            };
+            let source = match kind.subject() {
                 Subject::Endpoint => Some(Source::Nothing),
                 Subject::Message => young
                     .row(event.subject)
@@ -144,6 +172,10 @@ pub(crate) fn render_young(
                 Subject::Inbound => young
                     .inbound(event.subject)
                     .map(|inbound| Source::Inbound(inbound)),
+                Subject::Suppression => {
+                    let (begun, ended) = &suppression;
+                    Source::of_suppression(kind, begun.as_ref(), ended.as_ref())
+                }
             };
             if source.is_none() {
                 missing.push((place, event));
@@ -173,12 +205,27 @@ pub(crate) fn render_archived(
     let found = shared.archive.inbound(&ids(Subject::Inbound)).into_iter();
     let inbound: FxHashMap<MessageId, Inbound> = found.map(|one| (one.id, one)).collect();
     for (place, event) in missing {
+        if event.kind.subject() == Subject::Suppression {
+            rendered[place] = render_suppression(shared, &event);
+            continue;
+        }
         let message = records.get(&event.subject);
         let message = message.map(|record| Source::Message(&record.message, &record.life));
         let source = message.or_else(|| inbound.get(&event.subject).map(Source::Inbound));
         rendered[place] = source.and_then(|source| render_event(shared, &event, source));
     }
     rendered.into_iter().flatten().collect()
+}
+
+/// An event of a suppression that is in the archive, at least in part.
+fn render_suppression(shared: &Shared, event: &Event) -> Option<Rendered> {
+    let record = suppressions::read(shared, event.subject)?;
+    let (begun, ended) = (Some(&record.suppression), record.ended.as_ref());
+    render_event(
+        shared,
+        event,
+        Source::of_suppression(event.kind, begun, ended)?,
+    )
 }
 
 /// A message's events, from its life.

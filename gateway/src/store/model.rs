@@ -9,6 +9,11 @@ use super::*;
 use crate::clock::Clock;
 use crate::event::{Event, EventKind};
 use crate::outcome::{OutcomeResult, Retry, Settle};
+use crate::suppression::Key;
+
+mod suppressions;
+
+use suppressions::Held;
 
 /// 2026-11-21T08:02:05Z.
 const START: u64 = 1_795_248_125_000;
@@ -43,6 +48,12 @@ enum Step {
     Reopen,
     /// A dispatcher loads its queue: archived messages come back to memory.
     Load,
+    /// Somebody is suppressed, perhaps for an hour.
+    Suppress {
+        number: usize,
+        short: bool,
+    },
+    Unsuppress(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -61,6 +72,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (1..=6u32).prop_map(Step::CutShort),
         1 => Just(Step::Reopen),
         1 => Just(Step::Load),
+        4 => (0..12usize, any::<bool>()).prop_map(|(number, short)| Step::Suppress { number, short }),
+        2 => (0..12usize).prop_map(Step::Unsuppress),
     ];
     proptest::collection::vec(step, 1..40)
 }
@@ -94,6 +107,7 @@ struct World {
     keys: HashMap<u8, MessageId>,
     /// Parts of handsets' messages that came in these two hours.
     parts: BTreeSet<(u16, u8)>,
+    held: HashMap<Key, Held>,
     /// Kind, message and version by sequence number, with the JSON that was shown first.
     log: Vec<(EventKind, MessageId, u16)>,
     shown: Vec<Bytes>,
@@ -129,6 +143,7 @@ impl World {
             known: BTreeMap::new(),
             keys: HashMap::new(),
             parts: BTreeSet::new(),
+            held: HashMap::new(),
             log: Vec::new(),
             shown: Vec::new(),
         }
@@ -216,6 +231,8 @@ impl World {
                     .for_each(|known| known.claimed = false);
                 self.store().release_claims().await.unwrap();
             }
+            Step::Suppress { number, short } => self.suppress(number, short).await,
+            Step::Unsuppress(number) => self.unsuppress(number).await,
             Step::Load => drop(
                 self.store()
                     .load_ready(RouteIx(0), (Class::Transactional, TenantIx(0)), 0, 5)
@@ -407,6 +424,7 @@ impl World {
         self.check_lists().await;
         self.check_queue().await;
         self.check_events().await;
+        self.check_suppressions().await;
     }
 
     async fn check_messages(&self) {

@@ -17,11 +17,13 @@ use crate::names::Names;
 use crate::store::Config;
 use crate::store::archive::Archive;
 use crate::store::archive::file::{ArchiveError, PENDING};
+use crate::store::archive::suppressed::SUPPRESSIONS;
 use crate::store::handle::Store;
 use crate::store::journal::{self, FILE_BYTES, Journal, JournalError, Known, Replayed, Walk};
 use crate::store::record::{BlobError, Op, Reading};
 use crate::store::shared::{Full, Shared};
 use crate::store::state::{STATE, Snapshot, State, StateError};
+use crate::store::suppressions::index::Index;
 use crate::store::writer::Writer;
 use crate::store::young::{Young, new_order};
 
@@ -122,7 +124,8 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
     let names = Arc::new(state.names(&wanted)?);
     let archive = open_archive(&config.path, &snapshot)?;
     let now = clock.now();
-    let mut recovery = Recovery::new((&config, &names), &snapshot, &archive, now);
+    let suppressions = open_suppressions(&config, &names, &archive, &snapshot)?;
+    let mut recovery = Recovery::new((&config, &names), &snapshot, &archive, &suppressions, now);
     let known = Known {
         done: snapshot.batch,
         acknowledged: acknowledged.max(snapshot.batch),
@@ -160,6 +163,7 @@ pub(crate) fn open(config: Config, clock: Clock) -> Result<(Store, Found), OpenE
         young,
         archive,
         state,
+        suppressions,
         last_batch,
     ));
     let writer = Writer::new(shared.clone(), journal, epoch, IdMaker::new(0, last_id));
@@ -197,6 +201,33 @@ fn open_archive(directory: &Path, snapshot: &Snapshot) -> Result<Archive, OpenEr
     Ok(archive)
 }
 
+/// Who is suppressed, as of the archive.
+fn open_suppressions(
+    config: &Config,
+    names: &Names,
+    archive: &Archive,
+    snapshot: &Snapshot,
+) -> Result<Index, OpenError> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(|error| OpenError::Directory {
+        path: config.path.clone(),
+        why: std::io::Error::other(error.to_string()),
+    })?;
+    let seed = u64::from_ne_bytes(seed);
+    let index = Index::new(names.tenants.len(), config.suppressions, seed);
+    let loaded = archive
+        .load_suppressions(|key, id, until| index.insert(&key, id, until))
+        .map_err(archive_error)?;
+    if loaded < snapshot.suppressed {
+        let what = match config.path.join(SUPPRESSIONS).exists() {
+            true => SUPPRESSIONS_OLD,
+            false => SUPPRESSIONS_GONE,
+        };
+        return Err(lost(&config.path, SUPPRESSIONS, what));
+    }
+    Ok(index)
+}
+
 fn open_journal(
     directory: &Path,
     known: Known,
@@ -217,6 +248,12 @@ pub(crate) const PENDING_GONE: &str =
     "it is gone, and with it every unfinished message that has left the journal";
 /// … and of one that lacks what state.db knows to be in it.
 pub(crate) const PENDING_OLD: &str = "it is older than state.db, or its -wal is gone or damaged";
+
+/// The same of the suppressions' file.
+pub(crate) const SUPPRESSIONS_GONE: &str =
+    "it is gone, and with it who must not be sent to: nothing may be sent without it";
+/// … and of one that lacks what state.db knows to be in it.
+pub(crate) const SUPPRESSIONS_OLD: &str = PENDING_OLD;
 
 /// What is wrong with the state database of a directory with messages, when the journal and the
 /// archive cannot be understood for lack of it.
@@ -324,6 +361,7 @@ pub(crate) struct Recovery<'a> {
     pub(crate) last_id: MessageId,
     snapshot: &'a Snapshot,
     archive: &'a Archive,
+    suppressions: &'a Index,
 }
 
 impl<'a> Recovery<'a> {
@@ -331,6 +369,7 @@ impl<'a> Recovery<'a> {
         (config, names): (&Config, &Names),
         snapshot: &'a Snapshot,
         archive: &'a Archive,
+        suppressions: &'a Index,
         now: UnixMs,
     ) -> Self {
         let mut young = Young::new(
@@ -361,6 +400,7 @@ impl<'a> Recovery<'a> {
             last_id: State::last_id(snapshot),
             snapshot,
             archive,
+            suppressions,
         }
     }
 
@@ -388,19 +428,6 @@ impl<'a> Recovery<'a> {
                     self.archive.push_event_of(young, id, kind, &change);
                 }
             }
-            Op::Park { receipt } if batch > self.snapshot.as_of => {
-                young.park(receipt);
-            }
-            Op::Unpark { key } if batch > self.snapshot.as_of => {
-                young.unpark(key);
-            }
-            Op::Endpoint { endpoint, state } if batch > self.snapshot.as_of => {
-                young.endpoints.insert(endpoint, state);
-            }
-            Op::Learned { route, learned } if batch > self.snapshot.as_of => {
-                young.learned.insert(route, learned);
-            }
-            Op::Orphan { orphan } if batch > self.snapshot.as_of => young.orphan(orphan),
             Op::Claim { claims, claimed } => {
                 for (id, parts) in claims.iter() {
                     if young.row(id).is_none() {
@@ -430,11 +457,43 @@ impl<'a> Recovery<'a> {
                         .for_each(|event| young.push_event(event));
                 }
             }
-            Op::Park { .. }
-            | Op::Unpark { .. }
-            | Op::Endpoint { .. }
-            | Op::Learned { .. }
-            | Op::Orphan { .. } => {}
+            // The snapshot has what these did before it.
+            small if batch > self.snapshot.as_of => self.small_op(small),
+            _ => {}
+        }
+    }
+
+    /// What stands in the snapshot, or with it.
+    fn small_op(&mut self, op: Op) {
+        let young = &mut self.young;
+        match op {
+            Op::Park { receipt } => drop(young.park(receipt)),
+            Op::Unpark { key } => drop(young.unpark(key)),
+            Op::Endpoint { endpoint, state } => drop(young.endpoints.insert(endpoint, state)),
+            Op::Learned { route, learned } => drop(young.learned.insert(route, learned)),
+            Op::Orphan { orphan } => young.orphan(orphan),
+            Op::Suppress {
+                suppression,
+                replaces,
+                seq,
+                kinds,
+            } => {
+                let (key, id) = (&suppression.key, suppression.id);
+                self.last_id = self.last_id.max(id);
+                self.suppressions.insert(key, id, suppression.expires_at);
+                young.suppress(suppression, replaces, seq, kinds);
+            }
+            Op::Unsuppress { ended, seq, kinds } => {
+                self.suppressions.remove(&ended.key);
+                young.unsuppress(ended, seq, kinds);
+            }
+            // Of messages.
+            Op::Accept { .. }
+            | Op::Change { .. }
+            | Op::Claim { .. }
+            | Op::Note { .. }
+            | Op::InboundPart { .. }
+            | Op::Inbound { .. } => {}
         }
     }
 }

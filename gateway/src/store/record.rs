@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::clock::UnixMs;
-use crate::event::Event;
+use crate::event::{Event, EventKinds};
 use crate::inbound::{Inbound, InboundPart};
 use crate::message::life::Change;
 use crate::message::{EndpointIx, Message, MessageId, RouteIx};
 use crate::outcome::Receipt;
 use crate::store::claim::Claims;
 use crate::store::{EndpointState, IdempotencyKey, Learned, Orphan};
+use crate::suppression::{Ended, Suppression};
 
 /// The format of the blobs that this version writes; it reads this one only.
 const FORMAT: u8 = 1;
@@ -62,6 +63,20 @@ pub(crate) enum Op {
         inbound: Inbound,
         /// Sequence number of its first event; the others follow.
         seq: u64,
+    },
+    /// A suppression began, in place of another one or not; its events are of these kinds, numbered
+    /// from `seq` on.
+    Suppress {
+        suppression: Suppression,
+        replaces: Option<MessageId>,
+        seq: u64,
+        kinds: EventKinds,
+    },
+    /// A suppression ended; its events as above.
+    Unsuppress {
+        ended: Ended,
+        seq: u64,
+        kinds: EventKinds,
     },
 }
 
@@ -108,6 +123,17 @@ pub(crate) enum OpRef<'a> {
     Inbound {
         inbound: &'a Inbound,
         seq: u64,
+    },
+    Suppress {
+        suppression: &'a Suppression,
+        replaces: Option<MessageId>,
+        seq: u64,
+        kinds: EventKinds,
+    },
+    Unsuppress {
+        ended: &'a Ended,
+        seq: u64,
+        kinds: EventKinds,
     },
 }
 

@@ -19,6 +19,8 @@ use crate::store::archive::Archive;
 use crate::store::claim::Credit;
 use crate::store::inbox::{self, Inbox};
 use crate::store::state::{Snapshot, State};
+use crate::store::suppressions::index::Index;
+use crate::store::suppressions::recent::Stretch;
 use crate::store::young::{Generation, Young};
 use crate::store::{Config, EndpointState, Ladder, Refused};
 
@@ -157,6 +159,8 @@ pub(crate) struct ArchiveJob {
     pub(crate) events: Vec<Event>,
     /// What the state database holds when the generation is archived.
     pub(crate) snapshot: Snapshot,
+    /// What happened to suppressions up to the freeze and is not archived yet.
+    pub(crate) suppressions: Arc<Stretch>,
     /// The last batch whose changes are in the generation.
     pub(crate) as_of: u64,
 }
@@ -171,6 +175,8 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) archive: Archive,
     pub(crate) state: State,
+    /// Who must not be sent to.
+    pub(crate) suppressions: Index,
     /// The newest durable event.
     pub(crate) head: watch::Sender<u64>,
     /// How long after its deadline the store itself expires a queued message.
@@ -214,6 +220,7 @@ impl Shared {
         young: Young,
         archive: Archive,
         state: State,
+        suppressions: Index,
         acknowledged: u64,
     ) -> Self {
         let wanted = |name: &String| config.routes.iter().any(|route| route.name == *name);
@@ -240,6 +247,7 @@ impl Shared {
             inbox: Inbox::new(inbox::COMMIT_APART),
             archive,
             state,
+            suppressions,
             head: watch::Sender::new(head),
             expiry_grace,
             feeds,
@@ -379,11 +387,13 @@ impl Shared {
                 .map(|(route, learned)| (*route, learned.clone()))
                 .collect(),
             orphans: young.orphans.iter().cloned().collect(),
+            suppressed: 0,
         };
         ArchiveJob {
             generation,
             events,
             snapshot,
+            suppressions: young.suppressions.frozen(),
             as_of,
         }
     }
@@ -399,6 +409,9 @@ impl Shared {
         let lag = oldest.map_or(0.0, |at| self.clock.now().since(at).as_secs_f64());
         let float = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
         metrics::gauge!("trunkline_store_memory_bytes").set(float(bytes));
+        let suppressed = |number: u64| float(usize::try_from(number).unwrap_or(usize::MAX));
+        metrics::gauge!("trunkline_suppressions").set(suppressed(self.suppressions.len()));
+        metrics::gauge!("trunkline_suppressions_bytes").set(suppressed(self.suppressions.bytes()));
         metrics::gauge!("trunkline_store_generations").set(float(waiting));
         metrics::gauge!("trunkline_store_archive_lag_seconds").set(lag);
     }

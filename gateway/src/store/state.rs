@@ -57,6 +57,8 @@ pub(crate) struct Snapshot {
     pub(crate) learned: Vec<(RouteIx, Learned)>,
     /// Receipts without a message.
     pub(crate) orphans: Vec<Orphan>,
+    /// The batch as of which the suppressions' file stands at least; 0: there need not be one.
+    pub(crate) suppressed: u64,
 }
 
 /// The open state database.

@@ -49,6 +49,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         retention_idempotency: day,
         memory: 256 << 20,
         queued: 1_000_000,
+        suppressions: 1 << 20,
         disk_reserve: 0,
         routes: vec![route("a"), route("b")],
         tenants: vec!["acme".to_owned()],

@@ -25,12 +25,15 @@ use crate::store::inbox::{Adopted, KnownKeys, Matched, Replanned, Reply, Request
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
 use crate::store::shared::{Entry, Full, Shared};
+use crate::store::suppressions::Suppressed;
 use crate::store::young::{self, Young};
 use crate::store::{Accepted, Draft, Refused, Rung, keys};
+use crate::suppression::Ended;
 
 mod inbound;
 mod onward;
 mod receipts;
+mod suppress;
 
 pub(crate) use receipts::{candidates, knowledge};
 
@@ -83,6 +86,8 @@ enum Done {
     Archived(oneshot::Sender<Vec<PathBuf>>, Vec<PathBuf>),
     Overdue(oneshot::Sender<usize>, usize),
     Replanned(oneshot::Sender<Replanned>, Replanned),
+    Suppressed(oneshot::Sender<Vec<Suppressed>>, Vec<Suppressed>),
+    Unsuppressed(oneshot::Sender<Option<Ended>>, Option<Ended>),
     Plain(oneshot::Sender<()>),
 }
 
@@ -289,6 +294,8 @@ impl Writer {
                 Done::Inbound(reply, taken) => drop(reply.send(taken)),
                 Done::Overdue(reply, count) => drop(reply.send(count)),
                 Done::Replanned(reply, count) => drop(reply.send(count)),
+                Done::Suppressed(reply, added) => drop(reply.send(added)),
+                Done::Unsuppressed(reply, ended) => drop(reply.send(ended)),
                 Done::Archived(reply, files) => drop(reply.send(files)),
                 Done::Plain(reply) => drop(reply.send(())),
             }
@@ -466,8 +473,7 @@ impl Writer {
                 }
                 batch.done.push(Done::Plain(reply));
             }
-            // Their turn comes last; the other requests are for those before.
-            _ => {}
+            other => self.apply_suppressions(young, other, now, batch),
         }
     }
 

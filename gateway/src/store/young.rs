@@ -13,14 +13,16 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::clock::UnixMs;
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, EventKinds};
 use crate::inbound::{Inbound, assembly};
 use crate::message::life::{Change, Life, Status, Then, What};
 use crate::message::{EndpointIx, Message, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::Receipt;
 use crate::store::carriers::Carriers;
 use crate::store::depths::{self, Depths, Place};
+use crate::store::suppressions::{self, recent::Recent};
 use crate::store::{EndpointState, IdempotencyKey, Learned, Orphan, Record, Transform, keys};
+use crate::suppression::{Ended, Suppression};
 
 /// A generation closes at so many messages (design.md: 200,000) …
 pub(crate) const GENERATION_MESSAGES: usize = 200_000;
@@ -175,6 +177,8 @@ pub(crate) struct Young {
     /// Parts of handsets' messages that wait for the others.
     pub(crate) inbound: assembly::Sets,
     pub(crate) endpoints: FxHashMap<EndpointIx, EndpointState>,
+    /// What happened to suppressions since the archive was last written.
+    pub(crate) suppressions: Recent,
     /// Messages that wait for a route or a receipt, in memory and in the archive, by status.
     pub(crate) queued: u64,
     /// The queued ones, by where.
@@ -401,6 +405,35 @@ impl Young {
         self.row(id)
     }
 
+    /// A suppression began, in place of another one or not. Its events are numbered from `seq` on.
+    pub(crate) fn suppress(
+        &mut self,
+        suppression: Suppression,
+        replaces: Option<MessageId>,
+        seq: u64,
+        kinds: EventKinds,
+    ) {
+        let (id, at) = (suppression.id, suppression.created_at);
+        let told = suppressions::events(kinds, seq, at, (suppression.key.tenant, id));
+        told.for_each(|event| self.push_event(event));
+        if let Some(id) = replaces {
+            self.suppressions.end(Ended {
+                id,
+                key: suppression.key.clone(),
+                cause: suppression.cause.clone(),
+                at,
+            });
+        }
+        self.suppressions.begin(suppression);
+    }
+
+    /// A suppression ended. Its events are numbered from `seq` on.
+    pub(crate) fn unsuppress(&mut self, ended: Ended, seq: u64, kinds: EventKinds) {
+        let told = suppressions::events(kinds, seq, ended.at, (ended.key.tenant, ended.id));
+        told.for_each(|event| self.push_event(event));
+        self.suppressions.end(ended);
+    }
+
     /// Claims or releases parts of a message in memory.
     pub(crate) fn claim(&mut self, id: MessageId, parts: Parts, claimed: bool) {
         self.thaw(id);
@@ -577,17 +610,23 @@ impl Young {
     pub(crate) fn bytes(&self) -> usize {
         let live: usize = self.live.iter().map(|generation| generation.bytes).sum();
         let frozen: usize = self.frozen.iter().map(|generation| generation.bytes).sum();
-        live + frozen + self.events.len() * size_of::<Event>() + self.inbound.bytes()
+        let events = self.events.len() * size_of::<Event>();
+        live + frozen + events + self.inbound.bytes() + self.suppressions.bytes()
     }
 
     /// Closes the open generation when it is full or old. Called between batches.
     pub(crate) fn close_if_full(&mut self, batch: u64, now: UnixMs) {
         let budget = usize::try_from(self.budget / GENERATION_SHARE).unwrap_or(usize::MAX);
         let forced = self.forced;
+        // A generation that is closed already takes them along.
+        let suppressions = match self.live.len() {
+            0 | 1 => self.suppressions.waiting(),
+            _ => 0,
+        };
         let open = self.open();
         let old = now.0.saturating_sub(open.opened_at.0) >= GENERATION_AGE_MS;
-        let full = open.rows.len() >= GENERATION_MESSAGES || open.bytes >= budget;
-        if open.is_empty() {
+        let full = open.rows.len() >= GENERATION_MESSAGES || open.bytes + suppressions >= budget;
+        if open.is_empty() && suppressions == 0 {
             return;
         }
         if full || old || forced {
@@ -619,11 +658,13 @@ impl Young {
         let live: usize = self.live.iter().map(|generation| generation.bytes).sum();
         let share = |share| usize::try_from(self.budget / share).unwrap_or(usize::MAX);
         let backlog = oldest.queued * 2 > oldest.rows.len();
-        let crowded = live > share(if backlog { BACKLOG_SHARE } else { LIVE_SHARE });
+        let crowded = live > share(if backlog { BACKLOG_SHARE } else { LIVE_SHARE })
+            || self.suppressions.waiting() >= share(GENERATION_SHARE);
         if !(done || old || crowded || self.forced) {
             return None;
         }
         self.forced = false;
+        self.suppressions.freeze();
         let generation = Arc::new(self.live.pop_front()?);
         self.frozen.push_back(generation.clone());
         Some(generation)
@@ -632,6 +673,7 @@ impl Young {
     /// Drops an archived generation and the events that went with it.
     pub(crate) fn archived(&mut self, number: u64, events_upto: u64) {
         self.frozen.retain(|generation| generation.number != number);
+        self.suppressions.archived();
         let over = self
             .events
             .partition_point(|event| event.seq <= events_upto);

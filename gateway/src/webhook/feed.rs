@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::UnixMs;
-use crate::event::{EventKind, EventKinds};
+use crate::event::{EventKind, EventKinds, Subject};
 use crate::message::{EndpointIx, TenantIx};
 use crate::store::{Callback, EventPage, Rendered};
 
@@ -52,10 +52,7 @@ impl Filter {
         if event.tenant != self.tenant {
             return false;
         }
-        if matches!(
-            event.kind,
-            EventKind::EndpointDisabled | EventKind::DeliveryExhausted
-        ) {
+        if event.kind.subject() == Subject::Endpoint {
             return event.subject.0 != u64::from(self.ix.0) && self.kinds.has(event.kind);
         }
         match &one.callback {

@@ -68,6 +68,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         &[
             "memory",
             "queued",
+            "suppressions",
             "disk_reserve",
             "connections",
             "ndjson_streams",

@@ -234,7 +234,8 @@ impl Pool {
                 tracing::error!(path = %path.display(), %error, "an archive file cannot be read");
                 metrics::counter!("trunkline_store_archive_read_errors_total").increment(1);
                 let broken = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
-                let vital = name.starts_with("pending") || name.starts_with("events");
+                let vital = ["pending", "events", "suppressions"];
+                let vital = vital.iter().any(|one| name.starts_with(one));
                 if (broken || vital) && !room::is_full(&self.directory, &error) {
                     *self.trouble.lock() = Some(format!("{}: {error}", path.display()));
                 }

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use crate::clock::UnixMs;
 use crate::store::archive::Archive;
 use crate::store::archive::file::{self, ArchiveError, Kind, PENDING};
 use crate::store::archive::history::GENERATIONS_PER_SEGMENT;
 use crate::store::archive::pending;
+use crate::store::archive::suppressed::{self, SUPPRESSIONS};
 use crate::store::archive::write::Writers;
 use crate::store::shared::Shared;
 
 /// How long a carrier id is known beyond the longest receipt timeout, whatever became of the message
 /// (design.md: 72 h).
 const CARRIERS_EXTRA: Duration = Duration::from_hours(72);
+
+/// A day's events go when the whole day is over.
+const EVENTS_EXTRA: Duration = Duration::from_hours(48);
 
 /// Removes what is over. What a full disk prevents, the next sweep does.
 ///
@@ -65,6 +70,7 @@ pub(crate) fn sweep(
             tracing::info!(file = name, "its retention is over: removed");
         }
     }
+    purge_suppressions(archive, shared, writers)?;
     let number = shared
         .young
         .read()
@@ -80,5 +86,32 @@ pub(crate) fn sweep(
             Ok(())
         }
         other => other,
+    }
+}
+
+/// Forgets suppressions that have ended or run out, when the events that tell of them are gone.
+fn purge_suppressions(
+    archive: &Archive,
+    shared: &Shared,
+    writers: &mut Writers,
+) -> Result<(), ArchiveError> {
+    let now = shared.clock.now();
+    shared.suppressions.sweep(now);
+    if archive.suppressed_as_of() == 0 {
+        return Ok(());
+    }
+    let kept = shared.config.retention_events + EVENTS_EXTRA;
+    let kept = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
+    let before = UnixMs(now.0.saturating_sub(kept));
+    let purged = writers.fill(SUPPRESSIONS, suppressed::SCHEMA, |connection| {
+        suppressed::purge(connection, before)
+    });
+    match purged {
+        Ok(_) => Ok(()),
+        Err(error @ ArchiveError::Full) => {
+            tracing::warn!(%error, "suppressions that have ended are still there");
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }

@@ -9,6 +9,7 @@ use crate::clock::UnixMs;
 use crate::store::archive::file::{self, ArchiveError, Kind, PENDING, int};
 use crate::store::archive::history::GENERATIONS_PER_SEGMENT;
 use crate::store::archive::keys_file::{self, KeyEntry};
+use crate::store::archive::suppressed::{self, SUPPRESSIONS};
 use crate::store::archive::{Archive, SPANS_MAX, events, history, pending};
 use crate::store::handle::deadline;
 use crate::store::shared::{ArchiveJob, Shared};
@@ -88,6 +89,7 @@ impl Archive {
         self.write_history(shared, writers, &finished, job)?;
         self.step(3)?;
         self.write_keys(shared, writers, &job.generation)?;
+        let suppressed = self.write_suppressions(writers, job)?;
         self.step(4)?;
         self.write_pending(shared, writers, (&finished, &unfinished), job)?;
         self.step(5)?;
@@ -95,6 +97,7 @@ impl Archive {
         let spans = self.spans_with(newest, job.as_of);
         let snapshot = Snapshot {
             spans: spans.clone(),
+            suppressed,
             ..job.snapshot.clone()
         };
         shared
@@ -254,6 +257,22 @@ impl Archive {
         })?;
         self.carriers.put(day, filters);
         Ok(())
+    }
+
+    /// Writes what happened to suppressions; tells the batch as of which their file stands then.
+    fn write_suppressions(
+        &self,
+        writers: &mut Writers,
+        job: &ArchiveJob,
+    ) -> Result<u64, ArchiveError> {
+        if job.suppressions.is_empty() {
+            return Ok(self.suppressed_as_of());
+        }
+        writers.fill(SUPPRESSIONS, suppressed::SCHEMA, |connection| {
+            suppressed::write(connection, &job.suppressions, job.as_of)
+        })?;
+        self.set_suppressed_as_of(job.as_of);
+        Ok(job.as_of)
     }
 
     fn write_pending(

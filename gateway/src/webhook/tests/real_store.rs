@@ -40,6 +40,7 @@ fn open_store(path: &Path) -> Store {
         retention_idempotency: day,
         memory: 256 << 20,
         queued: 1_000_000,
+        suppressions: 1 << 20,
         disk_reserve: 0,
         routes: vec![RouteFacts {
             name: "a".to_owned(),

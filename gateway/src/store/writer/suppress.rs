@@ -1,0 +1,136 @@
+//! Suppress: adds and ends suppressions within the commit that is being formed.
+//!
+//! For requests of their own, and for whatever else puts somebody on the list or takes them off: the
+//! operation rides in the same blob, so that neither is ever there without the other.
+
+use super::{Batch, Done, Writer};
+use crate::clock::UnixMs;
+use crate::event::EventKinds;
+use crate::store::inbox::Request;
+use crate::store::record::OpRef;
+use crate::store::suppressions::{NewSuppression, Suppressed, began, over};
+use crate::store::young::Young;
+use crate::suppression::{Cause, Ended, Key, Suppression};
+
+impl Writer {
+    /// Applies a request about suppressions.
+    pub(super) fn apply_suppressions(
+        &mut self,
+        young: &mut Young,
+        request: Request,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) {
+        match request {
+            Request::Suppress { items, reply } => {
+                let added = items
+                    .into_iter()
+                    .map(|item| {
+                        let kinds = began(item.cause.source);
+                        self.suppress(young, item, kinds, now)
+                    })
+                    .collect();
+                batch.done.push(Done::Suppressed(reply, added));
+            }
+            Request::Unsuppress {
+                key,
+                id,
+                cause,
+                reply,
+            } => {
+                let held = self.shared.suppressions.find(&key, now);
+                let ended = held.filter(|held| held.0 == id).and_then(|_| {
+                    let kinds = over(cause.source);
+                    self.unsuppress(young, &key, cause, kinds, now)
+                });
+                batch.done.push(Done::Unsuppressed(reply, ended));
+            }
+            // Their turn comes last; the other requests are for those before.
+            _ => {}
+        }
+    }
+
+    /// Adds a suppression in this commit, with its events. One that is there already under the same
+    /// key stays as it is when it lasts as long, and makes way when it would run out earlier.
+    ///
+    /// A recipient's own word ([`Source::Keyword`]) is taken beyond `limits.suppressions`, up to a
+    /// quarter of it; [`Suppressed::Full`] beyond that: then what asked for it must not be
+    /// acknowledged.
+    pub(in crate::store) fn suppress(
+        &mut self,
+        young: &mut Young,
+        new: NewSuppression,
+        kinds: EventKinds,
+        now: UnixMs,
+    ) -> Suppressed {
+        let NewSuppression {
+            key,
+            cause,
+            expires_at,
+        } = new;
+        let held = self.shared.suppressions.find(&key, now);
+        if let Some((id, until)) = held {
+            let lasts = match (until, expires_at) {
+                (None, _) => true,
+                (Some(until), Some(new)) => until >= new,
+                (Some(_), None) => false,
+            };
+            if lasts {
+                return Suppressed::There(id);
+            }
+        }
+        if held.is_none()
+            && let Err(full) = self.shared.suppressions.room(&key, cause.source)
+        {
+            metrics::counter!("trunkline_suppressions_refused_total").increment(1);
+            return Suppressed::Full(full);
+        }
+        let id = self.ids.next(now);
+        let suppression = Suppression {
+            id,
+            key,
+            cause,
+            created_at: now,
+            expires_at,
+        };
+        let (seq, replaces) = (young.next_seq, held.map(|held| held.0));
+        self.blob.push(&OpRef::Suppress {
+            suppression: &suppression,
+            replaces,
+            seq,
+            kinds,
+        });
+        let key = &suppression.key;
+        self.shared.suppressions.insert(key, id, expires_at);
+        young.suppress(suppression, replaces, seq, kinds);
+        Suppressed::Added(id)
+    }
+
+    /// Ends the suppression under a key in this commit, with its events. `None`: there is none, and
+    /// nothing is written.
+    pub(in crate::store) fn unsuppress(
+        &mut self,
+        young: &mut Young,
+        key: &Key,
+        cause: Cause,
+        kinds: EventKinds,
+        now: UnixMs,
+    ) -> Option<Ended> {
+        let (id, _) = self.shared.suppressions.find(key, now)?;
+        let ended = Ended {
+            id,
+            key: key.clone(),
+            cause,
+            at: now,
+        };
+        let seq = young.next_seq;
+        self.blob.push(&OpRef::Unsuppress {
+            ended: &ended,
+            seq,
+            kinds,
+        });
+        self.shared.suppressions.remove(key);
+        young.unsuppress(ended.clone(), seq, kinds);
+        Some(ended)
+    }
+}
