@@ -197,7 +197,7 @@ mod tests {
         assert!(!sent.has(EventKind::MessageDelivered));
         assert!(kinds("message.*").unwrap().has(EventKind::MessageDelivered));
         assert_eq!(
-            kinds("inbound.*"),
+            kinds("device.*"),
             Some(EventKinds(0)),
             "known, not made yet"
         );
