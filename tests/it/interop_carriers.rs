@@ -22,6 +22,10 @@ struct On {
 
 impl On {
     async fn start(kind: Carrier, lines: &str) -> Self {
+        Self::start_with(kind, lines, "").await
+    }
+
+    async fn start_with(kind: Carrier, lines: &str, sections: &str) -> Self {
         let carrier = CarrierProcess::start(kind, 0).await.unwrap();
         let receiver = receiver().await.unwrap();
         let mut route = Route::new("main", carrier.addr).with(lines);
@@ -34,6 +38,7 @@ impl On {
         let setup = Setup {
             routes: vec![route],
             endpoints: vec![Endpoint::new("crm", receiver.addr())],
+            sections: sections.to_owned(),
             ..Setup::default()
         };
         let directory = Directory::new("carrier").unwrap();
@@ -124,6 +129,79 @@ async fn binds_as_a_transmitter(kind: Carrier) {
         on.submits("+46700000491", 1).await[0]["registered_delivery"],
         0
     );
+    on.understood();
+}
+
+async fn binds_in_pairs(kind: Carrier) {
+    let mut on = On::start(kind, "bind = \"tx+rx\"").await;
+    for command in ["bind_transmitter", "bind_receiver"] {
+        let bound = |bind: &Value| bind["command"] == command && bind["ok"] == true;
+        on.carrier.said("bind", bound).await.unwrap();
+    }
+    let id = on.send("+46700000493", "over a pair").await;
+    let submit = on.submits("+46700000493", 1).await.remove(0);
+    on.delivered(&submit).await;
+    on.status(&id, "delivered").await;
+    assert_eq!(on.carrier.all("bind").len(), 2);
+    on.understood();
+}
+
+async fn messages_from_handsets_are_told_whole(kind: Carrier) {
+    let sections = "[inbound.numbers.\"71234\"]\ntenant = \"acme\"\n";
+    let mut on = On::start_with(kind, "", sections).await;
+    on.bound().await;
+    // GSM 7-bit: "Hej @ [5 €]"; then UCS-2 in two parts, the second first.
+    let ucs2: Vec<u8> = CYRILLIC.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let (first, second) = ucs2.split_at(134);
+    let hex = |octets: &[u8]| -> String { octets.iter().map(|o| format!("{o:02x}")).collect() };
+    let mos = [
+        (
+            "46700000530",
+            "48656a2000201b3c35201b651b3e".to_owned(),
+            0,
+            0,
+        ),
+        (
+            "46700000531",
+            format!("050003070202{}", hex(second)),
+            8,
+            0x40,
+        ),
+        (
+            "46700000531",
+            format!("050003070201{}", hex(first)),
+            8,
+            0x40,
+        ),
+    ];
+    for (nth, (source, octets, data_coding, esm_class)) in mos.into_iter().enumerate() {
+        let mo = json!({"source": source, "dest": "71234", "octets": octets,
+            "data_coding": data_coding, "esm_class": esm_class});
+        on.carrier.order("mo", mo).await.unwrap();
+        wait_for("the answer to the MO", SOON, async || {
+            (on.carrier.all("mo_answered").len() > nth).then_some(())
+        })
+        .await;
+        assert_eq!(on.carrier.all("mo_answered")[nth]["status"], 0);
+    }
+    for (from, text, parts) in [
+        ("+46700000530", "Hej @ [5 €]", 1),
+        ("+46700000531", CYRILLIC, 2),
+    ] {
+        let told = wait_for(&format!("inbound.received of {from}"), SOON, async || {
+            let events = received(&on.receiver);
+            let of = |event: &Value| {
+                event["type"] == "inbound.received" && event["data"]["from"] == from
+            };
+            events.into_iter().find(of)
+        })
+        .await;
+        assert_eq!(
+            (&told["data"]["text"], &told["data"]["parts"]),
+            (&json!(text), &json!(parts))
+        );
+        assert_eq!(told["data"]["to"], "71234");
+    }
     on.understood();
 }
 
@@ -269,6 +347,7 @@ macro_rules! against {
     ($($carrier:ident: $kind:ident;)*) => {$(
         mod $carrier {
             against!(@one $kind, binds_as_a_transceiver binds_as_a_transmitter
+                binds_in_pairs messages_from_handsets_are_told_whole
                 a_wrong_password_is_told_and_stays_out takes_gsm7_ucs2_and_long_messages
                 enquire_link_both_ways_and_unbind an_unbind_of_the_carrier_is_followed_by_a_new_bind
                 a_killed_carrier_is_bound_again
