@@ -10,7 +10,7 @@
 //! `app` maps this to what each stage wants; no stage sees it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ pub struct Server {
     pub tls: Option<Tls>,
 }
 
-/// `server.tls`. Both files were readable when the config was checked.
+/// `server.tls` and `routes.*.tls_client`. Both files were readable when the config was checked.
 #[derive(Clone, Debug)]
 pub struct Tls {
     /// PEM certificate chain.
@@ -229,6 +229,14 @@ pub struct Route {
     pub tls_ca: Option<PathBuf>,
     /// The name to expect in the certificate, if it is not the host.
     pub tls_server_name: Option<String>,
+    /// Who we are to the carrier.
+    pub tls_client: Option<Tls>,
+    /// SHA-256 of the keys that its certificate may have; empty is any.
+    pub tls_pins: Vec<[u8; 32]>,
+    /// The address of ours that connections come from.
+    pub source_address: Option<IpAddr>,
+    /// How long what we wrote may stay without TCP's acknowledgement.
+    pub tcp_user_timeout: Duration,
     /// At most 15 octets (SMPP v3.4 §5.2.1).
     pub system_id: String,
     /// At most 8 octets by SMPP v3.4 §5.2.2; up to 64 pass, with a warning.

@@ -199,6 +199,10 @@ const GAUGES: &[(&str, &str)] = &[
     ("trunkline_suppressions", "Suppressions that hold"),
     ("trunkline_smpp_sessions", "Links, by state"),
     (
+        "trunkline_smpp_certificate_expires_timestamp_seconds",
+        "When the certificate of a carrier's host ends, in seconds since 1970",
+    ),
+    (
         "trunkline_smpp_receipts_unreachable",
         "1 while messages go out and no bind is there that receipts can come over",
     ),

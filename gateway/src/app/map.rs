@@ -174,14 +174,19 @@ pub(super) fn links(route: &config::Route) -> Vec<Link<'_>> {
 /// TLS roots that cannot be read.
 pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Result<smpp::Config> {
     let tls = if route.tls {
-        let config = match &route.tls_ca {
+        let roots = match &route.tls_ca {
             Some(path) => smpp::tls::ca_file(path),
             None => smpp::tls::native_roots(),
         };
-        let config = config.with_context(|| format!("routes.{name}.tls"))?;
+        let identity = route.tls_client.as_ref().map(|tls| smpp::tls::Identity {
+            certificate: &tls.cert,
+            key: &tls.key,
+        });
+        let config = roots.and_then(|roots| smpp::tls::client(roots, identity));
         Some(smpp::Tls {
-            config,
+            config: config.with_context(|| format!("routes.{name}.tls"))?,
             server_name: route.tls_server_name.clone(),
+            pins: route.tls_pins.clone(),
         })
     } else {
         None
@@ -220,7 +225,11 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         },
         interface_version: route.version,
         window: route.window,
+        source_address: route.source_address,
+        tcp_user_timeout: route.tcp_user_timeout,
         enquire_link: route.enquire_link,
+        // Who asks often wants to know soon.
+        enquire_link_timeout: base.enquire_link_timeout.min(route.enquire_link),
         response_timeout: route.response_timeout,
         receipts: route.receipts.enabled,
         dialect: route.dialect.clone(),

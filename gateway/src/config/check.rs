@@ -19,6 +19,7 @@ mod rules;
 pub(super) mod schema;
 mod section;
 mod texts;
+mod way;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -150,19 +151,24 @@ fn server(section: &Section<'_>) -> Server {
     let tls = section
         .opt("tls")
         .and_then(|field| field.section("server.tls"))
-        .map(|tls| Tls {
-            cert: tls
-                .need("cert", "a readable file, the PEM certificate chain")
-                .map(|field| field.file("the PEM certificate chain"))
-                .unwrap_or_default(),
-            key: tls_key(&tls),
-        });
+        .map(|tls| certificate(&tls));
     if tls.is_none() && !listen.ip().is_loopback() {
         let text = "plain HTTP beyond loopback: API keys and messages travel in the clear; set \
                     server.tls or put a TLS proxy in front";
         section.at.warn(String::from(text));
     }
     Server { listen, tls }
+}
+
+/// A certificate and its key.
+fn certificate(tls: &Section<'_>) -> Tls {
+    Tls {
+        cert: tls
+            .need("cert", "a readable file, the PEM certificate chain")
+            .map(|field| field.file("the PEM certificate chain"))
+            .unwrap_or_default(),
+        key: tls_key(tls),
+    }
 }
 
 /// The private key by reference: a file's path, as rustls reads the file itself.

@@ -30,6 +30,7 @@ system_type = ""
 bind = "transceiver"
 binds_per_host = 1
 window = 10
+tcp_user_timeout = "30s"
 version = "3.4"
 enquire_link = "30s"
 response_timeout = "30s"

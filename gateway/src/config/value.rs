@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// A token bucket's size and pace: `count` per `per`, at most `burst` at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -96,6 +99,14 @@ pub(super) fn host_port(text: &str) -> Option<(&str, u16)> {
         }
         None => host_name(host).then_some((host, port)),
     }
+}
+
+/// Parses `sha256/` and the base64 of 32 octets, as RFC 7469 §2.4 and curl's `--pinnedpubkey` write it
+/// (there with two slashes, which is read as well).
+pub(super) fn pin(text: &str) -> Option<[u8; 32]> {
+    let encoded = text.strip_prefix("sha256/")?;
+    let encoded = encoded.strip_prefix('/').unwrap_or(encoded);
+    STANDARD.decode(encoded).ok()?.try_into().ok()
 }
 
 /// Whether it can be a DNS name or an IPv4 literal (RFC 1123 §2.1 letters, 253 octets).

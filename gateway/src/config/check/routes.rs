@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::section::{Field, Section};
-use super::{DAY, HOUR, receipts, texts};
+use super::{DAY, HOUR, receipts, texts, way};
 use crate::config::load::Value;
 use crate::config::{Bind, Receipts, Route, Secret, value};
 
@@ -39,7 +39,8 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
     if let Some(kind) = section.need("type", kind) {
         kind.word(&[("smpp", ())], &["apns", "fcm"]);
     }
-    let tls = section.bool("tls", "whether the links are TLS");
+    let hosts = hosts(&section);
+    let way = way::read(&section, &hosts);
     let receipts = receipts::read(&section);
     let (binds_per_host, window) = sessions(&section);
     let (enquire_link, response_timeout) = timers(&section);
@@ -48,11 +49,14 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         .and_then(|f| f.word(&[("3.3", 0x33), ("3.4", 0x34), ("5.0", 0x50)], &[]))
         .unwrap_or(0x34);
     Some(Route {
-        hosts: hosts(&section),
-        tls,
-        tls_ca: only_with_tls(&section, "tls_ca", tls).map(|f| f.file("PEM roots to trust")),
-        tls_server_name: only_with_tls(&section, "tls_server_name", tls)
-            .map(|f| f.text_where("a host name", value::host_name)),
+        hosts,
+        tls: way.tls,
+        tls_ca: way.ca,
+        tls_server_name: way.server_name,
+        tls_client: way.client,
+        tls_pins: way.pins,
+        source_address: way.source,
+        tcp_user_timeout: way.user_timeout,
         system_id: account_text(&section, "system_id", 1, SYSTEM_ID_OCTETS_MAX, "§5.2.1"),
         password: password(&section),
         system_type: account_text(&section, "system_type", 0, SYSTEM_TYPE_OCTETS_MAX, "§5.2.3"),
@@ -151,15 +155,6 @@ fn hosts(section: &Section<'_>) -> Vec<String> {
         hosts.push(host);
     }
     hosts
-}
-
-fn only_with_tls<'a>(section: &Section<'a>, key: &str, tls: bool) -> Option<Field<'a>> {
-    let field = section.opt(key)?;
-    if !tls {
-        field.wrong("this key only with tls = true");
-        return None;
-    }
-    Some(field)
 }
 
 fn account_text(section: &Section<'_>, key: &str, min: usize, max: usize, at: &str) -> String {

@@ -92,6 +92,10 @@ pub(crate) const SCHEMAS: &[Schema] = &[
             "tls",
             "tls_ca",
             "tls_server_name",
+            "tls_client",
+            "tls_pins",
+            "source_address",
+            "tcp_user_timeout",
             "system_id",
             "password",
             "system_type",
@@ -123,6 +127,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         &["strip_prefix", "strip_suffix", "first", "last"],
     ),
     table("routes.*.charset", &["default", "national", "flash"]),
+    table("routes.*.tls_client", &["cert", "key"]),
     table("routing", &["rules"]),
     table("routing.rules[]", &["match", "routes", "strategy"]),
     lacking(

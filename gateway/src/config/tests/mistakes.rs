@@ -152,6 +152,36 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "routes.carrier-a.max_validity = \"1s\": expected a duration",
     ),
     (
+        "window = 50",
+        "tls_pins = [\"sha256/AAAA\"]",
+        "routes.carrier-a.tls_pins = a list: expected this key only with tls = true",
+    ),
+    (
+        "window = 50",
+        "tls = true\ntls_pins = [\"sha256/AAAA\"]",
+        "c.toml:22 routes.carrier-a.tls_pins[0] = \"sha256/AAAA\": expected \"sha256/\" and the base64 of a SHA-256",
+    ),
+    (
+        "window = 50",
+        "tls = true\ntls_client = { cert = \"/dev/null\" }",
+        "routes.carrier-a.tls_client.key: missing, expected { file = \"PATH\" } of the PEM private key",
+    ),
+    (
+        "window = 50",
+        "source_address = \"0.0.0.0\"",
+        "routes.carrier-a.source_address = \"0.0.0.0\": expected an IP address of this machine",
+    ),
+    (
+        "hosts = [\"smsc1.a.example:3550\"]",
+        "hosts = [\"[2001:db8::1]:3550\"]\nsource_address = \"10.0.0.5\"",
+        "([2001:db8::1]:3550 is of the other)",
+    ),
+    (
+        "window = 50",
+        "tcp_user_timeout = \"0s\"",
+        "routes.carrier-a.tcp_user_timeout = \"0s\": expected a duration",
+    ),
+    (
         "bind = \"transceiver\"",
         "bind = \"receiver\"",
         "c.toml:26 routing.rules[0].routes[0] = \"carrier-a\": expected a route that sends: this one has bind = \"receiver\"",

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use metrics::gauge;
+use rustix::net::sockopt;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
@@ -15,11 +17,15 @@ use tokio_rustls::client::TlsStream;
 
 use super::account::Turn;
 use super::backoff::Failure;
-use super::config::Config;
+use super::config::{Config, Tls};
+use super::tls;
 use crate::clock::Clock;
 
 /// How long a TLS handshake may take. smpp.md §9.
 const TLS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence after which TCP asks whether the peer is there, how often, and how many times. Chosen: a
+/// minute's look at a link that nothing else would look at, as enquire_link does sooner.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
 /// Addresses of one name that are tried in turn. Chosen: both families of a small cluster.
 const ADDRESSES_MAX: usize = 4;
 
@@ -109,11 +115,20 @@ async fn connect(
     // Another address first each time: one that connects and goes no further does not hide the rest.
     addresses.sort_unstable();
     addresses.dedup();
+    let any = !addresses.is_empty();
+    if let Some(source) = config.source_address {
+        addresses.retain(|address| address.is_ipv4() == source.is_ipv4());
+        if any && addresses.is_empty() {
+            let family = if source.is_ipv4() { "IPv4" } else { "IPv6" };
+            let why = format!("{host}: it has no {family} address, and source_address is {source}");
+            return Err(why.into());
+        }
+    }
     let first = tries.checked_rem(addresses.len()).unwrap_or_default();
     addresses.rotate_left(first);
     let mut last = format!("{host}: the name has no address");
     for address in addresses.into_iter().take(ADDRESSES_MAX) {
-        match timeout(config.connect_timeout, tcp(address)).await {
+        match timeout(config.connect_timeout, tcp(config, address)).await {
             Ok(Ok(stream)) => {
                 let stream = secure(config, host, stream).await?;
                 return Ok((stream, address));
@@ -133,32 +148,78 @@ pub(super) fn peer(host: &str, address: SocketAddr) -> String {
     }
 }
 
-async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+async fn tcp(config: &Config, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
+    let (idle, between, times) = KEEPALIVE;
     socket.set_keepalive(true)?;
+    sockopt::set_tcp_keepidle(&socket, idle)?;
+    sockopt::set_tcp_keepintvl(&socket, between)?;
+    sockopt::set_tcp_keepcnt(&socket, times)?;
+    let unacknowledged = config.tcp_user_timeout.as_millis();
+    let unacknowledged = u32::try_from(unacknowledged).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(&socket, unacknowledged)?;
     socket.set_nodelay(true)?;
+    if let Some(source) = config.source_address {
+        let bound = socket.bind(SocketAddr::new(source, 0));
+        bound.map_err(|error| {
+            io::Error::new(error.kind(), format!("source_address {source}: {error}"))
+        })?;
+    }
     socket.connect(address).await
 }
 
-async fn secure(config: &Config, host: &str, stream: TcpStream) -> Result<Stream, String> {
-    let Some(tls) = &config.tls else {
+async fn secure(config: &Config, host: &str, stream: TcpStream) -> Result<Stream, NotReached> {
+    let Some(settings) = &config.tls else {
         return Ok(Stream::Plain(stream));
     };
-    let name = tls
+    let stream = handshake(settings, host, stream).await?;
+    let chain = stream.get_ref().1.peer_certificates();
+    let own = chain.and_then(<[_]>::first);
+    if let Some(end) = own.and_then(|own| tls::expires(own.as_ref())) {
+        // A gauge holds 53 bits: enough for any year of a certificate.
+        gauge!(
+            "trunkline_smpp_certificate_expires_timestamp_seconds",
+            "route" => config.name.clone(), "host" => host.to_owned()
+        )
+        .set(Duration::from_secs(end).as_secs_f64());
+    }
+    // Not a trouble of the network: whoever this is does not get our password.
+    tls::pinned(&settings.pins, chain).map_err(|why| NotReached {
+        why: format!("{host}: {why}"),
+        failure: Failure::Credentials,
+    })?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+async fn handshake(
+    settings: &Tls,
+    host: &str,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, String> {
+    let name = settings
         .server_name
         .as_deref()
         .unwrap_or_else(|| host.rsplit_once(':').map_or(host, |(name, _)| name));
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(name.to_owned())
         .map_err(|error| format!("{host}: {name:?} is no server name: {error}"))?;
-    let handshake = TlsConnector::from(tls.config.clone()).connect(name, stream);
+    let handshake = TlsConnector::from(settings.config.clone()).connect(name, stream);
     match timeout(TLS_TIMEOUT, handshake).await {
-        Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
-        Ok(Err(error)) => Err(format!("{host}: TLS: {error}")),
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => {
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+            let plain = matches!(cause, Some(rustls::Error::InvalidMessage(_)));
+            let hint = if plain {
+                "; does this port speak TLS at all?"
+            } else {
+                ""
+            };
+            Err(format!("{host}: TLS: {error}{hint}"))
+        }
         Err(_) => Err(format!("{host}: TLS: no handshake in time")),
     }
 }

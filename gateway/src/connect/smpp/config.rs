@@ -1,6 +1,7 @@
 //! What a bind is told: where the carrier is, who we are to it, and what it expects.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// TLS; `None` is plain TCP.
     pub tls: Option<Tls>,
+    /// The address of ours that connections come from; `None`: the system chooses.
+    pub source_address: Option<IpAddr>,
+    /// How long what we wrote may stay without TCP's acknowledgement.
+    pub tcp_user_timeout: Duration,
     /// Who we are.
     pub system_id: String,
     /// Our password.
@@ -40,6 +45,8 @@ pub struct Config {
     pub window: usize,
     /// Silence after which enquire_link is sent.
     pub enquire_link: Duration,
+    /// How long its answer may take, twice in a row.
+    pub enquire_link_timeout: Duration,
     /// How long an answer may take; then the attempt is unknown.
     pub response_timeout: Duration,
     /// How long TCP may take to connect.
@@ -119,6 +126,8 @@ impl Config {
             name,
             hosts,
             tls: None,
+            source_address: None,
+            tcp_user_timeout: Duration::from_secs(30),
             system_id: system_id.into(),
             password: Password(password.into()),
             system_type: String::new(),
@@ -126,6 +135,7 @@ impl Config {
             interface_version: 0x34,
             window: 10,
             enquire_link: Duration::from_secs(30),
+            enquire_link_timeout: Duration::from_secs(10),
             response_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             bind_timeout: Duration::from_secs(15),
@@ -169,6 +179,7 @@ impl Config {
             inbound_window: INBOUND_WINDOW,
             response_timeout: self.response_timeout,
             enquire_link: self.enquire_link,
+            enquire_link_timeout: self.enquire_link_timeout,
             bind_timeout: self.bind_timeout,
             limits: self.limits,
             seed,
@@ -184,6 +195,8 @@ pub struct Tls {
     pub config: Arc<rustls::ClientConfig>,
     /// The name in the carrier's certificate, where it is not the host's.
     pub server_name: Option<String>,
+    /// Keys that its certificate may have; empty is any.
+    pub pins: Vec<super::tls::Pin>,
 }
 
 /// A password; never shown.

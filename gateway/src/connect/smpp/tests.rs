@@ -1,7 +1,6 @@
 //! Links against the simulated SMSC, and (in `raw`) against octets written by hand.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::stop::Stopper;
 
 mod binds;
 mod raw;
+mod ways;
 
 /// Longest that any step of a test may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -445,70 +445,6 @@ async fn receipts_reach_the_store_and_are_acknowledged() {
     rig.stop().await;
     // Unbinding waits for what is to be acknowledged.
     assert_eq!(smsc.stop().await.receipts_acked, 2);
-}
-
-#[tokio::test]
-async fn submits_go_over_tls() {
-    let smsc = smsc(Faults::default()).await;
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests-data");
-    let address = front(&data, smsc.addr()).await;
-    let mut config = config(address);
-    config.tls = Some(Tls {
-        config: tls::ca_file(&data.join("smsc-ca.pem")).unwrap(),
-        server_name: Some("smsc.test".into()),
-    });
-    let mut rig = start(config.clone());
-    rig.up().await;
-    rig.send(attempts(5)).await;
-    let answers = rig.answers(5).await;
-    assert!(
-        answers
-            .values()
-            .all(|outcome| outcome.result == OutcomeResult::Accepted)
-    );
-    rig.stop().await;
-
-    config.tls = Some(Tls {
-        config: tls::ca_file(&data.join("smsc-ca.pem")).unwrap(),
-        server_name: Some("other.test".into()),
-    });
-    let mut rig = start(config);
-    let why = rig.down().await;
-    assert!(why.contains("TLS") && why.contains("certificate"), "{why}");
-    rig.stop().await;
-    assert!(tls::ca_file(&data.join("smsc.key")).is_err());
-}
-
-/// Listens with TLS and passes on to `to`. `tests-data` holds a CA made for this test with openssl
-/// (P-256, 100 years, its key thrown away) and a leaf of it for `localhost` and `smsc.test`.
-async fn front(data: &Path, to: std::net::SocketAddr) -> std::net::SocketAddr {
-    use rustls_pki_types::pem::PemObject as _;
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-    let certificate = CertificateDer::from_pem_file(data.join("smsc.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(data.join("smsc.key")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
-        .await
-        .unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            // The client may not like our certificate.
-            let Ok(mut inner) = acceptor.accept(stream).await else {
-                continue;
-            };
-            let mut outer = tokio::net::TcpStream::connect(to).await.unwrap();
-            drop(tokio::io::copy_bidirectional(&mut inner, &mut outer).await);
-        }
-    });
-    address
 }
 
 #[tokio::test]

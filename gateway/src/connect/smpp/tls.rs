@@ -1,12 +1,20 @@
-//! TLS to carriers: whom to trust.
+//! TLS to carriers: whom to trust, and who we are.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::crypto::ring;
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest as _, Sha256};
+
+mod expiry;
+
+pub(super) use expiry::expires;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +22,12 @@ pub enum TlsError {
     /// The machine has no root certificates.
     #[error("no root certificates are installed (Debian: apt install ca-certificates): {0}")]
     NoRoots(String),
-    /// The CA file cannot be read.
-    #[error("cannot read the CA file {path}: {why}")]
-    CaFile {
+    /// A PEM file cannot be read.
+    #[error("cannot read {path}: {why}")]
+    File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it; never what is in it.
         why: String,
     },
     /// rustls refused the settings.
@@ -27,11 +35,32 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// Trusts what the machine trusts.
+impl TlsError {
+    fn file(path: &Path, why: impl ToString) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            why: why.to_string(),
+        }
+    }
+}
+
+/// What we show to carriers that want to know who we are: PEM files.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// Our certificate, and what leads from it to the carrier's CA.
+    pub certificate: &'a Path,
+    /// Its key.
+    pub key: &'a Path,
+}
+
+/// SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 §2.4): it outlasts a renewal with the same key.
+pub type Pin = [u8; 32];
+
+/// The root certificates that the machine trusts.
 ///
 /// # Errors
 /// Fails when there is no root certificate at all.
-pub fn native_roots() -> Result<Arc<ClientConfig>, TlsError> {
+pub fn native_roots() -> Result<RootCertStore, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
@@ -43,38 +72,83 @@ pub fn native_roots() -> Result<Arc<ClientConfig>, TlsError> {
             .collect::<Vec<_>>();
         return Err(TlsError::NoRoots(why.join("; ")));
     }
-    client(roots)
+    Ok(roots)
 }
 
-/// Trusts the certificates of a PEM file and nothing else.
+/// The certificates of a PEM file and nothing else.
 ///
 /// # Errors
 /// Fails when the file cannot be read or holds no certificate that can be trusted.
-pub fn ca_file(path: &Path) -> Result<Arc<ClientConfig>, TlsError> {
-    let failed = |why: String| TlsError::CaFile {
-        path: path.to_owned(),
-        why,
-    };
-    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+pub fn ca_file(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+    for certificate in certificates(path)? {
         roots
             .add(certificate)
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| TlsError::file(path, error))?;
     }
-    if roots.is_empty() {
-        return Err(failed("it holds no certificate".into()));
-    }
-    client(roots)
+    Ok(roots)
 }
 
-/// TLS 1.2 or 1.3. The provider is named, so that no other crate's choice matters.
-fn client(roots: RootCertStore) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let config = builder
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = std::fs::read(path).map_err(|error| TlsError::file(path, error))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|error| TlsError::file(path, error))?;
+    if found.is_empty() {
+        return Err(TlsError::file(path, "it holds no certificate"));
+    }
+    Ok(found)
+}
+
+/// TLS 1.2 or 1.3 with these roots. The provider is named, so that no other crate's choice matters.
+///
+/// # Errors
+/// Fails when the identity's files cannot be read, or do not belong together.
+pub fn client(
+    roots: RootCertStore,
+    identity: Option<Identity<'_>>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(Identity { certificate, key }) => {
+            let chain = certificates(certificate)?;
+            let der =
+                PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::file(key, error))?;
+            builder
+                .with_client_auth_cert(chain, der)
+                .map_err(|error| TlsError::file(key, error))?
+        }
+    };
     Ok(Arc::new(config))
+}
+
+/// Whether the peer's own certificate has one of the pinned keys. The rest of the chain is not looked
+/// at: a peer may send along what it likes there.
+pub(super) fn pinned(pins: &[Pin], chain: Option<&[CertificateDer<'_>]>) -> Result<(), String> {
+    if pins.is_empty() {
+        return Ok(());
+    }
+    let own = chain.and_then(<[_]>::first);
+    let own = own.ok_or("TLS: no certificate to compare with tls_pins")?;
+    let parsed = ParsedCertificate::try_from(own)
+        .map_err(|error| format!("TLS: the certificate cannot be read: {error}"))?;
+    let key = parsed.subject_public_key_info();
+    let found: Pin = Sha256::digest(key.as_ref()).into();
+    if pins.contains(&found) {
+        return Ok(());
+    }
+    let wanted: Vec<String> = pins.iter().map(shown).collect();
+    Err(format!(
+        "TLS: the certificate's key is {}, which is not in tls_pins ({}): renewed by the carrier, \
+         or somebody in between?",
+        shown(&found),
+        wanted.join(", "),
+    ))
+}
+
+/// A pin as it stands in the config.
+fn shown(pin: &Pin) -> String {
+    format!("sha256/{}", STANDARD.encode(pin))
 }
