@@ -257,6 +257,10 @@ pub struct Route {
     pub response_timeout: Duration,
     /// Segments per time over all sessions; absent is unlimited.
     pub rate: Option<Rate>,
+    /// How long it pauses when the carrier throttles.
+    pub throttle: Throttle,
+    /// What statuses mean here, where that differs; the first match counts.
+    pub statuses: Vec<StatusRule>,
     /// What comes back later.
     pub receipts: Receipts,
     /// The longest validity_period that the carrier takes.
@@ -273,6 +277,41 @@ pub struct Route {
     pub dest_npi: Option<u8>,
     /// The calling code of the numbers that the carrier writes in national form.
     pub inbound_country: Option<String>,
+}
+
+/// `routes.*.throttle`; absent is what the limits have by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttle {
+    /// The first pause, 100 ms to `pause_max`.
+    pub pause: Option<Duration>,
+    /// The longest pause, to an hour.
+    pub pause_max: Option<Duration>,
+}
+
+/// One of `routes.*.statuses`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusRule {
+    /// A command_status of submit_sm_resp, from 1.
+    pub status: u32,
+    /// What additional_status_info_text has to contain, whatever its case; `None`: anything.
+    pub text: Option<String>,
+    /// What it means.
+    pub class: StatusClass,
+}
+
+/// What may follow a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusClass {
+    /// Too fast: the whole route backs off.
+    Throttle,
+    /// Again on this route, three times, then on another.
+    Retry,
+    /// On another route.
+    Elsewhere,
+    /// Not at all: the message fails.
+    Never,
+    /// Again, on a new bind: this one is of no use.
+    Fatal,
 }
 
 /// How a session binds.

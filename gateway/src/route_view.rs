@@ -21,13 +21,17 @@ pub struct RouteView {
     pub state: RouteState,
     /// Its links, one for each bind.
     pub links: Vec<LinkView>,
-    /// Unanswered submits that all links together may have.
+    /// Unanswered submits that the carrier allows on all bound links together.
     pub window: u32,
+    /// Unanswered submits that they may have now: fewer while the carrier throttles.
+    pub window_effective: u32,
     /// Submits without an answer now.
     pub in_flight: u32,
-    /// The rate it is held to; absent when the config sets none.
+    /// The rate it is held to; absent when the config sets none and the carrier has not throttled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<RateView>,
+    /// What its carrier makes it wait for.
+    pub throttle: ThrottleView,
     /// What waits for it.
     pub queue: QueueView,
     /// Why the head of its queue waits, if it does.
@@ -80,13 +84,31 @@ pub struct LinkView {
 /// A route's rate, in segments per second.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RateView {
-    /// As the config says.
-    pub configured: f64,
-    /// As it is now.
+    /// As the config says; absent when it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configured: Option<f64>,
+    /// As it is now, when the route does not pause. It falls when the carrier throttles, and rises again
+    /// while all goes well.
     pub effective: f64,
-    /// The knob that makes the two differ, such as `throttled`; absent when they agree.
+    /// What makes the two differ: `throttled` (the carrier refused submits as too many) or `congestion`
+    /// (it told that it is nearly full); absent when they agree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limited_by: Option<&'static str>,
+}
+
+/// How a route's carrier throttles.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct ThrottleView {
+    /// Until when no link of the route submits anything; absent when the route does not pause.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_some")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub paused_until: Option<UnixMs>,
+    /// Submits that the carrier refused as too many in the last minute.
+    pub last_minute: u64,
+    /// Destinations that wait for 1 to 5 minutes because their queue at the carrier is full.
+    pub destinations_waiting: u32,
+    /// Messages in memory that wait for an earlier one to the same destination.
+    pub messages_behind: u32,
 }
 
 /// What waits for a route.

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::answer::Body;
 use super::check::tests::{config, planner};
 use super::*;
-use crate::route_view::{QueueView, ReceiptsView, RouteState};
+use crate::clock::UnixMs;
+use crate::route_view::{QueueView, RateView, ReceiptsView, RouteState, ThrottleView};
 use crate::stop::Stopper;
 use crate::store::{self, Ladder, RouteFacts};
 
@@ -77,8 +78,19 @@ impl Rig {
                 state: RouteState::Down,
                 links: Vec::new(),
                 window: 40,
+                window_effective: 20,
                 in_flight: 0,
-                rate: None,
+                rate: Some(RateView {
+                    configured: None,
+                    effective: 12.5,
+                    limited_by: Some("throttled"),
+                }),
+                throttle: ThrottleView {
+                    paused_until: Some(UnixMs(1_000)),
+                    last_minute: 3,
+                    destinations_waiting: 1,
+                    messages_behind: 2,
+                },
                 queue: QueueView::default(),
                 hold_reason: Some(crate::outcome::HoldReason::RouteDown),
                 receipts: ReceiptsView::default(),
@@ -907,6 +919,16 @@ async fn routes_are_shown() {
     let one = rig.get("/v1/routes/carrier-a").await.json();
     assert_eq!(one["hold_reason"], "route_down");
     assert_eq!(one["state"], "down");
+    assert_eq!(
+        one["throttle"],
+        serde_json::json!({"paused_until": "1970-01-01T00:00:01.000Z", "last_minute": 3,
+            "destinations_waiting": 1, "messages_behind": 2})
+    );
+    let rate = serde_json::json!({"effective": 12.5, "limited_by": "throttled"});
+    assert_eq!(
+        (&one["rate"], &one["window_effective"]),
+        (&rate, &20.into())
+    );
     rig.get("/v1/routes/nobody").await.is(404, "not_found");
     let orphans = rig.get("/v1/routes/carrier-a/orphans").await;
     assert_eq!(orphans.json()["data"].as_array().map(Vec::len), Some(0));

@@ -138,12 +138,32 @@ pub(super) fn table(config: &Config, names: &Names) -> plan::Table {
 
 /// A route's rate, and how it backs off.
 pub(super) fn limits(route: &config::Route) -> limit::Config {
+    let pauses = limit::throttle::Pauses::default();
     limit::Config {
         rate: route.rate.as_ref().map(|rate| limit::pace::Configured {
             per_second: f64::from(rate.count) / rate.per.as_secs_f64(),
             burst: rate.burst,
         }),
+        pauses: limit::throttle::Pauses {
+            first: route.throttle.pause.unwrap_or(pauses.first),
+            longest: route.throttle.pause_max.unwrap_or(pauses.longest),
+        },
         ..limit::Config::default()
+    }
+}
+
+fn own_status(rule: &config::StatusRule) -> smpp::classify::Rule {
+    use smpp::classify::Own;
+    smpp::classify::Rule {
+        status: rule.status,
+        text: rule.text.clone(),
+        own: match rule.class {
+            config::StatusClass::Throttle => Own::Throttle,
+            config::StatusClass::Retry => Own::Retry,
+            config::StatusClass::Elsewhere => Own::Elsewhere,
+            config::StatusClass::Never => Own::Never,
+            config::StatusClass::Fatal => Own::Fatal,
+        },
     }
 }
 
@@ -231,6 +251,7 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         // Who asks often wants to know soon.
         enquire_link_timeout: base.enquire_link_timeout.min(route.enquire_link),
         response_timeout: route.response_timeout,
+        statuses: route.statuses.iter().map(own_status).collect(),
         receipts: route.receipts.enabled,
         dialect: route.dialect.clone(),
         max_validity: route.max_validity.unwrap_or(base.max_validity),

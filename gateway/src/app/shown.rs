@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::config::{Bind, Config, IdFormat};
+use crate::dispatch::limit::pace::LimitedBy;
 use crate::dispatch::view::{LinkState, RouteStates, Standing};
 use crate::link::{Carries, Then};
 use crate::message::RouteIx;
-use crate::outcome::HoldReason;
 use crate::route_view::{
     Depths, HitsView, IdsView, LinkView, OrphanView, QueueView, RateView, ReceiptsView, RouteState,
-    RouteView,
+    RouteView, ThrottleView,
 };
 use crate::store::{Learned, Orphan, Store};
 
@@ -73,19 +73,29 @@ impl Shown {
         let state = self.states.state(configured.route)?;
         let mut carries = state.links.iter().filter_map(LinkState::carries);
         let counts = self.store.receipt_counts(configured.route);
-        let throttled = state.hold == Some(HoldReason::Throttled);
+        let pace = state.pace;
         Some(RouteView {
             name: configured.name.clone(),
             r#type: "smpp",
             state: standing(&state.links, configured.sends),
             links: state.links.iter().map(link).collect(),
             window: whole(state.window),
+            window_effective: whole(pace.window_now),
             in_flight: whole(state.in_flight),
-            rate: configured.per_second.map(|configured| RateView {
-                configured,
-                effective: if throttled { 0.0 } else { configured },
-                limited_by: throttled.then_some("throttled"),
-            }),
+            rate: pace
+                .rate_now
+                .or(configured.per_second)
+                .map(|effective| RateView {
+                    configured: configured.per_second,
+                    effective,
+                    limited_by: pace.limited_by.map(LimitedBy::name),
+                }),
+            throttle: ThrottleView {
+                paused_until: pace.paused_until,
+                last_minute: pace.throttled_last_minute,
+                destinations_waiting: whole(pace.destinations_waiting),
+                messages_behind: whole(pace.behind),
+            },
             queue: QueueView {
                 depth: Depths::by_lane(self.store.depths(configured.route)),
                 oldest: state.oldest,

@@ -19,6 +19,7 @@ mod rules;
 pub(super) mod schema;
 mod section;
 mod texts;
+mod throttle;
 mod way;
 
 const HOUR: Duration = Duration::from_secs(3_600);

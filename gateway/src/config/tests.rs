@@ -412,6 +412,26 @@ fn doubtful_things_are_warned_of() {
     assert!(!warnings.concat().contains("cAnArY"));
 }
 
+/// smpp.md §3.1: throughput = binds × window ÷ latency.
+#[test]
+fn a_rate_that_the_windows_cannot_carry_is_warned_of() {
+    let warned = |window: u32| {
+        let text = format!(
+            "[routes.a]\ntype = \"smpp\"\nhosts = [\"h:1\", \"i:1\"]\nsystem_id = \"x\"\n\
+             password = {{ env = \"SHORT\" }}\nrate = \"1000/s\"\nwindow = {window}\n"
+        );
+        let (_, warnings) = load_text(&text, &env(), false).expect("it is good");
+        let about = |line: &&String| line.contains("routes.a.rate");
+        warnings.iter().find(about).cloned()
+    };
+    assert_eq!(warned(10), None);
+    let text = warned(9).expect("18 ms is less than a carrier needs");
+    assert!(
+        text.contains("answers within 18.0 ms") && text.contains("is 18 here"),
+        "{text}"
+    );
+}
+
 #[test]
 fn what_is_in_effect_prints_without_secrets() {
     let text = format!(

@@ -48,6 +48,8 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         .opt("version")
         .and_then(|f| f.word(&[("3.3", 0x33), ("3.4", 0x34), ("5.0", 0x50)], &[]))
         .unwrap_or(0x34);
+    let binds = hosts.len() * usize::from(binds_per_host);
+    let rate = super::throttle::rate(&section, binds * window);
     Some(Route {
         hosts,
         tls: way.tls,
@@ -66,9 +68,9 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         version,
         enquire_link,
         response_timeout,
-        rate: section
-            .opt("rate")
-            .and_then(|f| f.rate("segments that the carrier takes")),
+        rate,
+        throttle: super::throttle::pauses(&section),
+        statuses: super::throttle::statuses(&section),
         receipts,
         max_validity: section.opt("max_validity").map(|f| {
             f.duration(

@@ -106,6 +106,8 @@ pub(crate) const SCHEMAS: &[Schema] = &[
             "enquire_link",
             "response_timeout",
             "rate",
+            "throttle",
+            "statuses",
             "receipts",
             "max_validity",
             "charset",
@@ -118,6 +120,8 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         ],
         &["error_map", "breaker", "cost", "tags"],
     ),
+    table("routes.*.throttle", &["pause", "pause_max"]),
+    table("routes.*.statuses[]", &["status", "text", "class"]),
     table(
         "routes.*.receipts",
         &["enabled", "id_format", "id_transform", "timeout"],

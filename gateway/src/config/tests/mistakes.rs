@@ -57,6 +57,36 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "window = 50",
+        "throttle = { pause = \"5s\", pause_max = \"1s\" }",
+        "routes.carrier-a.throttle.pause = \"5s\": expected at most pause_max",
+    ),
+    (
+        "window = 50",
+        "throttle = { pause = 1 }",
+        "routes.carrier-a.throttle.pause = 1: expected a duration",
+    ),
+    (
+        "window = 50",
+        "statuses = [{ status = 0, class = \"never\" }]",
+        "routes.carrier-a.statuses[0].status = 0: expected 1..=4294967295, a command_status",
+    ),
+    (
+        "window = 50",
+        "statuses = [{ status = 0x45, class = \"throtle\" }]",
+        "(did you mean \"throttle\"?)",
+    ),
+    (
+        "window = 50",
+        "statuses = [{ status = 0x45, class = \"retry\" }, { status = 69, text = \"x\", class = \"never\" }]",
+        "routes.carrier-a.statuses[1].status = 69: expected a status that no rule before this one covers",
+    ),
+    (
+        "window = 50",
+        "statuses = [{ class = \"retry\" }]",
+        "routes.carrier-a.statuses[0].status: missing",
+    ),
+    (
+        "window = 50",
         "windw = 50",
         "c.toml:21 routes.carrier-a.windw: unknown key, expected one of type, hosts,",
     ),

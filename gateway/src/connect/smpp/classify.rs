@@ -153,13 +153,93 @@ const RANGES: [(u32, u32, Class); 2] = [
     (0x400, 0x4FF, VENDOR),
 ];
 
-/// The class of an error status on submit_sm; `throttle_on` are the route's own "too fast" codes.
-#[must_use]
-pub fn classify(status: CommandStatus, nacked: bool, throttle_on: &[u32]) -> Class {
-    if throttle_on.contains(&status.0) {
-        return throttle(Reason::Throttled);
+/// interface_version of SMPP 3.3. SMPP v3.4 §5.2.4.
+const VERSION_33: u8 = 0x33;
+
+/// SMPP 3.3 has codes of its own below 0x10, which are read so in its sessions: 0x09 is a wrong
+/// parameter and 0x0D a wrong password. Not verified: no primary text could be opened (smpp.md §11);
+/// its 0x0E and 0x0F come to the same as 3.4's, and what its 0x10 is on a submit is not known.
+const TABLE_33: [(u32, Class); 2] = [
+    (0x09, ours(never(Reason::ProviderError))),
+    (0x0D, fatal(Reason::ProviderAuthFailed)),
+];
+
+/// What a route's own rule makes of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// The route backs off.
+    Throttle,
+    /// Again here, then elsewhere.
+    Retry,
+    /// On another route.
+    Elsewhere,
+    /// Nothing.
+    Never,
+    /// Again, on a new bind.
+    Fatal,
+}
+
+/// A status that means something of its own on one route: `treat_as_throttle` and all other rows of
+/// smpp.md §3.3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The status.
+    pub status: u32,
+    /// What additional_status_info_text has to contain, in any case of ASCII; `None`: anything.
+    pub text: Option<String>,
+    /// What it means.
+    pub own: Own,
+}
+
+impl Rule {
+    fn holds(&self, status: CommandStatus, info: &[u8]) -> bool {
+        let contains = |text: &String| {
+            let found = |piece: &[u8]| piece.eq_ignore_ascii_case(text.as_bytes());
+            info.windows(text.len().max(1)).any(found)
+        };
+        self.status == status.0 && self.text.as_ref().is_none_or(contains)
     }
-    if nacked {
+
+    /// The reason stays that of the table, where it has one.
+    fn class(&self) -> Class {
+        let known = known(CommandStatus(self.status));
+        let reason = known.map_or(Reason::Unclassified, |class| class.reason);
+        match self.own {
+            Own::Throttle => throttle(Reason::Throttled),
+            Own::Retry => retried(TRIES, reason),
+            Own::Elsewhere => elsewhere(reason),
+            Own::Never => never(reason),
+            Own::Fatal => fatal(reason),
+        }
+    }
+}
+
+/// An error answer, as far as it is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// Its command_status.
+    pub status: CommandStatus,
+    /// Whether it is a generic_nack.
+    pub nacked: bool,
+    /// Its additional_status_info_text; empty without one.
+    pub info: &'a [u8],
+}
+
+/// The class of an error answer to submit_sm, in a session of this interface version, by the route's
+/// own rules first.
+#[must_use]
+pub fn classify(answer: Answered<'_>, rules: &[Rule], version: u8) -> Class {
+    let status = answer.status;
+    if let Some(rule) = rules.iter().find(|rule| rule.holds(status, answer.info)) {
+        return rule.class();
+    }
+    let row = TABLE_33.iter().find(|row| row.0 == status.0);
+    if version == VERSION_33
+        && let Some((_, class)) = row
+    {
+        return *class;
+    }
+    if answer.nacked {
         // generic_nack: 02 and 03 say that our PDU is not understood there, whatever was in it.
         return match status {
             CommandStatus::INVALID_COMMAND_LENGTH | CommandStatus::INVALID_COMMAND => {
@@ -217,7 +297,7 @@ mod tests {
             (0x67, 1),
             (0x9999, 1),
         ];
-        let of = |status| classify(CommandStatus(status), false, &[]);
+        let of = |status| plain(status, false, &[]);
         for status in p {
             assert_eq!(of(status).retry, Retry::Never, "{status:#x}");
         }
@@ -250,11 +330,70 @@ mod tests {
         }
     }
 
+    fn plain(status: u32, nacked: bool, rules: &[Rule]) -> Class {
+        let answer = Answered {
+            status: CommandStatus(status),
+            nacked,
+            info: b"",
+        };
+        classify(answer, rules, 0x34)
+    }
+
+    fn rule(status: u32, text: Option<&str>, own: Own) -> Rule {
+        let text = text.map(str::to_owned);
+        Rule { status, text, own }
+    }
+
     #[test]
     fn a_route_and_a_nack_have_their_own_reading() {
-        let of = |status, nacked, own: &[u32]| classify(CommandStatus(status), nacked, own).retry;
-        assert_eq!(of(0x45, false, &[0x45, 0x08]), Retry::Throttle);
+        let own = [0x45, 0x08].map(|status| rule(status, None, Own::Throttle));
+        let of = |status, nacked, own: &[Rule]| plain(status, nacked, own).retry;
+        assert_eq!(of(0x45, false, &own), Retry::Throttle);
+        assert_eq!(of(0x45, true, &own), Retry::Throttle);
         assert_eq!(of(0x03, true, &[]), Retry::Elsewhere);
         assert_eq!(of(0x08, true, &[]), Retry::Here { tries: 1 });
+    }
+
+    #[test]
+    fn the_first_rule_that_holds_replaces_the_row() {
+        let rules = [
+            rule(0x400, Some("No Credit"), Own::Fatal),
+            rule(0x400, Some("blocked"), Own::Never),
+            rule(0x400, None, Own::Retry),
+            rule(0x0B, None, Own::Elsewhere),
+        ];
+        let of = |status, info: &'static [u8]| {
+            let answer = Answered {
+                status: CommandStatus(status),
+                nacked: false,
+                info,
+            };
+            classify(answer, &rules, 0x34)
+        };
+        assert!(of(0x400, b"E17: no credit left").fatal);
+        assert_eq!(of(0x400, b"BLOCKED").retry, Retry::Never);
+        assert_eq!(of(0x400, b"\xff").retry, Retry::Here { tries: TRIES });
+        assert_eq!(of(0x400, b"").retry, Retry::Here { tries: TRIES });
+        let own = of(0x0B, b"");
+        let row = (Retry::Elsewhere, Reason::InvalidAddress);
+        assert_eq!((own.retry, own.reason), row);
+        assert_eq!(of(0x0C, b"").retry, Retry::Never, "the table's");
+    }
+
+    #[test]
+    fn version_33_has_its_own_codes() {
+        let of = |status, version| {
+            let answer = Answered {
+                status: CommandStatus(status),
+                nacked: false,
+                info: b"",
+            };
+            classify(answer, &[], version)
+        };
+        assert_eq!(of(0x09, 0x33).retry, Retry::Never);
+        assert_eq!(of(0x09, 0x34), UNKNOWN);
+        assert_eq!(of(0x0D, 0x33).reason, Reason::ProviderAuthFailed);
+        assert_eq!(of(0x0D, 0x34).reason, Reason::BindFailed);
+        assert_eq!(of(0x58, 0x33).retry, Retry::Throttle);
     }
 }

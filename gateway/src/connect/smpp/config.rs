@@ -10,6 +10,7 @@ use codecs::smpp::{BindKind, Limits};
 use codecs::text::Dialect;
 
 use super::account::Account;
+use super::classify::Rule;
 use crate::message::RouteIx;
 
 /// Receipts and handsets' messages of one bind that may be without their answer; beyond it the socket is not read. Chosen:
@@ -76,9 +77,9 @@ pub struct Config {
     pub source: SourceRules,
     /// TON and NPI of recipients. SMPP v3.4 §5.2.5: 1, 1 is international, E.164.
     pub dest: (u8, u8),
-    /// Statuses that mean "too fast" here, whatever the table says: many carriers answer 0x45 or
-    /// 0x08 for it (`treat_as_throttle`).
-    pub throttle_on: Vec<u32>,
+    /// Statuses that mean something of their own here, the first match first: many carriers answer 0x45
+    /// or 0x08 for "too fast" (`treat_as_throttle`).
+    pub statuses: Vec<Rule>,
     /// How long the C-octet strings we send may be, where the carrier departs from the spec.
     pub limits: Limits,
     /// What the binds of the route share.
@@ -150,7 +151,7 @@ impl Config {
             max_validity: Duration::from_secs(72 * 3600),
             source: SourceRules::default(),
             dest: (1, 1),
-            throttle_on: Vec::new(),
+            statuses: Vec::new(),
             limits: Limits::SPEC,
             account,
         }

@@ -14,7 +14,7 @@ use tokio::time::{Instant as Wake, sleep_until};
 
 use super::account::{Bound, Turn};
 use super::backoff::Failure;
-use super::classify::classify;
+use super::classify::{Answered, classify};
 use super::config::Config;
 use super::inbound;
 use super::inbox::Inbox;
@@ -325,7 +325,13 @@ impl<'a> Connection<'a> {
         if answer.status.is_ok() && !answer.nacked {
             return (outcome, false);
         }
-        let class = classify(answer.status, answer.nacked, &self.lent.config.throttle_on);
+        let answered = Answered {
+            status: answer.status,
+            nacked: answer.nacked,
+            info: answer.info.as_deref().unwrap_or_default(),
+        };
+        let config = self.lent.config;
+        let class = classify(answered, &config.statuses, config.interface_version);
         outcome.result = OutcomeResult::Refused;
         outcome.whose = class.whose;
         outcome.reason = Some(class.reason);
