@@ -73,6 +73,7 @@ fn config(path: PathBuf) -> Config {
             receipt_timeout: 3 * day,
             response_timeout: Duration::from_secs(30),
             ladder: trunkline::store::Ladder::default(),
+            parts: trunkline::outcome::PartRule::All,
             charset: codecs::text::Charset::default(),
         }],
         tenants: vec!["acme".to_owned()],

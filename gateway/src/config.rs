@@ -14,7 +14,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use codecs::smpp::receipt::Format;
 use codecs::text::Dialect;
+
+use crate::outcome::PartRule;
+use crate::outcome::error_map::ErrorMap;
 
 mod check;
 mod load;
@@ -263,6 +267,8 @@ pub struct Route {
     pub statuses: Vec<StatusRule>,
     /// What comes back later.
     pub receipts: Receipts,
+    /// What the carrier's codes in receipts mean; without, they mean nothing.
+    pub error_map: ErrorMap,
     /// The longest validity_period that the carrier takes.
     pub max_validity: Option<Duration>,
     /// How the carrier wants texts written.
@@ -340,6 +346,22 @@ pub struct Receipts {
     pub id_transform: Option<IdTransform>,
     /// After this a message without one is `unknown`.
     pub timeout: Duration,
+    /// How their texts are written, where it is not `key:value`.
+    pub format: Option<Format>,
+    /// A deliver_sm without any mark is one when its text reads so.
+    pub by_text: bool,
+    /// Where text and TLV disagree on the state, the text is right.
+    pub prefer_text: bool,
+    /// What the carrier's clock is ahead of UTC, in minutes.
+    pub utc_offset_min: i32,
+    /// ACCEPTD is the last word.
+    pub accepted_is_final: bool,
+    /// UNKNOWN is the last word.
+    pub unknown_is_final: bool,
+    /// For which parts of a long message they are asked.
+    pub ask: PartRule,
+    /// For which parts they come, and then stand for the whole.
+    pub parts: PartRule,
 }
 
 impl Default for Receipts {
@@ -350,6 +372,14 @@ impl Default for Receipts {
             id_format: IdFormat::Auto,
             id_transform: None,
             timeout: Duration::from_secs(72 * 3_600),
+            format: None,
+            by_text: false,
+            prefer_text: false,
+            utc_offset_min: 0,
+            accepted_is_final: false,
+            unknown_is_final: true,
+            ask: PartRule::All,
+            parts: PartRule::All,
         }
     }
 }

@@ -12,6 +12,8 @@ use tokio::sync::oneshot;
 use crate::clock::UnixMs;
 use crate::message::{Message, MessageId, Phone, RouteIx};
 
+pub mod error_map;
+
 /// One part handed to a link. Exactly one [`Answer`] with its token follows.
 #[derive(Clone, Debug)]
 pub struct Attempt {
@@ -293,6 +295,30 @@ impl ReceiptState {
             Self::Unknown => "UNKNOWN",
             Self::Rejected => "REJECTD",
             Self::Skipped => "SKIPPED",
+        }
+    }
+}
+
+/// Which parts of a long message something holds for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PartRule {
+    /// Every part.
+    #[default]
+    All,
+    /// The first one.
+    First,
+    /// The last one.
+    Last,
+}
+
+impl PartRule {
+    /// Whether it holds for a part, counted from 0, of so many.
+    #[must_use]
+    pub fn holds(self, part: u8, parts: u8) -> bool {
+        match self {
+            Self::All => true,
+            Self::First => part == 0,
+            Self::Last => part + 1 >= parts,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::event::{Event, EventKinds};
 use crate::inbound::rules;
 use crate::message::life::{Life, Status};
 use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, TenantIx};
-use crate::outcome::{Reason, Receipt};
+use crate::outcome::{PartRule, Reason, Receipt};
 
 mod archive;
 mod carriers;
@@ -109,6 +109,8 @@ pub struct RouteFacts {
     pub response_timeout: Duration,
     /// How the id in a receipt relates to the one in the answer.
     pub ladder: Ladder,
+    /// For which parts of a long message receipts come, and then stand for all of them.
+    pub parts: PartRule,
     /// How it writes text where data_coding leaves that open.
     pub charset: Charset,
 }

@@ -49,6 +49,7 @@ impl Rig {
             receipt_timeout: day,
             response_timeout: Duration::from_secs(30),
             ladder: Ladder::default(),
+            parts: crate::outcome::PartRule::All,
             charset: codecs::text::Charset::default(),
         };
         let clock = Clock::system();

@@ -27,6 +27,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         receipt_timeout: route.receipts.timeout,
         response_timeout: route.response_timeout,
         ladder: ladder(&route.receipts),
+        parts: route.receipts.parts,
         charset: Charset::default(),
     };
     store::Config {
@@ -254,6 +255,16 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         statuses: route.statuses.iter().map(own_status).collect(),
         receipts: route.receipts.enabled,
         dialect: route.dialect.clone(),
+        ask: route.receipts.ask,
+        reading: smpp::Reading {
+            format: route.receipts.format.clone(),
+            by_text: route.receipts.by_text,
+            prefer_text: route.receipts.prefer_text,
+            utc_offset_min: route.receipts.utc_offset_min,
+            accepted_is_final: route.receipts.accepted_is_final,
+            unknown_is_open: !route.receipts.unknown_is_final,
+            error_map: route.error_map.clone(),
+        },
         max_validity: route.max_validity.unwrap_or(base.max_validity),
         source,
         dest: (

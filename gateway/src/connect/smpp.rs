@@ -66,7 +66,7 @@ mod wire;
 mod tests;
 
 pub use account::Account;
-pub use config::{Binds, Config, INBOUND_WINDOW, Password, Seat, SourceRules, Tls};
+pub use config::{Binds, Config, INBOUND_WINDOW, Password, Reading, Seat, SourceRules, Tls};
 
 /// A link's ends of the channels between it and the rest of the gateway.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use crate::inbound::rules::Rules;
 use crate::message::life::Life;
 use crate::message::{EndpointIx, Ids, Message, MessageId, Parts, RouteIx};
 use crate::names::Names;
+use crate::outcome::PartRule;
 use crate::store::archive::Archive;
 use crate::store::claim::Credit;
 use crate::store::inbox::{self, Inbox};
@@ -185,6 +186,8 @@ pub(crate) struct Shared {
     pub(crate) feeds: Vec<Option<Feed>>,
     /// How the receipts of a route find their messages, by route.
     ladders: Vec<Ladder>,
+    /// For which parts they come, by route.
+    part_rules: Vec<PartRule>,
     /// The same, of a route that the config does not have any more.
     any_ladder: Ladder,
     /// Generations archived since the start.
@@ -234,6 +237,11 @@ impl Shared {
             facts.map(|facts| facts.ladder.clone()).unwrap_or_default()
         };
         let ladders = names.routes.iter().map(ladder).collect();
+        let parts = |name: &String| {
+            let facts = config.routes.iter().find(|route| route.name == *name);
+            facts.map(|facts| facts.parts).unwrap_or_default()
+        };
+        let part_rules = names.routes.iter().map(parts).collect();
         let head = young.next_seq - 1;
         let rules = Rules::new(&config.inbound, &names);
         let longest = config.routes.iter().map(|route| route.response_timeout);
@@ -252,6 +260,7 @@ impl Shared {
             expiry_grace,
             feeds,
             ladders,
+            part_rules,
             any_ladder: Ladder::default(),
             archived_count: AtomicU64::new(0),
             acknowledged: AtomicU64::new(acknowledged),
@@ -288,6 +297,12 @@ impl Shared {
         let name = self.names.route(route);
         let facts = self.config.routes.iter().find(|known| known.name == name);
         facts.map_or_else(Charset::default, |facts| facts.charset)
+    }
+
+    /// For which parts of a long message a route's receipts come.
+    pub(crate) fn part_rule(&self, route: RouteIx) -> PartRule {
+        let rule = self.part_rules.get(usize::from(route.0)).copied();
+        rule.unwrap_or_default()
     }
 
     /// Whether the config has this route.

@@ -39,6 +39,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         receipt_timeout: day,
         response_timeout: Duration::from_secs(30),
         ladder: Ladder::default(),
+        parts: PartRule::All,
         charset: Charset::default(),
     };
     Config {

@@ -16,7 +16,7 @@ use crate::clock::UnixMs;
 use crate::message::id::IdMaker;
 use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
-use crate::outcome::{Next, Receipt, Settle};
+use crate::outcome::{Next, PartRule, Receipt, Settle};
 use crate::store::claim::{Claims, needs_claim};
 use crate::store::depths::Place;
 use crate::store::handle;
@@ -575,6 +575,7 @@ impl Writer {
             next_order: self.ids.peek(now).0,
             jitter: self.salt.wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32,
             receipts: route.is_none_or(|route| self.shared.sends_receipts(route)),
+            parts: route.map_or(PartRule::All, |route| self.shared.part_rule(route)),
         }
     }
 

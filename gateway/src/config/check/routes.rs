@@ -72,6 +72,7 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         throttle: super::throttle::pauses(&section),
         statuses: super::throttle::statuses(&section),
         receipts,
+        error_map: receipts::error_map(&section),
         max_validity: section.opt("max_validity").map(|f| {
             f.duration(
                 SECOND * 60..=DAY * 365,

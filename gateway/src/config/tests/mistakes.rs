@@ -118,8 +118,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "window = 50",
-        "error_map = \"maps/a.toml\"",
-        "routes.carrier-a.error_map: known to the contract, not available in this version",
+        "breaker = {}",
+        "routes.carrier-a.breaker: known to the contract, not available in this version",
     ),
     (
         "window = 50",
@@ -308,13 +308,43 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "{ id_format = \"auto\" }",
+        "{ format = \"{stat},{what}\" }",
+        "(no field has this name (character 9))",
+    ),
+    (
+        "{ id_format = \"auto\" }",
+        "{ utc_offset = \"+5\" }",
+        "receipts.utc_offset = \"+5\": expected what the carrier's clock is ahead of UTC",
+    ),
+    (
+        "{ id_format = \"auto\" }",
+        "{ parts = \"frist\" }",
+        "(did you mean \"first\"?)",
+    ),
+    (
+        "receipts = { id_format = \"auto\" }",
+        "error_map = \"twillio\"",
+        "(did you mean \"twilio\"?)",
+    ),
+    (
+        "receipts = { id_format = \"auto\" }",
+        "error_map = \"maps/nowhere.toml\"",
+        "routes.carrier-a.error_map = \"maps/nowhere.toml\": expected one of 8x8,",
+    ),
+    (
+        "receipts = { id_format = \"auto\" }",
+        "error_map = \"src/lib.rs\"",
+        "expected a map without mistakes",
+    ),
+    (
+        "{ id_format = \"auto\" }",
         "{ timeout = \"1s\" }",
         "receipts.timeout = \"1s\": expected a duration",
     ),
     (
         "{ id_format = \"auto\" }",
         "{ enabeld = true }",
-        "receipts.enabeld: unknown key, expected one of enabled, id_format, id_transform, timeout (did you mean \"enabled\"?)",
+        "receipts.enabeld: unknown key, expected one of enabled, timeout, id_format, id_transform, format, by_text, prefer_text, utc_offset, accepted_is_final, unknown_is_final, ask, parts (did you mean \"enabled\"?)",
     ),
     (
         "routes = [\"carrier-a\"]",

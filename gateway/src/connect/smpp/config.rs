@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use codecs::smpp::receipt::Format;
 use codecs::smpp::session::{self, Esme};
 use codecs::smpp::{BindKind, Limits};
 use codecs::text::Dialect;
@@ -12,6 +13,8 @@ use codecs::text::Dialect;
 use super::account::Account;
 use super::classify::Rule;
 use crate::message::RouteIx;
+use crate::outcome::PartRule;
+use crate::outcome::error_map::ErrorMap;
 
 /// Receipts and handsets' messages of one bind that may be without their answer; beyond it the socket is not read. Chosen:
 /// several of the store's commits at full speed.
@@ -58,17 +61,13 @@ pub struct Config {
     pub drain: Duration,
     /// Whether receipts are asked for.
     pub receipts: bool,
-    /// The state in a receipt's text wins over its TLV (`prefer_text`).
-    pub prefer_text: bool,
-    /// A deliver_sm without any mark is a receipt when its text reads like one (`dlr_by_text`).
-    pub receipts_by_text: bool,
-    /// What the carrier's clock is ahead of UTC, minutes (`dlr_tz`).
-    pub utc_offset_min: i32,
+    /// For which parts of a long message they are asked for.
+    pub ask: PartRule,
+    /// How they are written.
+    pub reading: Reading,
     /// The calling code of the country whose numbers the carrier writes in national form, digits; `None`
     /// when it writes international ones.
     pub inbound_country: Option<String>,
-    /// The `err:` of receipts are GSM MAP errors; else only network_error_code is read as such.
-    pub gsm_errors: bool,
     /// How it wants texts written.
     pub dialect: Dialect,
     /// Longest validity_period that the carrier takes.
@@ -142,11 +141,9 @@ impl Config {
             bind_timeout: Duration::from_secs(15),
             drain: Duration::from_secs(30),
             receipts: true,
-            prefer_text: false,
-            receipts_by_text: false,
-            utc_offset_min: 0,
+            ask: PartRule::All,
+            reading: Reading::default(),
             inbound_country: None,
-            gsm_errors: false,
             dialect: Dialect::default(),
             max_validity: Duration::from_secs(72 * 3600),
             source: SourceRules::default(),
@@ -187,6 +184,25 @@ impl Config {
             ..session::Config::esme(esme)
         }
     }
+}
+
+/// How a carrier writes its receipts.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// How their texts are written, where it is not `key:value`; what does not fit is read as that.
+    pub format: Option<Format>,
+    /// A deliver_sm without any mark is a receipt when its text reads like one.
+    pub by_text: bool,
+    /// The state in the text wins over its TLV.
+    pub prefer_text: bool,
+    /// What the carrier's clock is ahead of UTC, minutes.
+    pub utc_offset_min: i32,
+    /// Nothing follows ACCEPTD: operator-final, which the contract calls delivered.
+    pub accepted_is_final: bool,
+    /// Something may follow UNKNOWN.
+    pub unknown_is_open: bool,
+    /// What its codes and words mean.
+    pub error_map: ErrorMap,
 }
 
 /// TLS to a carrier.

@@ -2,15 +2,15 @@
 
 use codecs::smpp::deliver::ESM_UDHI;
 use codecs::smpp::receipt::{
-    self, Kind, Tlvs, Verdict, date_ms, detect, error_number, gsm_reason, resolve, scan,
-    state_reason,
+    self, Kind, Tlvs, Verdict, date_ms, detect, resolve, scan, state_reason,
 };
 use codecs::smpp::{Address, CommandId, Frame, Tlvs as Parameters};
 use codecs::text::ucs2;
 
-use super::config::Config;
+use super::config::{Config, Reading};
 use crate::clock::UnixMs;
 use crate::message::Phone;
+use crate::outcome::error_map::Stat;
 use crate::outcome::{Reason, Receipt, ReceiptState};
 
 /// Octets of a receipt's text that are kept, for bad news only (vocabulary: `Receipt::raw`).
@@ -19,8 +19,6 @@ const RAW_OCTETS_MAX: usize = 255;
 const ERR_OCTETS_MAX: usize = 16;
 /// Octets of a carrier's id that are kept (vocabulary: `ProviderId`).
 const ID_OCTETS_MAX: usize = 255;
-/// TON of a national number: without its country it is no E.164. SMPP v3.4 §5.2.5.
-const TON_NATIONAL: u8 = 2;
 /// data_coding of UCS-2. SMPP v3.4 §5.2.19.
 const UCS2: u8 = 8;
 
@@ -55,42 +53,56 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
         message_state: delivered.tlvs.message_state(),
         network_error_code: delivered.tlvs.network_error_code(),
     };
+    let rules = &config.reading;
     let kind = detect(
         delivered.esm_class,
         tlvs.receipted_message_id,
         tlvs.message_state,
         text,
-        config.receipts_by_text,
+        rules.by_text,
     );
+    let formatted = rules.format.as_ref().and_then(|format| format.scan(text));
+    let kind = match formatted {
+        Some(fields) if kind == Kind::Message && rules.by_text && fields.stat.is_some() => {
+            Kind::Receipt
+        }
+        _ => kind,
+    };
     if !matches!(kind, Kind::Receipt | Kind::Intermediate) {
         return Read::Inbound;
     }
     // Carriers mark the text of receipts as UCS-2 and write it in ASCII: what reads as it is, is so.
-    let mut fields = scan(text);
+    let mut fields = formatted.unwrap_or_else(|| scan(text));
     let decoded;
     if fields.id.is_none() && fields.stat.is_none() && delivered.data_coding == UCS2 {
         decoded = ucs2::decode(text);
         fields = scan(decoded.as_bytes());
     }
-    let verdict = resolve(tlvs, &fields, config.prefer_text);
-    let (Some(id), Some(state)) = (verdict.id, verdict.state) else {
+    let verdict = resolve(tlvs, &fields, rules.prefer_text);
+    // The route's own words come first, where the text tells the state.
+    let by_tlv = tlvs.message_state.is_some() && !rules.prefer_text;
+    let stat = fields.stat.filter(|_| !by_tlv);
+    let own = stat.and_then(|word| rules.error_map.stat(word));
+    let state = own.map(|own| own.state);
+    let state = state.or_else(|| verdict.state.map(in_our_words));
+    let (Some(id), Some(state)) = (verdict.id, state) else {
         return Read::Unreadable(shown(text, RAW_OCTETS_MAX));
     };
-    let state = in_our_words(state, kind);
+    let state = ended(state, kind, rules);
     let bad = state.is_final() && state != ReceiptState::Delivered;
     Read::Receipt(Box::new(Receipt {
         route: config.route,
         provider_id: id.get(..ID_OCTETS_MAX).unwrap_or(id).into(),
         recipient: recipient(delivered.source),
         state,
-        reason: bad.then(|| reason(&verdict, config)).flatten(),
+        reason: bad.then(|| reason(&verdict, own, rules)).flatten(),
         err: shown(verdict.err.unwrap_or_default(), ERR_OCTETS_MAX),
         network_error: verdict
             .network_error
             .and_then(|error| Some((error.network, u16::try_from(error.code).ok()?))),
         operator_at: fields
             .done_date
-            .and_then(|date| date_ms(date, config.utc_offset_min))
+            .and_then(|date| date_ms(date, rules.utc_offset_min))
             .and_then(|ms| u64::try_from(ms).ok())
             .map(UnixMs),
         raw: if bad {
@@ -133,17 +145,17 @@ fn text_of<'a>(delivered: &Delivered<'a>) -> &'a [u8] {
     data.get(header..).unwrap_or(data)
 }
 
-/// The number that the message went to: the receipt's sender. National forms are no E.164.
+/// The number that the message went to: the receipt's sender, without what stands before it (`+`, `00`,
+/// a trunk's `0`). It may lack its country: the store compares ends of numbers.
 fn recipient(source: Address<'_>) -> Option<Phone> {
     let digits = source.addr.strip_prefix(b"+").unwrap_or(source.addr);
-    (source.ton != TON_NATIONAL)
-        .then(|| Phone::from_digits(digits))
-        .flatten()
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    Phone::from_digits(digits.get(zeros..)?)
 }
 
-fn in_our_words(state: receipt::State, kind: Kind) -> ReceiptState {
+fn in_our_words(state: receipt::State) -> ReceiptState {
     use receipt::State;
-    let state = match state {
+    match state {
         State::Scheduled => ReceiptState::Scheduled,
         State::Enroute => ReceiptState::Enroute,
         State::Delivered => ReceiptState::Delivered,
@@ -154,28 +166,45 @@ fn in_our_words(state: receipt::State, kind: Kind) -> ReceiptState {
         State::Unknown => ReceiptState::Unknown,
         State::Rejected => ReceiptState::Rejected,
         State::Skipped => ReceiptState::Skipped,
-    };
-    // An intermediate notification tells of a try, never of the end.
-    if kind == Kind::Intermediate && state.is_final() {
-        return ReceiptState::Enroute;
     }
-    state
 }
 
-/// The network's own code first, then `err:` where it is known to be one, then the state.
-fn reason(verdict: &Verdict<'_>, config: &Config) -> Option<Reason> {
-    let err = || {
-        config
-            .gsm_errors
-            .then(|| verdict.err.and_then(error_number).and_then(gsm_reason))
-            .flatten()
+/// Whether it is the end: as the route's carrier means the two words that carriers differ on.
+fn ended(state: ReceiptState, kind: Kind, rules: &Reading) -> ReceiptState {
+    // An intermediate notification tells of a try, never of the end.
+    if kind == Kind::Intermediate {
+        return match state.is_final() {
+            true => ReceiptState::Enroute,
+            false => state,
+        };
+    }
+    match state {
+        ReceiptState::Accepted if rules.accepted_is_final => ReceiptState::Delivered,
+        ReceiptState::Unknown if rules.unknown_is_open => ReceiptState::Enroute,
+        state => state,
+    }
+}
+
+/// The route's own words and codes first; then the network's where it is GSM's and the route does not
+/// use it for something of its own; then the state.
+fn reason(verdict: &Verdict<'_>, own: Option<Stat>, rules: &Reading) -> Option<Reason> {
+    let map = &rules.error_map;
+    let network = verdict.network_error;
+    let by_network = || {
+        let network = network?;
+        map.network(network.network, u16::try_from(network.code).ok()?)
     };
-    let known = verdict
-        .network_error
-        .and_then(|error| error.reason())
-        .or_else(err)
-        .or_else(|| verdict.state.and_then(state_reason))?;
-    Reason::from_code(known.code)
+    let by_gsm = || {
+        let known = network.filter(|_| !map.has_networks())?.reason()?;
+        Reason::from_code(known.code)
+    };
+    let by_state = || Reason::from_code(verdict.state.and_then(state_reason)?.code);
+    own.and_then(|own| own.reason)
+        .or_else(by_network)
+        .or_else(|| map.err(verdict.err?))
+        .or_else(by_gsm)
+        .or_else(by_state)
+        .or(Some(Reason::Unclassified))
 }
 
 /// Text for people: what is not printable ASCII is escaped; at most so many octets.

@@ -8,7 +8,9 @@ use crate::clock::UnixMs;
 use crate::event::EventKind;
 use crate::message::life::{Change, Life, PartState, Status, Then, What};
 use crate::message::{FailoverOn, Message, OnAmbiguous, RouteIx};
-use crate::outcome::{OutcomeResult, Reason, Receipt, ReceiptState, Retry, Settle, backoff};
+use crate::outcome::{
+    OutcomeResult, PartRule, Reason, Receipt, ReceiptState, Retry, Settle, backoff,
+};
 
 /// Late receipts may still turn a bad end into `delivered` this long after it (contract.md §4).
 pub const LATE_RECEIPTS: Duration = Duration::from_secs(72 * 3600);
@@ -32,6 +34,8 @@ pub struct Context {
     pub jitter: u64,
     /// Whether the route in question sends receipts; without them `sent` is final.
     pub receipts: bool,
+    /// For which parts of a long message it does: the one that gets one stands for all of them.
+    pub parts: PartRule,
 }
 
 /// What a part's outcome means.
@@ -160,7 +164,15 @@ pub fn receipt(
     }
     let already =
         life.parts.get(usize::from(part)) == Some(&PartState::Receipted(ReceiptState::Delivered));
-    let all = life.parts_delivered() + u8::from(delivered && !already) == message.segments;
+    let mut all = life.parts_delivered() + u8::from(delivered && !already) == message.segments;
+    if delivered && context.parts != PartRule::All {
+        let mut parts = life.parts.clone();
+        if let Some(place) = parts.get_mut(usize::from(part)) {
+            *place = PartState::Receipted(state);
+        }
+        let taken = |part: &PartState| Worst::of(*part, life.tries) == Worst::Accepted;
+        all |= parts.iter().all(taken) && stands_for_all(&parts, context);
+    }
     let too_late = life.is_final && context.now.since(life.done_at) > LATE_RECEIPTS;
     Some(match (life.status, state) {
         // A receipt is proof of acceptance: a queued message whose answer was lost is sent by it.
@@ -253,6 +265,9 @@ fn next_step(message: &Message, life: &Life, settle: &Settle, context: Context) 
     let next_route = |on| message.failover_on.has(on) && has_next_route(message, life);
     let worst = parts.iter().map(|part| Worst::of(*part, life.tries)).max();
     match worst.unwrap_or(Worst::Accepted) {
+        Worst::Accepted if stands_for_all(&parts, context) => {
+            Step::End(Status::Delivered, EventKind::MessageDelivered)
+        }
         Worst::Accepted => bad_end(&parts).unwrap_or(Step::Sent),
         Worst::Waiting => Step::Back,
         Worst::Unknown if life.tries + 1 < UNKNOWN_TRIES => Step::Again(due(life, context)),
@@ -269,16 +284,33 @@ fn next_step(message: &Message, life: &Life, settle: &Settle, context: Context) 
     }
 }
 
+/// Whether the one part that the route tells of has arrived, and no other is known not to have.
+fn stands_for_all(parts: &[PartState], context: Context) -> bool {
+    let told = match context.parts {
+        PartRule::All => None,
+        PartRule::First => parts.first(),
+        PartRule::Last => parts.last(),
+    };
+    told == Some(&PartState::Receipted(ReceiptState::Delivered)) && bad_end(parts).is_none()
+}
+
 /// The end of a message of which a part was accepted and has had bad news before the others' answers.
+/// Of several, the one that says most: smpp.md §4.4.
 fn bad_end(parts: &[PartState]) -> Option<Step> {
-    parts.iter().find_map(|part| match part {
+    let bad = |part: &PartState| match part {
         PartState::Receipted(ReceiptState::Delivered) => None,
-        PartState::Receipted(state) => {
-            let (status, event) = bad_news(*state);
-            Some(Step::End(status, event))
-        }
+        PartState::Receipted(state) => Some(*state),
         _ => None,
-    })
+    };
+    let weight = |state: &ReceiptState| match state {
+        ReceiptState::Undeliverable | ReceiptState::Rejected => 3,
+        ReceiptState::Expired => 2,
+        ReceiptState::Unknown => 1,
+        _ => 0,
+    };
+    let worst = parts.iter().filter_map(bad).max_by_key(weight)?;
+    let (status, event) = bad_news(worst);
+    Some(Step::End(status, event))
 }
 
 /// What a bad final receipt makes of its message.

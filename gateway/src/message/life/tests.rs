@@ -7,13 +7,14 @@ use super::*;
 use crate::message::{
     Class, Encoding, FailoverOn, MessageId, OnAmbiguous, Phone, Priority, TenantIx, Texts,
 };
-use crate::outcome::{Outcome, Receipt, Settle, Whose};
+use crate::outcome::{Outcome, PartRule, Receipt, Settle, Whose};
 
 /// A message, its life, and what happens to it in turn.
 struct Case {
     message: Message,
     life: Life,
     now: u64,
+    parts: PartRule,
 }
 
 impl Case {
@@ -42,6 +43,7 @@ impl Case {
             message,
             life,
             now: 1_000,
+            parts: PartRule::All,
         }
     }
 
@@ -52,6 +54,7 @@ impl Case {
             next_order: self.now,
             jitter: 7,
             receipts: true,
+            parts: self.parts,
         }
     }
 
@@ -277,4 +280,75 @@ fn what_a_dead_process_had_claimed_is_flagged_and_goes_out_again() {
     case.life.claim(Parts::first(1), true);
     case.life.claim(Parts::first(1), false);
     assert_eq!(decide::maybe_sent(&case.life, context), None);
+}
+
+#[test]
+fn where_one_part_is_told_of_it_stands_for_the_whole_once_all_are_taken() {
+    for (rule, told) in [(PartRule::First, 0), (PartRule::Last, 2)] {
+        let mut case = Case::new(3, OnAmbiguous::Retry);
+        case.parts = rule;
+        case.accepted(0, false);
+        case.accepted(1, false);
+        case.accepted(2, true);
+        assert_eq!(
+            case.receipt(0, 1, ReceiptState::Delivered),
+            Some(Status::Sent),
+            "{rule:?}"
+        );
+        let told = case.receipt(0, told, ReceiptState::Delivered);
+        assert_eq!(told, Some(Status::Delivered), "{rule:?}");
+        assert_eq!(
+            case.life.parts_delivered(),
+            2,
+            "nothing is pretended of the others"
+        );
+    }
+    // Before the others are taken it says nothing of them.
+    let mut case = Case::new(2, OnAmbiguous::Retry);
+    case.parts = PartRule::First;
+    case.accepted(0, false);
+    assert_eq!(
+        case.receipt(0, 0, ReceiptState::Delivered),
+        Some(Status::Queued)
+    );
+    case.accepted(1, true);
+    assert_eq!(case.life.status, Status::Delivered);
+    // Bad news of another part still counts, and a late delivery as ever.
+    let mut case = Case::new(2, OnAmbiguous::Retry);
+    case.parts = PartRule::First;
+    case.accepted(0, false);
+    case.accepted(1, true);
+    assert_eq!(
+        case.receipt(0, 1, ReceiptState::Expired),
+        Some(Status::Expired)
+    );
+    assert_eq!(
+        case.receipt(0, 0, ReceiptState::Delivered),
+        Some(Status::Expired)
+    );
+    assert_eq!(
+        case.receipt(0, 1, ReceiptState::Delivered),
+        Some(Status::Delivered)
+    );
+}
+
+#[test]
+fn of_several_bad_ends_the_one_that_says_most_is_told() {
+    use ReceiptState::{Deleted, Expired, Rejected, Undeliverable, Unknown};
+    for (one, other, status) in [
+        (Deleted, Unknown, Status::Unknown),
+        (Unknown, Expired, Status::Expired),
+        (Expired, Undeliverable, Status::Undelivered),
+        (Rejected, Expired, Status::Undelivered),
+    ] {
+        for (first, second) in [(one, other), (other, one)] {
+            let mut case = Case::new(3, OnAmbiguous::Retry);
+            case.accepted(0, false);
+            case.accepted(1, false);
+            case.receipt(0, 0, first);
+            case.receipt(0, 1, second);
+            case.accepted(2, true);
+            assert_eq!(case.life.status, status, "{first:?} {second:?}");
+        }
+    }
 }

@@ -332,7 +332,7 @@ impl Writer {
         receipt: &Receipt,
         now: UnixMs,
     ) -> bool {
-        let context = self.context(now, None);
+        let context = self.context(now, Some(receipt.route));
         let change = young
             .row(one.id)
             .and_then(|row| decide::receipt(&row.message, &row.life, one.part, receipt, context));

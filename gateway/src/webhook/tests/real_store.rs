@@ -48,6 +48,7 @@ fn open_store(path: &Path) -> Store {
             receipt_timeout: day,
             response_timeout: Duration::from_secs(30),
             ladder: crate::store::Ladder::default(),
+            parts: crate::outcome::PartRule::All,
             charset: codecs::text::Charset::default(),
         }],
         tenants: vec!["acme".to_owned()],

@@ -3,11 +3,21 @@
 use bytes::BytesMut;
 use codecs::smpp::{DataSm, DeliverSm, Limits, Tag, TlvBuf};
 
+use codecs::smpp::receipt::Format;
+
 use super::*;
 use crate::message::RouteIx;
+use crate::outcome::error_map::ErrorMap;
 
 fn config() -> Config {
     Config::new(RouteIx(2), "carrier-a", vec![], "acme", "secret")
+}
+
+fn reading(reading: Reading) -> Config {
+    Config {
+        reading,
+        ..config()
+    }
 }
 
 fn frame(sm: &DeliverSm<'_>) -> Frame {
@@ -50,11 +60,12 @@ fn text_alone_is_enough() {
         "err means what the carrier says"
     );
     assert!(receipt.raw.starts_with("id:77"));
-    let gsm = Config {
-        gsm_errors: true,
+    let map = ErrorMap::built_in("generic-gsm").unwrap();
+    let gsm = reading(Reading {
+        error_map: ErrorMap::parse(map).unwrap(),
         utc_offset_min: 60,
-        ..config()
-    };
+        ..Reading::default()
+    });
     let by_profile = receipt_of(&sm, &gsm);
     assert_eq!(by_profile.reason, Some(Reason::AbsentSubscriber));
     let hour = by_profile.operator_at.unwrap().0 + 3_600_000;
@@ -82,10 +93,10 @@ fn tlvs_win_over_text_unless_the_route_says_otherwise() {
         (None, Some((3, 0)))
     );
     assert!(receipt.raw.is_empty());
-    let prefer = Config {
+    let prefer = reading(Reading {
         prefer_text: true,
-        ..config()
-    };
+        ..Reading::default()
+    });
     let receipt = receipt_of(&sm, &prefer);
     assert_eq!(receipt.state, ReceiptState::Expired);
     assert_eq!(receipt.reason, Some(Reason::ExpiredAtCarrier));
@@ -126,7 +137,7 @@ fn data_sm_payload_and_ucs2_texts_are_read() {
 }
 
 #[test]
-fn the_recipient_is_the_sender_in_e164() {
+fn the_recipient_is_the_sender_without_its_prefix() {
     let of = |source| {
         let sm = DeliverSm {
             source,
@@ -138,8 +149,10 @@ fn the_recipient_is_the_sender_in_e164() {
     };
     assert_eq!(of(from(1, b"46701234567")), Some(46_701_234_567));
     assert_eq!(of(from(0, b"+46701234567")), Some(46_701_234_567));
-    assert_eq!(of(from(2, b"701234567")), None);
-    assert_eq!(of(from(0, b"0701234567")), None);
+    // The store compares ends of numbers.
+    assert_eq!(of(from(2, b"701234567")), Some(701_234_567));
+    assert_eq!(of(from(0, b"0701234567")), Some(701_234_567));
+    assert_eq!(of(from(0, b"0046701234567")), Some(46_701_234_567));
     assert_eq!(of(from(5, b"ACME")), None);
 }
 
@@ -159,10 +172,10 @@ fn messages_and_nonsense_are_told_apart() {
         ..DeliverSm::default()
     };
     assert_eq!(read(&frame(&inbound), &config(), UnixMs(1)), Read::Inbound);
-    let by_text = Config {
-        receipts_by_text: true,
-        ..config()
-    };
+    let by_text = reading(Reading {
+        by_text: true,
+        ..Reading::default()
+    });
     assert!(matches!(
         read(&frame(&inbound), &by_text, UnixMs(1)),
         Read::Receipt(_)
@@ -193,4 +206,125 @@ fn what_is_kept_is_bounded() {
     let receipt = receipt_of(&text(&long), &config());
     assert_eq!(receipt.err.len(), ERR_OCTETS_MAX);
     assert!(receipt.raw.len() <= RAW_OCTETS_MAX && receipt.raw.is_ascii());
+}
+
+#[test]
+fn a_routes_own_words_formats_and_final_states_are_read_as_it_means_them() {
+    let map = "[stat]\n00 = { state = \"delivered\" }\n01 = { state = \"sent\" }\n\
+               DND_REJECTED = { state = \"rejected\", reason = \"blocked_destination\" }\n";
+    let own = reading(Reading {
+        format: Some(Format::parse("{stat},{done},{submit},{err},{},{},{id}").unwrap()),
+        error_map: ErrorMap::parse(map).unwrap(),
+        by_text: true,
+        ..Reading::default()
+    });
+    for (word, state) in [
+        ("00", ReceiptState::Delivered),
+        ("01", ReceiptState::Enroute),
+    ] {
+        let csv = format!("{word},0210021543,0210021500,,447887123456,8000,we2345");
+        for esm_class in [0, 4] {
+            let sm = DeliverSm {
+                esm_class,
+                ..text(csv.as_bytes())
+            };
+            let receipt = receipt_of(&sm, &own);
+            assert_eq!(
+                (&*receipt.provider_id, receipt.state),
+                (&b"we2345"[..], state)
+            );
+        }
+    }
+    // What is not of the format is read as key:value.
+    let words = text(b"id:7 stat:DND_REJECTED err:1");
+    let receipt = receipt_of(&words, &own);
+    let found = (receipt.state, receipt.reason);
+    assert_eq!(
+        found,
+        (ReceiptState::Rejected, Some(Reason::BlockedDestination))
+    );
+    assert!(matches!(
+        read(&frame(&words), &config(), UnixMs(1)),
+        Read::Unreadable(_)
+    ));
+
+    let state = |stat: &str, rules: &Reading| {
+        let text_of = format!("id:7 stat:{stat}");
+        receipt_of(&text(text_of.as_bytes()), &reading(rules.clone())).state
+    };
+    let plain = Reading::default();
+    assert_eq!(state("ACCEPTD", &plain), ReceiptState::Accepted);
+    assert_eq!(state("UNKNOWN", &plain), ReceiptState::Unknown);
+    let other = Reading {
+        accepted_is_final: true,
+        unknown_is_open: true,
+        ..plain
+    };
+    assert_eq!(state("ACCEPTD", &other), ReceiptState::Delivered);
+    assert_eq!(state("UNKNOWN", &other), ReceiptState::Enroute);
+}
+
+#[test]
+fn a_reason_comes_from_the_routes_map_and_else_from_what_is_the_same_everywhere() {
+    let of = |map: Option<&str>, network: &[u8], err: &str| {
+        let mut tlvs = TlvBuf::new();
+        tlvs.push(Tag::NETWORK_ERROR_CODE, network).unwrap();
+        let text = format!("id:7 stat:UNDELIV err:{err}");
+        let sm = DeliverSm {
+            esm_class: 4,
+            short_message: text.as_bytes(),
+            tlvs: tlvs.as_tlvs(),
+            ..DeliverSm::default()
+        };
+        let map = map.map(|name| ErrorMap::built_in(name).unwrap());
+        let error_map = ErrorMap::parse(map.unwrap_or_default()).unwrap();
+        receipt_of(
+            &sm,
+            &reading(Reading {
+                error_map,
+                ..Reading::default()
+            }),
+        )
+        .reason
+        .unwrap()
+    };
+    assert_eq!(
+        of(None, &[3, 0, 27], "001"),
+        Reason::AbsentSubscriber,
+        "GSM's own code"
+    );
+    assert_eq!(
+        of(None, b"3027", "001"),
+        Reason::AbsentSubscriber,
+        "in ASCII"
+    );
+    assert_eq!(
+        of(None, &[3, 0, 0, 27], "001"),
+        Reason::AbsentSubscriber,
+        "in four octets"
+    );
+    assert_eq!(
+        of(None, &[8, 0, 27], "001"),
+        Reason::Unclassified,
+        "err means nothing by itself"
+    );
+    assert_eq!(
+        of(Some("twilio"), &[3, 0, 1], "001"),
+        Reason::AbsentSubscriber,
+        "its own err first"
+    );
+    assert_eq!(
+        of(Some("infobip"), &[8, 0, 1], "001"),
+        Reason::UnknownSubscriber
+    );
+    assert_eq!(
+        of(Some("clickatell"), &[3, 0, 2], "000"),
+        Reason::UnknownSubscriber
+    );
+    assert_eq!(
+        of(Some("clickatell"), &[3, 0, 1], "000"),
+        Reason::Unclassified,
+        "not GSM's 1"
+    );
+    assert_eq!(of(Some("twilio"), &[8, 0, 0], "954"), Reason::Unclassified);
 }
