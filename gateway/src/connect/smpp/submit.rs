@@ -88,7 +88,9 @@ pub(super) fn submit(
         esm_class,
         priority_flag: priority(message),
         validity_period: &validity,
-        registered_delivery: u8::from(config.receipts && config.ask.holds(part, parts)),
+        registered_delivery: u8::from(
+            config.receipts && config.ask.holds(attempt.part, message.segments),
+        ),
         data_coding,
         short_message,
         tlvs: uncommon.tlvs.as_tlvs(),
