@@ -189,6 +189,20 @@ pub(super) fn links(route: &config::Route) -> Vec<Link<'_>> {
     links
 }
 
+/// How a route's carrier writes its receipts.
+fn reading(route: &config::Route) -> smpp::Reading {
+    let receipts = &route.receipts;
+    smpp::Reading {
+        format: receipts.format.clone(),
+        by_text: receipts.by_text,
+        prefer_text: receipts.prefer_text,
+        utc_offset_min: receipts.utc_offset_min,
+        accepted_is_final: receipts.accepted_is_final,
+        unknown_is_open: !receipts.unknown_is_final,
+        error_map: route.error_map.clone(),
+    }
+}
+
 /// A route's SMPP config.
 ///
 /// # Errors
@@ -256,15 +270,7 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         receipts: route.receipts.enabled,
         dialect: route.dialect.clone(),
         ask: route.receipts.ask,
-        reading: smpp::Reading {
-            format: route.receipts.format.clone(),
-            by_text: route.receipts.by_text,
-            prefer_text: route.receipts.prefer_text,
-            utc_offset_min: route.receipts.utc_offset_min,
-            accepted_is_final: route.receipts.accepted_is_final,
-            unknown_is_open: !route.receipts.unknown_is_final,
-            error_map: route.error_map.clone(),
-        },
+        reading: reading(route),
         max_validity: route.max_validity.unwrap_or(base.max_validity),
         source,
         dest: (
