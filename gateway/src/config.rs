@@ -95,6 +95,10 @@ pub struct Inbound {
     pub default_endpoint: Option<String>,
     /// `[inbound.numbers.*]`.
     pub numbers: BTreeMap<String, InboundNumber>,
+    /// `[inbound.keywords]`: the built-in lists that count, by language; absent is all.
+    pub languages: Option<Vec<String>>,
+    /// `[inbound.keywords]`: further words.
+    pub words: Vec<(crate::inbound::Intent, String)>,
 }
 
 /// One of `[inbound.numbers.*]`.

@@ -11,6 +11,7 @@ use crate::event::{Event, EventKind};
 use crate::message::{EndpointIx, MessageId, Phone, RouteIx, TenantIx};
 
 pub mod assembly;
+pub mod keyword;
 pub mod read;
 pub mod rules;
 

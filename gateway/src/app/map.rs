@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::connect::smpp;
 use crate::dispatch::limit;
 use crate::event::EventKinds;
-use crate::inbound::rules;
+use crate::inbound::{keyword, rules};
 use crate::message::RouteIx;
 use crate::names::Names;
 use crate::{accept, plan, store, webhook};
@@ -103,6 +103,10 @@ fn inbound(config: &Config) -> rules::Config {
             Some((endpoint.tenant.clone(), name.clone()))
         }),
         numbers,
+        keywords: keyword::Config {
+            languages: config.inbound.languages.clone(),
+            words: config.inbound.words.clone(),
+        },
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use super::keyword::{self, Keywords};
 use crate::message::{EndpointIx, TenantIx};
 use crate::names::Names;
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub default_endpoint: Option<(String, String)>,
     /// The numbers, in any form: E.164, short code, or a name.
     pub numbers: Vec<Number>,
+    /// What a message may ask for.
+    pub keywords: keyword::Config,
 }
 
 /// A number that handsets write to.
@@ -40,6 +43,8 @@ pub struct Rules {
     pub timeout_ms: u64,
     default: Option<(TenantIx, EndpointIx)>,
     numbers: FxHashMap<Box<str>, (TenantIx, Option<EndpointIx>)>,
+    /// What a message may ask for.
+    pub keywords: Keywords,
 }
 
 /// Whose an inbound message is, and which endpoint alone is told of it.
@@ -71,6 +76,7 @@ impl Rules {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             default,
             numbers: config.numbers.iter().filter_map(number).collect(),
+            keywords: Keywords::new(&config.keywords),
         }
     }
 
@@ -120,6 +126,7 @@ mod tests {
                 number("+46769440001", "acme", Some("alerts")),
                 number("Beta", "beta", None),
             ],
+            keywords: keyword::Config::default(),
         };
         Rules::new(&config, &names)
     }

@@ -7,11 +7,15 @@ use super::section::{Field, Section};
 use super::{Declared, HOUR, ITEMS_MAX};
 use crate::config::{Endpoint, Inbound, InboundNumber};
 use crate::event::{EventKind, EventKinds};
+use crate::inbound::{Intent, keyword};
 
 /// Shortest time that parts may be given. Chosen: a carrier's own delays are seconds.
 const REASSEMBLY_MIN: Duration = Duration::from_secs(1);
 /// Longest number or name: an address of SMPP v3.4 §4.7.1 (data_sm) without its NUL.
 const NUMBER_OCTETS_MAX: usize = 64;
+
+/// Characters of the longest keyword: longer messages are not looked at (inbound/keyword.rs).
+const KEYWORD_CHARS_MAX: usize = 64;
 
 /// Reads the section. `endpoints` are those that are sound.
 pub(super) fn inbound(
@@ -19,7 +23,13 @@ pub(super) fn inbound(
     declared: &Declared<'_>,
     endpoints: &BTreeMap<String, Endpoint>,
 ) -> Inbound {
+    let keywords = section
+        .opt("keywords")
+        .and_then(|field| field.section("inbound.keywords"));
+    let keywords = keywords.as_ref();
     Inbound {
+        languages: keywords.and_then(languages),
+        words: keywords.map(words).unwrap_or_default(),
         reassembly_timeout: section.duration(
             "reassembly_timeout",
             REASSEMBLY_MIN..=HOUR,
@@ -30,6 +40,33 @@ pub(super) fn inbound(
             .map(|field| endpoint(&field, declared, endpoints)),
         numbers: numbers(section, declared, endpoints),
     }
+}
+
+fn languages(section: &Section<'_>) -> Option<Vec<String>> {
+    let all: Vec<(&str, &str)> = keyword::languages().map(|code| (code, code)).collect();
+    let items = section
+        .opt("languages")?
+        .list(all.len(), "a list of languages such as [\"en\"]");
+    let codes = items.iter().filter_map(|field| field.word(&all, &[]));
+    Some(codes.map(String::from).collect())
+}
+
+fn words(section: &Section<'_>) -> Vec<(Intent, String)> {
+    let expected = "a word of 1 to 64 characters with a letter or digit in it";
+    let fits =
+        |text: &str| text.chars().count() <= KEYWORD_CHARS_MAX && !keyword::folded(text).is_empty();
+    let mut words = Vec::new();
+    for intent in Intent::ALL {
+        let items = section.opt(intent.name());
+        let items = items.map(|field| field.list(ITEMS_MAX, "a list of keywords"));
+        let items = items.unwrap_or_default();
+        words.extend(
+            items
+                .iter()
+                .map(|field| (intent, field.text_where(expected, fits))),
+        );
+    }
+    words
 }
 
 fn endpoint(

@@ -46,10 +46,18 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         ],
         &["pools"],
     ),
-    lacking(
+    table(
         "inbound",
-        &["default_endpoint", "reassembly_timeout", "numbers"],
-        &["keywords"],
+        &[
+            "default_endpoint",
+            "reassembly_timeout",
+            "numbers",
+            "keywords",
+        ],
+    ),
+    table(
+        "inbound.keywords",
+        &["languages", "opt_out", "opt_in", "help"],
     ),
     table("inbound.numbers.*", &["tenant", "endpoint"]),
     lacking("server", &["listen", "tls"], &["client_ca"]),

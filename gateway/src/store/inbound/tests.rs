@@ -311,3 +311,38 @@ async fn a_store_that_refuses_takes_nothing() {
     let refused = world.store().receive(vec![part(None, "x")]).await;
     assert_eq!(refused, Err(Refused::Closed));
 }
+
+#[tokio::test]
+async fn a_keyword_is_told_with_what_it_asks_for_once_the_message_is_whole() {
+    let mut world = World::new();
+    world.receive(vec![part(None, "Stop!")]).await;
+    world.receive(vec![part(Some((9, 2, 1)), "HE")]).await;
+    world.receive(vec![part(Some((9, 2, 2)), "LP")]).await;
+    world.receive(vec![part(Some((8, 2, 1)), "STOP")]).await;
+    world.clock.set(UnixMs(START + 600_000));
+    world.receive(Vec::new()).await;
+    let told = world.told().await;
+    let brief: Vec<(&str, &Value, &Value)> = told
+        .iter()
+        .map(|event| {
+            let data = &event["data"];
+            let kind = event["type"].as_str().unwrap();
+            (kind, &data["keyword"], &data["intent"])
+        })
+        .collect();
+    let none = Value::Null;
+    assert_eq!(
+        brief,
+        [
+            ("inbound.received", &"STOP".into(), &"opt_out".into()),
+            ("inbound.received", &"HELP".into(), &"help".into()),
+            ("recipient.help_requested", &"HELP".into(), &none),
+            ("inbound.received", &none, &none),
+        ],
+        "a half message asks for nothing"
+    );
+    assert_eq!(told[2]["data"]["phone"], "+46701234567");
+    assert_eq!(told[2]["data"]["inbound_id"], told[1]["data"]["inbound_id"]);
+    world.reopen();
+    assert_eq!(world.told().await, told, "the same after a restart");
+}

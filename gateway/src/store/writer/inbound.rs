@@ -98,6 +98,10 @@ impl Writer {
         } = gathered;
         let owner = self.shared.rules.owner(&to);
         let (text, encoding) = read::text(&pieces, &self.shared.charset(route));
+        let whole = concat.is_none_or(|concat| pieces.len() == usize::from(concat.total));
+        let keywords = &self.shared.rules.keywords;
+        // Of a part of a message nobody can say what all of it asks for.
+        let keyword = whole.then(|| keywords.find_in(text.as_deref(), &pieces));
         let inbound = Inbound {
             id,
             tenant: owner.tenant,
@@ -109,7 +113,7 @@ impl Writer {
             encoding: encoding.into(),
             concat,
             pieces,
-            keyword: None,
+            keyword: keyword.flatten(),
             received_at: now,
         };
         let seq = young.next_seq;
