@@ -23,19 +23,22 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 mod connection;
 mod count;
 mod due;
 mod faults;
+mod handset;
 mod receipt;
 
 pub use count::{DUPLICATE_KEYS_MAX, Report, Seen};
 pub use faults::{ErrorShare, Faults, ReceiptId, Receipts, Scripted, ScriptedAnswer, Send};
+pub use handset::FromHandset;
 
 use count::Counts;
+use handset::Handed;
 use receipt::Receipt;
 
 /// Connections at once. Chosen: more than any test opens, so that a leak shows.
@@ -122,6 +125,7 @@ struct Bind {
     connection: u64,
     system_id: Vec<u8>,
     receipts: mpsc::Sender<Receipt>,
+    handsets: mpsc::Sender<Handed>,
 }
 
 /// What all connections share.
@@ -261,6 +265,22 @@ impl Smsc {
     /// Cuts every connection without unbind.
     pub fn disconnect_all(&self) {
         self.control.send_modify(|control| control.cuts += 1);
+    }
+
+    /// Hands a handset's message to one of the binds that receive, counted from 0 in the order of
+    /// their connections (beyond the last it begins again), and waits for its answer: its
+    /// command_status. `None`: there is no such bind, or it ended first.
+    pub async fn hand(&self, bind: usize, message: FromHandset) -> Option<u32> {
+        let handsets = {
+            let binds = self.shared.binds();
+            let mut numbers: Vec<u64> = binds.keys().copied().collect();
+            numbers.sort_unstable();
+            let number = numbers.get(bind.checked_rem(numbers.len())?)?;
+            binds.get(number)?.handsets.clone()
+        };
+        let (answered, answer) = oneshot::channel();
+        handsets.send(Handed { message, answered }).await.ok()?;
+        answer.await.ok()
     }
 
     /// Unbinds and closes every connection, then stops listening; returns the last report.

@@ -14,11 +14,12 @@ use codecs::smpp::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::count::{Seen, Tally, fold};
 use super::due::{Action, Due};
 use super::faults::{Fate, Faults, FinalState, ReceiptId, ScriptedAnswer, Send};
+use super::handset::Handed;
 use super::receipt::{Receipt, written};
 use super::{Bind, Control, IdForm, Shared};
 
@@ -51,6 +52,7 @@ pub(super) async fn serve(
         return;
     };
     let (passing, passed) = mpsc::channel(PASSED_ON_MAX);
+    let (handing, handsets) = mpsc::channel(PASSED_ON_MAX);
     let faults = Arc::clone(&orders.borrow().faults);
     let mut connection = Connection {
         number,
@@ -65,6 +67,9 @@ pub(super) async fn serve(
         system_id: Vec::new(),
         bound: false,
         passing,
+        handing,
+        handed: VecDeque::new(),
+        told: HashMap::new(),
         submits: 0,
         cut: false,
         closed: false,
@@ -80,7 +85,7 @@ pub(super) async fn serve(
         shared,
     };
     // The ESME's view of an I/O error is the end of the connection; the counters tell the rest.
-    drop(connection.run(stream, passed, orders).await);
+    drop(connection.run(stream, (passed, handsets), orders).await);
 }
 
 struct Connection {
@@ -96,6 +101,11 @@ struct Connection {
     system_id: Vec<u8>,
     bound: bool,
     passing: mpsc::Sender<Receipt>,
+    handing: mpsc::Sender<Handed>,
+    /// Handsets' messages that wait for the window.
+    handed: VecDeque<Handed>,
+    /// Sent, by token. At most `receipt_window`.
+    told: HashMap<u64, oneshot::Sender<u32>>,
     submits: u64,
     cut_at: Option<Instant>,
     /// A fault ends the connection, without unbind.
@@ -115,7 +125,7 @@ impl Connection {
     async fn run(
         &mut self,
         mut stream: TcpStream,
-        mut passed: mpsc::Receiver<Receipt>,
+        (mut passed, mut handsets): (mpsc::Receiver<Receipt>, mpsc::Receiver<Handed>),
         mut orders: watch::Receiver<Control>,
     ) -> io::Result<()> {
         stream.set_nodelay(true)?;
@@ -150,6 +160,10 @@ impl Connection {
                     self.now = Instant::now();
                     self.ready.push_back(receipt);
                 }
+                Some(handed) = handsets.recv(), if !half_open => {
+                    self.now = Instant::now();
+                    self.handed.push_back(handed);
+                }
                 () = tokio::time::sleep_until(wake), if !half_open => {
                     self.now = Instant::now();
                     self.session.handle_timeout(self.now);
@@ -173,6 +187,7 @@ impl Connection {
         self.take_events();
         self.run_due();
         self.send_receipts();
+        self.send_handed();
         self.flush_counts();
         if self.cut_at.is_some_and(|at| at <= self.now) && !self.faults.half_open {
             self.cut();
@@ -197,6 +212,11 @@ impl Connection {
                 Event::Submitted { reply, frame } => self.on_submitted(reply, &frame),
                 Event::BindRequest(request) => self.on_bind(&request),
                 Event::Answered(answer) | Event::LateAnswer(answer) => {
+                    if let Some(told) = self.told.remove(&answer.token) {
+                        // Who asked may have gone.
+                        let _gone = told.send(answer.status.0);
+                        continue;
+                    }
                     self.tally.receipts_acked += u64::from(answer.status.is_ok());
                     let receipt = self.unanswered.remove(&answer.token);
                     // Refused for now (0x64 and the like): a carrier sends it again later.
@@ -241,6 +261,7 @@ impl Connection {
                 connection: self.number,
                 system_id: self.system_id.clone(),
                 receipts: self.passing.clone(),
+                handsets: self.handing.clone(),
             };
             self.shared.binds().insert(self.number, bind);
             self.ready.extend(self.shared.take_left(&self.system_id));
@@ -463,6 +484,24 @@ impl Connection {
             match action {
                 Action::Answer { reply, status, id } => self.answer_now(reply, status, id),
                 Action::Receipt(receipt) => self.hand_over(*receipt),
+            }
+        }
+    }
+
+    /// Sends what handsets wrote, as far as the window goes.
+    fn send_handed(&mut self) {
+        while let Some(Handed { message, answered }) = self.handed.pop_front() {
+            let sent = self.session.deliver(self.now, self.token, &message.pdu());
+            match sent {
+                Ok(()) => {
+                    self.told.insert(self.token, answered);
+                    self.token += 1;
+                }
+                Err(SubmitRefused::WindowFull | SubmitRefused::OutputFull) => {
+                    return self.handed.push_front(Handed { message, answered });
+                }
+                // Whoever asked sees that there is no answer.
+                Err(SubmitRefused::NotBound | SubmitRefused::Encode(_)) => {}
             }
         }
     }
