@@ -15,6 +15,7 @@ mod duplicate_key;
 mod failover_on_reject;
 mod failover_route_down;
 mod fair_share;
+mod handsets;
 mod hostile_http;
 mod interop;
 mod interop_carriers;

@@ -1,0 +1,180 @@
+//! Handsets: what they write is put together, stored before it is acknowledged, and told once; STOP
+//! suppresses. Over two binds, out of order, and through a kill -9.
+
+use serde_json::Value;
+use sim::smsc::FromHandset;
+use trunkline_tests::scene::{received, smsc_config};
+use trunkline_tests::{SOON, Scene, wait_for};
+
+const HANDSET: &str = "46701234567";
+const NUMBER: &str = "71234";
+
+async fn scene(name: &str) -> Scene {
+    let scene = Scene::start(name, smsc_config(), |setup| {
+        setup.routes[0] = setup.routes[0].clone().binds(2, 20);
+        setup.sections = format!("[inbound.numbers.{NUMBER:?}]\nendpoint = \"crm\"\n");
+    })
+    .await
+    .unwrap();
+    two_binds(&scene).await;
+    scene
+}
+
+async fn two_binds(scene: &Scene) {
+    wait_for("two binds", SOON, async || {
+        (scene.smsc.report().binds_now == 2).then_some(())
+    })
+    .await;
+}
+
+fn text(text: &str) -> FromHandset {
+    FromHandset::text(HANDSET, NUMBER, text)
+}
+
+/// Hands a message over and sees it acknowledged.
+async fn hand(scene: &Scene, bind: usize, message: FromHandset) {
+    assert_eq!(scene.smsc.hand(bind, message).await, Some(0), "ESME_ROK");
+}
+
+/// The `inbound.received` that the receiver has.
+fn inbound(scene: &Scene) -> Vec<Value> {
+    let events = received(&scene.receiver).into_iter();
+    events
+        .filter(|event| event["type"] == "inbound.received")
+        .collect()
+}
+
+async fn wait_inbound(scene: &Scene, count: usize) -> Vec<Value> {
+    let what = format!("{count} messages from handsets at the receiver");
+    wait_for(&what, SOON, async || {
+        let all = inbound(scene);
+        (all.len() >= count).then_some(all)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_message_is_acknowledged_and_told_to_its_numbers_endpoint() {
+    let scene = scene("mo-single").await;
+    hand(&scene, 0, text("Where is my parcel?")).await;
+    let told = wait_inbound(&scene, 1).await;
+    let data = &told[0]["data"];
+    assert_eq!(told[0]["tenant"], "acme");
+    assert_eq!(data["from"], format!("+{HANDSET}"));
+    assert_eq!(
+        (&data["to"], &data["text"]),
+        (&NUMBER.into(), &"Where is my parcel?".into())
+    );
+    assert_eq!(
+        (&data["route"], &data["parts"]),
+        (&"main".into(), &1.into())
+    );
+    let page = scene
+        .client
+        .json("/v1/events?types=inbound.*")
+        .await
+        .unwrap();
+    assert_eq!(
+        page["data"][0]["id"], told[0]["id"],
+        "the log tells the same"
+    );
+    assert_eq!(page["data"][0]["data"]["text"], data["text"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_in_any_order_over_two_binds_with_repeats_make_one_message() {
+    let scene = scene("mo-parts").await;
+    for (bind, place) in [(0, 3), (1, 1), (0, 1), (1, 3)] {
+        let words = ["one ", "two ", "three"][usize::from(place) - 1];
+        hand(&scene, bind, text(words).part(7, 3, place)).await;
+    }
+    hand(&scene, 1, text("two ").part(7, 3, 2)).await;
+    hand(&scene, 0, text("two ").part(7, 3, 2)).await;
+    // A later one shows that nothing else is on its way.
+    hand(&scene, 0, text("and that was it")).await;
+    let told = wait_inbound(&scene, 2).await;
+    let texts: Vec<&str> = told
+        .iter()
+        .filter_map(|e| e["data"]["text"].as_str())
+        .collect();
+    assert_eq!(texts, ["one two three", "and that was it"]);
+    assert_eq!(told[0]["data"]["parts"], 3);
+    assert_eq!(told[0]["data"]["incomplete"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_between_two_parts_loses_neither() {
+    let mut scene = scene("mo-kill").await;
+    hand(&scene, 0, text("before and ").part(9, 2, 1)).await;
+    scene.restart(true).await.unwrap();
+    two_binds(&scene).await;
+    hand(&scene, 1, text("after").part(9, 2, 2)).await;
+    let told = wait_inbound(&scene, 1).await;
+    assert_eq!(told[0]["data"]["text"], "before and after");
+    scene.restart(true).await.unwrap();
+    two_binds(&scene).await;
+    hand(&scene, 0, text("last")).await;
+    let page = scene
+        .client
+        .json("/v1/events?types=inbound.*")
+        .await
+        .unwrap();
+    let all = page["data"].as_array().unwrap();
+    let texts: Vec<&str> = all
+        .iter()
+        .filter_map(|e| e["data"]["text"].as_str())
+        .collect();
+    assert_eq!(texts, ["before and after", "last"], "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_stay_away_are_told_as_missing_when_their_time_is_over() {
+    let scene = Scene::start("mo-late", smsc_config(), |setup| {
+        setup.sections = format!(
+            "[inbound]\nreassembly_timeout = \"1s\"\n[inbound.numbers.{NUMBER:?}]\ntenant = \"acme\"\n"
+        );
+    })
+    .await
+    .unwrap();
+    wait_for("a bind", SOON, async || {
+        (scene.smsc.report().binds_now == 1).then_some(())
+    })
+    .await;
+    hand(&scene, 0, text("only this").part(9, 3, 2)).await;
+    let data = &wait_inbound(&scene, 1).await[0]["data"];
+    assert_eq!(
+        (&data["text"], &data["incomplete"]),
+        (&"only this".into(), &true.into())
+    );
+    assert_eq!(data["missing"], serde_json::json!([1, 3]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_is_told_with_its_suppression_and_start_takes_it_back() {
+    let scene = scene("mo-stop").await;
+    hand(&scene, 0, text(" Stop! ")).await;
+    let told = wait_inbound(&scene, 1).await;
+    let data = &told[0]["data"];
+    assert_eq!(
+        (&data["keyword"], &data["intent"]),
+        (&"STOP".into(), &"opt_out".into())
+    );
+    let events = async |kind: &str| {
+        wait_for(kind, SOON, async || {
+            let mut all = received(&scene.receiver).into_iter();
+            all.find(|event| event["type"] == kind)
+        })
+        .await
+    };
+    let out = events("recipient.opted_out").await;
+    assert_eq!(out["data"]["phone"], format!("+{HANDSET}"));
+    assert_eq!(out["data"]["source"], "keyword");
+    assert_eq!(
+        out["data"]["scope"],
+        serde_json::json!({"kind": "sender", "value": NUMBER})
+    );
+    assert_eq!(out["data"]["inbound_id"], data["inbound_id"]);
+    hand(&scene, 0, text("start")).await;
+    let back = events("recipient.opted_in").await;
+    assert_eq!(back["data"]["phone"], format!("+{HANDSET}"));
+}
