@@ -95,6 +95,9 @@ pub struct Inbound {
     pub default_endpoint: Option<String>,
     /// `[inbound.numbers.*]`.
     pub numbers: BTreeMap<String, InboundNumber>,
+    /// `opt_out_scope`: whether opting out is of everything the tenant sends, or of the number
+    /// written to.
+    pub opts_out_of_all: bool,
     /// `[inbound.keywords]`: the built-in lists that count, by language; absent is all.
     pub languages: Option<Vec<String>>,
     /// `[inbound.keywords]`: further words.

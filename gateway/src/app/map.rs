@@ -107,6 +107,7 @@ fn inbound(config: &Config) -> rules::Config {
             languages: config.inbound.languages.clone(),
             words: config.inbound.words.clone(),
         },
+        opts_out_of_all: config.inbound.opts_out_of_all,
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Config {
     pub numbers: Vec<Number>,
     /// What a message may ask for.
     pub keywords: keyword::Config,
+    /// Whether opting out is of everything the tenant sends, not of the number written to alone.
+    pub opts_out_of_all: bool,
 }
 
 /// A number that handsets write to.
@@ -45,6 +47,8 @@ pub struct Rules {
     numbers: FxHashMap<Box<str>, (TenantIx, Option<EndpointIx>)>,
     /// What a message may ask for.
     pub keywords: Keywords,
+    /// Whether opting out is of everything the tenant sends, not of the number written to alone.
+    pub opts_out_of_all: bool,
 }
 
 /// Whose an inbound message is, and which endpoint alone is told of it.
@@ -77,6 +81,7 @@ impl Rules {
             default,
             numbers: config.numbers.iter().filter_map(number).collect(),
             keywords: Keywords::new(&config.keywords),
+            opts_out_of_all: config.opts_out_of_all,
         }
     }
 
@@ -127,6 +132,7 @@ mod tests {
                 number("Beta", "beta", None),
             ],
             keywords: keyword::Config::default(),
+            opts_out_of_all: false,
         };
         Rules::new(&config, &names)
     }

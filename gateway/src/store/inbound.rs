@@ -25,8 +25,8 @@ impl Store {
     /// others of its message.
     ///
     /// # Errors
-    /// [`Refused`]: nothing of the call was written, and the carrier has to send all of it again. What
-    /// finds the disk full only in the commit itself waits for room instead, as receipts do.
+    /// [`Refused`]: the carrier has to send all of it again. Nothing of the call was written, unless
+    /// it is [`Refused::Overloaded`]: then an opt-out had no room (`limits.suppressions`). What finds the disk full only in the commit itself waits for room instead, as receipts do.
     pub async fn receive(&self, parts: Vec<InboundPart>) -> Result<Taken, Refused> {
         let shared = self.shared();
         if let Some(refused) = shared.refusing() {
@@ -34,7 +34,7 @@ impl Store {
         }
         let (reply, answer) = oneshot::channel();
         shared.inbox.push(Request::Inbound { parts, reply }, true);
-        answer.await.map_err(|_| Refused::Closed)
+        answer.await.unwrap_or(Err(Refused::Closed))
     }
 }
 

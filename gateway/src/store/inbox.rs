@@ -131,7 +131,7 @@ pub(crate) enum Request {
     /// Parts of handsets' messages.
     Inbound {
         parts: Vec<InboundPart>,
-        reply: oneshot::Sender<Taken>,
+        reply: oneshot::Sender<Result<Taken, Refused>>,
     },
     /// Somebody is not to be sent to any more.
     Suppress {

@@ -82,7 +82,10 @@ enum Done {
     ),
     Receipts(Reply<Matched, Vec<Receipt>>, Matched),
     LookAgain(Reply<usize, Vec<Receipt>>, usize),
-    Inbound(oneshot::Sender<Taken>, Taken),
+    Inbound(
+        oneshot::Sender<Result<Taken, Refused>>,
+        Result<Taken, Refused>,
+    ),
     Archived(oneshot::Sender<Vec<PathBuf>>, Vec<PathBuf>),
     Overdue(oneshot::Sender<usize>, usize),
     Replanned(oneshot::Sender<Replanned>, Replanned),

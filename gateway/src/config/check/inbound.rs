@@ -30,6 +30,10 @@ pub(super) fn inbound(
     Inbound {
         languages: keywords.and_then(languages),
         words: keywords.map(words).unwrap_or_default(),
+        opts_out_of_all: section
+            .need("opt_out_scope", "\"sender\" or \"all\"")
+            .and_then(|field| field.word(&[("sender", false), ("all", true)], &[]))
+            .unwrap_or_default(),
         reassembly_timeout: section.duration(
             "reassembly_timeout",
             REASSEMBLY_MIN..=HOUR,

@@ -51,6 +51,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         &[
             "default_endpoint",
             "reassembly_timeout",
+            "opt_out_scope",
             "numbers",
             "keywords",
         ],

@@ -313,6 +313,32 @@ async fn a_store_that_refuses_takes_nothing() {
 }
 
 #[tokio::test]
+async fn start_takes_back_what_stop_began_and_twice_the_same_changes_nothing() {
+    let world = World::new();
+    for text in ["STOP", "stop", "start", "START"] {
+        world.receive(vec![part(None, text)]).await;
+    }
+    let told = world.told().await;
+    let kinds: Vec<&str> = told
+        .iter()
+        .filter_map(|event| event["type"].as_str())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "recipient.opted_out",
+            "suppression.created",
+            "inbound.received",
+            "inbound.received",
+            "recipient.opted_in",
+            "suppression.deleted",
+            "inbound.received",
+            "inbound.received",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_keyword_is_told_with_what_it_asks_for_once_the_message_is_whole() {
     let mut world = World::new();
     world.receive(vec![part(None, "Stop!")]).await;
@@ -334,6 +360,8 @@ async fn a_keyword_is_told_with_what_it_asks_for_once_the_message_is_whole() {
     assert_eq!(
         brief,
         [
+            ("recipient.opted_out", &"STOP".into(), &none),
+            ("suppression.created", &"STOP".into(), &none),
             ("inbound.received", &"STOP".into(), &"opt_out".into()),
             ("inbound.received", &"HELP".into(), &"help".into()),
             ("recipient.help_requested", &"HELP".into(), &none),
@@ -341,8 +369,12 @@ async fn a_keyword_is_told_with_what_it_asks_for_once_the_message_is_whole() {
         ],
         "a half message asks for nothing"
     );
-    assert_eq!(told[2]["data"]["phone"], "+46701234567");
-    assert_eq!(told[2]["data"]["inbound_id"], told[1]["data"]["inbound_id"]);
+    assert_eq!(told[0]["data"]["phone"], "+46701234567");
+    let scope = serde_json::json!({"kind": "sender", "value": "71234"});
+    assert_eq!(told[0]["data"]["scope"], scope);
+    assert_eq!(told[0]["data"]["inbound_id"], told[2]["data"]["inbound_id"]);
+    assert_eq!(told[4]["data"]["phone"], "+46701234567");
+    assert_eq!(told[4]["data"]["inbound_id"], told[3]["data"]["inbound_id"]);
     world.reopen();
     assert_eq!(world.told().await, told, "the same after a restart");
 }
