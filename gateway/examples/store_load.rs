@@ -276,6 +276,7 @@ fn receipt(id: MessageId) -> Receipt {
         network_error: None,
         operator_at: None,
         raw: "".into(),
+        tlvs: Box::default(),
         received_at: UnixMs(3),
     }
 }

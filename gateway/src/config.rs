@@ -24,6 +24,7 @@ mod check;
 mod load;
 mod problem;
 mod secret;
+mod tlv;
 mod value;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod tests;
 pub use load::Env;
 pub use problem::{Kind, Problem, Problems, Warning};
 pub use secret::Secret;
+pub use tlv::{Tlv, TlvKind};
 pub use value::Rate;
 
 /// The lowest layer: every key of the fixed sections with its default and why.
@@ -276,6 +278,8 @@ pub struct Route {
     pub receipts: Receipts,
     /// What the carrier's codes in receipts mean; without, they mean nothing.
     pub error_map: ErrorMap,
+    /// TLVs of the carrier's own.
+    pub tlvs: Vec<Tlv>,
     /// The longest validity_period that the carrier takes.
     pub max_validity: Option<Duration>,
     /// How the carrier wants texts written.

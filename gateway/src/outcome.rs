@@ -323,6 +323,15 @@ impl PartRule {
     }
 }
 
+/// A TLV of a receipt that is passed on as it came: a carrier's own, or one that the route names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptTlv {
+    /// The route's name for it, else its tag, as in `0x1400`.
+    pub name: Box<str>,
+    /// Its value by the route's type, else in hexadecimal digits; at most 1,020 characters.
+    pub value: Box<str>,
+}
+
 /// A delivery receipt as a link read it, not yet matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -344,6 +353,9 @@ pub struct Receipt {
     pub operator_at: Option<UnixMs>,
     /// The receipt's text, kept for bad news only, at most 255 octets.
     pub raw: Box<str>,
+    /// Its TLVs that are passed on, at most 16: those that the route names, and of bad news also
+    /// those that no specification knows.
+    pub tlvs: Box<[ReceiptTlv]>,
     /// When it reached us.
     pub received_at: UnixMs,
 }

@@ -13,6 +13,7 @@ use crate::accept::router::Asked;
 use crate::accept::view::{self, At};
 use crate::delivery_view::DeliveryView;
 use crate::event::EventKind;
+use crate::event::render::Named;
 use crate::message::id::PublicId;
 use crate::message::life::{Change, Status, Then, What};
 use crate::message::{Ids, Parts};
@@ -106,6 +107,8 @@ struct ProviderView<'a> {
     network_error: Option<NetworkErrorView>,
     #[serde(skip_serializing_if = "str::is_empty")]
     text: &'a str,
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    tlvs: Named<'a>,
 }
 
 #[derive(Serialize)]
@@ -274,6 +277,7 @@ fn receipt(what: &What) -> Details<'_> {
         network_error,
         operator_at,
         raw,
+        tlvs,
     } = what
     else {
         return Details::default();
@@ -290,6 +294,7 @@ fn receipt(what: &What) -> Details<'_> {
                 code,
             }),
             text: raw,
+            tlvs: Named(tlvs),
             ..ProviderView::default()
         }),
         operator_at: operator_at.map(At),

@@ -283,8 +283,30 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
             route.dest_npi.unwrap_or(base.dest.1),
         ),
         limits,
+        tlvs: tlvs(&route.tlvs),
         ..base
     })
+}
+
+/// A route's TLVs.
+fn tlvs(tlvs: &[config::Tlv]) -> smpp::Dictionary {
+    let mut dictionary = smpp::Dictionary::default();
+    for tlv in tlvs {
+        if let Some(value) = &tlv.sent {
+            dictionary.send(tlv.tag, value);
+        }
+        if tlv.read {
+            let shown = match tlv.kind {
+                config::TlvKind::CString | config::TlvKind::Octets => smpp::Shown::Text,
+                config::TlvKind::Hex => smpp::Shown::Hex,
+                config::TlvKind::U8 | config::TlvKind::U16 | config::TlvKind::U32 => {
+                    smpp::Shown::Number
+                }
+            };
+            dictionary.read(tlv.tag, &tlv.name, shown);
+        }
+    }
+    dictionary
 }
 
 fn ingress(rate: &config::Rate) -> Option<accept::IngressRate> {

@@ -20,6 +20,7 @@ pub(super) mod schema;
 mod section;
 mod texts;
 mod throttle;
+mod tlvs;
 mod way;
 
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -9,6 +9,7 @@ use super::load::{Node, Value, parse};
 use super::*;
 
 mod mistakes;
+mod tlvs;
 
 /// What must never show up in any output.
 const CANARY: &str = "cAnArY-5ecret-0123456789-abcdefghijklmn";
@@ -216,7 +217,10 @@ fn collect(node: &Node, path: &str, paths: &mut BTreeSet<String>) {
         return;
     };
     for (key, node) in table {
-        let dynamic = matches!(path, "routes" | "tenants" | "endpoints" | "inbound.numbers");
+        let dynamic = matches!(
+            path,
+            "routes" | "routes.*.tlvs" | "tenants" | "endpoints" | "inbound.numbers"
+        );
         let below = match (path, dynamic) {
             ("", _) => key.clone(),
             (_, true) => format!("{path}.*"),

@@ -60,6 +60,7 @@ mod meters;
 mod receipt;
 mod submit;
 pub mod tls;
+mod tlvs;
 mod wire;
 
 #[cfg(test)]
@@ -67,6 +68,7 @@ mod tests;
 
 pub use account::Account;
 pub use config::{Binds, Config, INBOUND_WINDOW, Password, Reading, Seat, SourceRules, Tls};
+pub use tlvs::{Dictionary, Shown};
 
 /// A link's ends of the channels between it and the rest of the gateway.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::io;
 
 use base64::Engine as _;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::event::{Event, EventKind};
@@ -12,7 +12,7 @@ use crate::message::id::PublicId;
 use crate::message::life::{Life, What};
 use crate::message::{EndpointIx, Ids, Message, TenantIx, Text};
 use crate::names::Names;
-use crate::outcome::Reason;
+use crate::outcome::{Reason, ReceiptTlv};
 
 pub mod suppressed;
 
@@ -42,7 +42,7 @@ struct Envelope<'a, D> {
 struct Shown(crate::clock::UnixMs);
 
 impl Serialize for Shown {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
 }
@@ -85,7 +85,7 @@ struct MessageData<'a> {
 struct ToText(crate::message::Phone);
 
 impl Serialize for ToText {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
 }
@@ -120,7 +120,7 @@ impl Tags<'_> {
 }
 
 impl Serialize for Tags<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.split(' ').filter(|tag| !tag.is_empty()))
     }
 }
@@ -157,6 +157,26 @@ pub struct Provider<'a> {
     network_error: Option<NetworkError>,
     #[serde(skip_serializing_if = "str::is_empty")]
     text: &'a str,
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    tlvs: Named<'a>,
+}
+
+/// A receipt's TLVs as one object, by name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Named<'a>(pub &'a [ReceiptTlv]);
+
+impl Named<'_> {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|tlv| (&tlv.name, &tlv.value)))
+    }
 }
 
 #[derive(Serialize)]
@@ -182,6 +202,7 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
                 code: "",
                 network_error: None,
                 text: "",
+                tlvs: Named(&[]),
             }),
         )),
         What::Receipt {
@@ -191,6 +212,7 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
             err,
             network_error,
             raw,
+            tlvs,
             ..
         } => Some((
             "carrier",
@@ -203,6 +225,7 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
                     code,
                 }),
                 text: raw,
+                tlvs: Named(tlvs),
             }),
         )),
         What::MovedOn { .. } | What::ExpiredInQueue | What::NoRoute => Some(("queue", None)),

@@ -25,7 +25,7 @@ use smallvec::SmallVec;
 use crate::clock::UnixMs;
 use crate::event::EventKind;
 use crate::message::{Message, Parts, RouteIx};
-use crate::outcome::{OutcomeResult, ProviderId, Reason, ReceiptState, Retry};
+use crate::outcome::{OutcomeResult, ProviderId, Reason, ReceiptState, ReceiptTlv, Retry};
 
 pub mod decide;
 
@@ -168,6 +168,8 @@ pub enum What {
         operator_at: Option<UnixMs>,
         /// The text, for bad news.
         raw: Box<str>,
+        /// The TLVs that are passed on.
+        tlvs: Box<[ReceiptTlv]>,
     },
     /// Its lifetime was over while it was queued.
     ExpiredInQueue,
@@ -508,7 +510,15 @@ impl Life {
     /// What it takes in memory beside the struct, about.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.log.capacity() * size_of::<Change>() + self.log.len() * 16
+        let tlvs = |change: &Change| match &change.what {
+            What::Receipt { tlvs, .. } => tlvs
+                .iter()
+                .map(|tlv| size_of::<ReceiptTlv>() + tlv.name.len() + tlv.value.len())
+                .sum(),
+            _ => 0,
+        };
+        let told: usize = self.log.iter().map(tlvs).sum();
+        self.log.capacity() * size_of::<Change>() + self.log.len() * 16 + told
     }
 }
 

@@ -128,6 +128,7 @@ pub(crate) fn delivered(provider: &str) -> Receipt {
         network_error: None,
         operator_at: None,
         raw: "".into(),
+        tlvs: Box::default(),
         received_at: UnixMs(3),
     }
 }

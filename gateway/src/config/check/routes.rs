@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::section::{Field, Section};
-use super::{DAY, HOUR, receipts, texts, way};
+use super::{DAY, HOUR, receipts, texts, tlvs, way};
 use crate::config::load::Value;
 use crate::config::{Bind, Receipts, Route, Secret, value};
 
@@ -66,6 +66,7 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         binds_per_host,
         window,
         version,
+        tlvs: tlvs::read(&section, version),
         enquire_link,
         response_timeout,
         rate,

@@ -120,6 +120,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
             "receipts",
             "error_map",
             "max_validity",
+            "tlvs",
             "charset",
             "long_messages",
             "source_ton",
@@ -155,6 +156,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
     ),
     table("routes.*.charset", &["default", "national", "flash"]),
     table("routes.*.tls_client", &["cert", "key"]),
+    table("routes.*.tlvs.*", &["tag", "type", "direction", "value"]),
     table("routing", &["rules"]),
     table("routing.rules[]", &["match", "routes", "strategy"]),
     lacking(

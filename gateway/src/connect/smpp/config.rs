@@ -12,6 +12,7 @@ use codecs::text::Dialect;
 
 use super::account::Account;
 use super::classify::Rule;
+use super::tlvs::Dictionary;
 use crate::message::RouteIx;
 use crate::outcome::PartRule;
 use crate::outcome::error_map::ErrorMap;
@@ -76,6 +77,8 @@ pub struct Config {
     pub source: SourceRules,
     /// TON and NPI of recipients. SMPP v3.4 §5.2.5: 1, 1 is international, E.164.
     pub dest: (u8, u8),
+    /// What every submit_sm carries beside the message, and what receipts' TLVs are called.
+    pub tlvs: Dictionary,
     /// Statuses that mean something of their own here, the first match first: many carriers answer 0x45
     /// or 0x08 for "too fast" (`treat_as_throttle`).
     pub statuses: Vec<Rule>,
@@ -148,6 +151,7 @@ impl Config {
             max_validity: Duration::from_secs(72 * 3600),
             source: SourceRules::default(),
             dest: (1, 1),
+            tlvs: Dictionary::default(),
             statuses: Vec::new(),
             limits: Limits::SPEC,
             account,

@@ -110,6 +110,7 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
         } else {
             Box::default()
         },
+        tlvs: config.tlvs.kept(delivered.tlvs, bad),
         received_at: now,
     }))
 }

@@ -63,6 +63,7 @@ pub(super) fn submit(
         match content::write(message, attempt.part, &config.dialect) {
             Ok(content) => {
                 uncommon = content;
+                config.tlvs.add_to(&mut uncommon.tlvs);
                 Some((
                     uncommon.esm_class,
                     uncommon.data_coding,
@@ -76,6 +77,7 @@ pub(super) fn submit(
         let reason = Reason::EncodingUnsupported;
         return impossible(reason, Whose::Us, OutcomeResult::Refused);
     };
+    let own = uncommon.tlvs.as_tlvs();
     let mut digits = [0; DIGITS_MAX];
     let (ton, npi) = config.dest;
     let sm = SubmitSm {
@@ -93,7 +95,11 @@ pub(super) fn submit(
         ),
         data_coding,
         short_message,
-        tlvs: uncommon.tlvs.as_tlvs(),
+        tlvs: if own.is_empty() {
+            config.tlvs.sent()
+        } else {
+            own
+        },
         ..SubmitSm::default()
     };
     match session.submit(now, attempt.token, &sm) {

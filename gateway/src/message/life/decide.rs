@@ -158,6 +158,7 @@ pub fn receipt(
         network_error: receipt.network_error,
         operator_at: receipt.operator_at,
         raw: receipt.raw.clone(),
+        tlvs: receipt.tlvs.clone(),
     };
     if !counts || !state.is_final() {
         return Some(unchanged(life, context, what));

@@ -105,6 +105,7 @@ impl Case {
             network_error: None,
             operator_at: None,
             raw: "".into(),
+            tlvs: Box::default(),
             received_at: UnixMs(1),
         };
         let context = self.context();

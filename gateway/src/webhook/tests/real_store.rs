@@ -128,6 +128,7 @@ async fn live(store: &Store, numbers: std::ops::Range<usize>) {
         network_error: None,
         operator_at: None,
         raw: "".into(),
+        tlvs: Box::default(),
         received_at: now,
     });
     store.apply_receipts(receipts.collect()).await.unwrap();

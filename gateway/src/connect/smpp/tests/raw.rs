@@ -197,6 +197,39 @@ async fn a_bind_a_submit_and_an_unbind_octet_for_octet() {
 }
 
 #[tokio::test]
+async fn a_routes_own_tlvs_are_in_every_submit_and_its_receipts_are_shown_by_name() {
+    let mut carrier = Carrier::new().await;
+    let mut config = carrier.config();
+    config.tlvs.send(0x1400, b"1101\0");
+    config.tlvs.send(0x1401, b"\x07");
+    config.tlvs.read(0x1411, "operator", Shown::Text);
+    let mut rig = start(config);
+    carrier.bind().await;
+    rig.up().await;
+    rig.send(attempts(2)).await;
+    for _ in 0..2 {
+        let Pdu(command, _, sequence, body) = carrier.read().await;
+        assert_eq!(command, SUBMIT);
+        assert!(body.ends_with(b"\x14\0\0\x051101\0\x14\x01\0\x01\x07"));
+        carrier
+            .write(&[(SUBMIT_RESP, 0, sequence, b"0a1f\0")])
+            .await;
+    }
+    rig.answers(2).await;
+    let receipt =
+        b"\0\x01\x0146701234567\0\0\0ACME\0\x04\0\0\0\0\0\0\0\0\x1aid:0a1f stat:UNDELIV err:1\
+        \x14\x11\0\x05O2 UK\x15\x03\0\x03\0\0\xfe";
+    carrier.write(&[(DELIVER, 0, 7, receipt)]).await;
+    let batch = timeout(PATIENCE, rig.receipts.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    let shown = batch.receipts[0].tlvs.iter();
+    let shown: Vec<_> = shown.map(|tlv| (&*tlv.name, &*tlv.value)).collect();
+    assert_eq!(shown, [("operator", "O2 UK"), ("0x1503", "0000fe")]);
+}
+
+#[tokio::test]
 async fn a_whole_window_is_out_before_the_first_answer() {
     let mut carrier = Carrier::new().await;
     let mut rig = start(carrier.config());
