@@ -42,6 +42,7 @@ mod list;
 mod ndjson;
 mod openapi;
 mod patience;
+mod preview;
 mod problem;
 mod request;
 mod router;
@@ -205,6 +206,21 @@ impl<'a> PlanRequest<'a> {
     }
 }
 
+/// Why a plan became what it is, for those who ask before they send.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Why {
+    /// Whether the text is not the client's any more.
+    pub changed: bool,
+    /// What smart encoding replaced in it.
+    pub replaced: Vec<Replaced>,
+    /// Whether it was cut off.
+    pub truncated: bool,
+    /// The routing rule that matched, by its place; `None` when none did.
+    pub rule: Option<usize>,
+    /// Whether the first route was drawn by weight.
+    pub drawn: bool,
+}
+
 /// The plan stage's answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planned {
@@ -216,8 +232,8 @@ pub struct Planned {
     pub sms: Option<Box<SmsOptions>>,
     /// The text where it is not the client's any more.
     pub text: Option<String>,
-    /// What smart encoding replaced in it.
-    pub replaced: Vec<Replaced>,
+    /// Why it became so.
+    pub why: Why,
     /// Candidate routes in failover order, at most as many as asked for; empty when no rule matches.
     pub routes: SmallVec<[RouteIx; 4]>,
 }

@@ -314,7 +314,11 @@ fn planned(
     request: accept::PlanRequest<'_>,
 ) -> Result<accept::Planned, accept::PlanError> {
     let max = request.max_segments();
-    let mut routes = table.routes(request.tenant, request.class, request.to);
+    let plan::Chosen {
+        rule,
+        drawn,
+        mut routes,
+    } = table.choose(request.tenant, request.class, request.to);
     routes.truncate(request.max_routes);
     let wish = plan::write::Wish {
         text: request.text(),
@@ -337,8 +341,14 @@ fn planned(
         encoding: written.encoding,
         segments: written.parts,
         sms: written.sms,
+        why: accept::Why {
+            changed: written.text.is_some(),
+            replaced: written.replaced,
+            truncated: written.truncated,
+            rule,
+            drawn,
+        },
         text: written.text,
-        replaced: written.replaced,
         routes,
     })
 }

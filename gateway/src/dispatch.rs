@@ -702,7 +702,8 @@ impl Dispatcher {
         }
         self.flights.end(id);
         self.queue.done(&entry.message);
-        self.limits.give_back(u32::from(entry.parts.count()));
+        let segments = entry.message.segments_of(entry.parts.count());
+        self.limits.give_back(u32::from(segments));
         self.land(id);
     }
 

@@ -58,6 +58,17 @@ static PLAIN: Dialect = Dialect {
 /// The candidate routes of a message, the first one to try first.
 pub type Routes = SmallVec<[RouteIx; 4]>;
 
+/// A message's routes, and why these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// The rule that matched, by its place.
+    pub rule: Option<usize>,
+    /// Whether the first route was drawn by weight.
+    pub drawn: bool,
+    /// Empty when no rule matches.
+    pub routes: Routes,
+}
+
 /// The routing table.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -113,14 +124,18 @@ impl Table {
     /// The routes for a message; empty when no rule matches.
     #[must_use]
     pub fn routes(&self, tenant: TenantIx, class: Class, to: Phone) -> Routes {
+        self.choose(tenant, class, to).routes
+    }
+
+    /// The routes for a message, and why these.
+    #[must_use]
+    pub fn choose(&self, tenant: TenantIx, class: Class, to: Phone) -> Chosen {
         let digits = Digits::of(to);
-        let rule = self
-            .rules
-            .iter()
-            .find(|rule| rule.matching.fits(tenant, class, digits.text()));
-        let Some(rule) = rule else {
-            return Routes::new();
+        let fits = |rule: &Rule| rule.matching.fits(tenant, class, digits.text());
+        let Some(place) = self.rules.iter().position(fits) else {
+            return Chosen::default();
         };
+        let rule = &self.rules[place];
         let mut routes: Routes = rule.routes.iter().map(|(route, _)| *route).collect();
         if rule.strategy == Strategy::Weighted
             && let Some(first) = self.draw(&rule.routes)
@@ -129,7 +144,11 @@ impl Table {
             routes.insert(0, drawn);
         }
         routes.truncate(ROUTES_MAX);
-        routes
+        Chosen {
+            rule: Some(place),
+            drawn: rule.strategy == Strategy::Weighted,
+            routes,
+        }
     }
 
     /// Draws an index by weight. The numbers drawn are spread evenly (the golden ratio's multiples),

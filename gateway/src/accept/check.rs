@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use codecs::text::smart::Replaced;
-
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::request::{FailoverIn, Request, Str};
 use crate::accept::shape::not_available;
-use crate::accept::{Door, PlanError, PlanRequest, Planned};
+use crate::accept::{Door, PlanError, PlanRequest, Planned, Why};
 use crate::clock::UnixMs;
 use crate::message::{
     Class, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority, ROUTES_MAX, TenantIx,
@@ -46,6 +44,13 @@ pub(crate) struct Origin<'a> {
     pub(crate) now: UnixMs,
 }
 
+/// A checked request, and why it became what it is.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) message: Message,
+    pub(crate) why: Why,
+}
+
 /// Collects what is wrong.
 struct Check<'a> {
     door: &'a Door,
@@ -67,10 +72,10 @@ pub(crate) fn message(
     errors: Vec<FieldError>,
     origin: Origin<'_>,
 ) -> Result<Message, Problem> {
-    planned(door, request, sugar, errors, origin).map(|(message, _)| message)
+    planned(door, request, sugar, errors, origin).map(|checked| checked.message)
 }
 
-/// As [`message`]; also what smart encoding replaced in its text.
+/// As [`message`]; also why it became what it is.
 ///
 /// # Errors
 /// As [`message`].
@@ -80,7 +85,7 @@ pub(crate) fn planned(
     sugar: bool,
     errors: Vec<FieldError>,
     origin: Origin<'_>,
-) -> Result<(Message, Vec<Replaced>), Problem> {
+) -> Result<Checked, Problem> {
     let mut check = Check {
         door,
         origin,
@@ -148,7 +153,8 @@ pub(crate) fn planned(
         routes: planned.routes,
         texts,
     };
-    Ok((message, planned.replaced))
+    let why = planned.why;
+    Ok(Checked { message, why })
 }
 
 fn plan(door: &Door, request: PlanRequest<'_>) -> Result<Planned, Problem> {

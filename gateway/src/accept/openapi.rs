@@ -23,6 +23,7 @@ use crate::accept::batch::{BatchView, Envelope, ItemResultView};
 use crate::accept::events::{EventPageView, WAIT_MAX};
 use crate::accept::list::{LIMIT_DEFAULT, LIMIT_MAX, PageView};
 use crate::accept::ndjson::SummaryLine;
+use crate::accept::preview::PreviewView;
 use crate::accept::problem::{Code, ProblemBody};
 use crate::accept::request::Request;
 use crate::accept::router::{Endpoint, Entry, TABLE};
@@ -78,6 +79,7 @@ fn components() -> ComponentsBuilder {
     let mut all: Vec<(String, RefOr<Schema>)> = Vec::new();
     add::<Request<'_>>(&mut all);
     add::<MessageView<'_>>(&mut all);
+    add::<PreviewView<'_>>(&mut all);
     add::<PageView<'_>>(&mut all);
     add::<TimelineView<'_>>(&mut all);
     add::<Envelope<'_>>(&mut all);
@@ -153,6 +155,7 @@ fn operation(entry: &Entry, config: &Config) -> Operation {
 fn operation_id(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::SendMessage => "sendMessage",
+        Endpoint::Preview => "previewMessage",
         Endpoint::ListMessages => "listMessages",
         Endpoint::MessageById => "getMessage",
         Endpoint::Timeline => "getTimeline",
@@ -255,7 +258,7 @@ fn text() -> RefOr<Schema> {
 fn request_body(endpoint: Endpoint) -> Option<RequestBody> {
     let builder = RequestBodyBuilder::new().required(Some(Required::True));
     match endpoint {
-        Endpoint::SendMessage => {
+        Endpoint::SendMessage | Endpoint::Preview => {
             let example = json!({
                 "to": "+46701234567", "from": "ACME", "text": "Your code is 481920", "class": "otp"
             });
@@ -315,6 +318,7 @@ fn good(endpoint: Endpoint) -> Response {
                 "Idempotent-Replayed",
                 out("true when the key was used before."),
             ),
+            Endpoint::Preview => with("What it would become.", reference::<PreviewView<'_>>()),
             Endpoint::MessageById => with("The message.", reference::<MessageView<'_>>())
                 .header("ETag", out("Its version.")),
             Endpoint::ListMessages => with("A page.", reference::<PageView<'_>>())
@@ -383,6 +387,7 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Code> {
     }
     all.extend_from_slice(match entry.endpoint {
         Endpoint::SendMessage | Endpoint::SendBatch => &ACCEPTING,
+        Endpoint::Preview => &PREVIEWING,
         Endpoint::ListMessages => &[
             Code::InvalidCursor,
             Code::NotAvailable,
@@ -396,6 +401,22 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Code> {
     });
     all
 }
+
+/// What an operation that reads a message, and does not take it, can answer.
+const PREVIEWING: [Code; 12] = [
+    Code::MalformedJson,
+    Code::SenderNotAllowed,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::NotAvailable,
+    Code::InvalidRecipient,
+    Code::ContentMissing,
+    Code::TooManySegments,
+    Code::ExpiresBeforeSend,
+    Code::ChannelNotEnabled,
+    Code::Overloaded,
+];
 
 /// What only an operation that takes messages can answer.
 const ACCEPTING: [Code; 18] = [

@@ -110,6 +110,17 @@ fn draft(
     key: Option<Cow<'_, str>>,
 ) -> Result<Draft, Problem> {
     let (mut request, mut errors) = parse(json)?;
+    without_key(&request, &mut errors);
+    let sugar = merge::expand(&mut request, &mut errors);
+    let origin = origin(door, asked, tenant);
+    let key = key_of(door, tenant, key.as_deref(), &request)?;
+    let message = check::message(door, &request, sugar, errors, origin)?;
+    routed_or_not_strict(&message, asked.strict())?;
+    Ok(Draft { message, key })
+}
+
+/// Reports a key in the body, where only items of batches have theirs.
+pub(crate) fn without_key(request: &Request<'_>, errors: &mut Vec<FieldError>) {
     if request.idempotency_key.is_some() {
         let detail = "single sends use the Idempotency-Key header";
         errors.push(FieldError::at(
@@ -118,17 +129,16 @@ fn draft(
             detail,
         ));
     }
-    let sugar = merge::expand(&mut request, &mut errors);
-    let origin = Origin {
+}
+
+/// Where a single message comes from.
+pub(crate) fn origin<'a>(door: &Door, asked: &'a Asked, tenant: TenantIx) -> Origin<'a> {
+    Origin {
         tenant,
         batch: None,
         traceparent: check::traceparent(&asked.parts.headers).unwrap_or_default(),
         now: door.clock.now(),
-    };
-    let key = key_of(door, tenant, key.as_deref(), &request)?;
-    let message = check::message(door, &request, sugar, errors, origin)?;
-    routed_or_not_strict(&message, asked.strict())?;
-    Ok(Draft { message, key })
+    }
 }
 
 /// The store's key for a request, which must have one when the tenant says so.

@@ -16,6 +16,7 @@ use crate::stop::Stopper;
 use crate::store::{self, Ladder, RouteFacts};
 
 mod document;
+mod preview;
 mod socket;
 
 /// A gateway on a store that goes with its test.
@@ -410,7 +411,7 @@ async fn paths_and_methods_that_are_not_there_are_problems() {
     let wrong = rig.send(request("PUT", "/v1/messages", &[], "")).await;
     wrong.is(405, "method_not_allowed");
     assert_eq!(wrong.headers["allow"], "POST, GET, HEAD");
-    rig.post("/v1/messages/preview", &[JSON], HELLO)
+    rig.post("/v1/messages/cancel", &[JSON], HELLO)
         .await
         .is(404, "not_available");
     rig.get("/v1/messages/msg_nonsense")

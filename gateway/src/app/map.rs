@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use codecs::text::Charset;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 
@@ -28,7 +27,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         response_timeout: route.response_timeout,
         ladder: ladder(&route.receipts),
         parts: route.receipts.parts,
-        charset: Charset::default(),
+        charset: route.dialect.alphabet.into(),
     };
     store::Config {
         path: config.store.path.clone(),

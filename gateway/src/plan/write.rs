@@ -67,6 +67,8 @@ pub struct Written {
     pub text: Option<String>,
     /// What smart encoding replaced.
     pub replaced: Vec<Replaced>,
+    /// Whether the text was cut off.
+    pub truncated: bool,
 }
 
 /// What the candidate routes have in common.
@@ -172,7 +174,8 @@ fn text_of(wish: &Wish<'_>, common: &Common<'_>) -> Result<Written, SegmentError
     let mut needed = layout
         .count(own)
         .map_err(|_| SegmentError::TooManySegments { needed: usize::MAX })?;
-    if wish.truncate && needed > usize::from(wish.max_segments) {
+    let truncated = wish.truncate && needed > usize::from(wish.max_segments);
+    if truncated {
         let fitting = layout.fitting(own, wish.max_segments).to_owned();
         needed = layout.count(&fitting).unwrap_or(needed);
         text = Some(fitting);
@@ -193,6 +196,7 @@ fn text_of(wish: &Wish<'_>, common: &Common<'_>) -> Result<Written, SegmentError
         sms: options(wish, &layout, count, payload),
         text,
         replaced,
+        truncated,
     })
 }
 

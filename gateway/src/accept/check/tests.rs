@@ -2,13 +2,16 @@
 
 use std::num::NonZeroU32;
 
+use codecs::text::smart;
 use sha2::{Digest, Sha256};
 use smallvec::smallvec;
 
 use super::*;
 use crate::accept::CallbackTarget;
 use crate::accept::request::{merge, parse};
-use crate::accept::{Config, IngressRate, Key, Planned, Planner, Scope, Scopes, Senders, Tenant};
+use crate::accept::{
+    Config, IngressRate, Key, Planned, Planner, Scope, Scopes, Senders, Tenant, Why,
+};
 use crate::clock::Clock;
 use crate::message::{Encoding, EndpointIx, RouteIx, SmsOptions, Text};
 use crate::names::Names;
@@ -105,9 +108,11 @@ pub(crate) fn planner() -> Planner {
             };
         routes.truncate(request.max_routes);
         Ok(Planned {
-            encoding: request.encoding().unwrap_or_default(),
+            encoding: match request.data() {
+                Some(_) => Encoding::Binary,
+                None => request.encoding().unwrap_or_default(),
+            },
             segments: u8::try_from(needed).unwrap(),
-            routes,
             sms: request.flash().then(|| {
                 Box::new(SmsOptions {
                     flash: true,
@@ -115,8 +120,17 @@ pub(crate) fn planner() -> Planner {
                     ..SmsOptions::default()
                 })
             }),
+            why: Why {
+                changed: request.smart().is_some(),
+                replaced: request
+                    .smart()
+                    .map(|level| smart::apply(request.text(), level).1)
+                    .unwrap_or_default(),
+                rule: (!routes.is_empty()).then_some(0),
+                ..Why::default()
+            },
             text: request.smart().map(|_| request.text().replace('“', "\"")),
-            ..Planned::default()
+            routes,
         })
     })
 }

@@ -1,0 +1,161 @@
+//! Preview: what a message would become, without sending it: `POST /v1/messages/preview`.
+//!
+//! It goes the way of a single send up to the store, and stops there. What this version does not know
+//! (cost, quiet hours) is absent. A weighted rule draws anew for each message, so the first route of
+//! the real one may be another.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use codecs::text::Language;
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::accept::answer::{self, Body};
+use crate::accept::check::{self, Checked};
+use crate::accept::problem::Code;
+use crate::accept::problem::Problem;
+use crate::accept::request::{merge, parse};
+use crate::accept::router::Asked;
+use crate::accept::single::{self, origin};
+use crate::accept::{BODY_MAX, Gateway, body};
+use crate::message::{Encoding, SmsOptions, Text};
+use crate::names::Names;
+
+/// What a message would become.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Preview)]
+pub(crate) struct PreviewView<'a> {
+    /// The plan's steps, in order.
+    steps: Vec<StepPreview<'a>>,
+}
+
+/// One step.
+#[derive(Debug, Serialize, ToSchema)]
+struct StepPreview<'a> {
+    #[schema(example = "sms")]
+    channel: &'a str,
+    /// `gsm7`, `ucs2` or `binary`.
+    encoding: &'a str,
+    /// Characters that are sent; absent for binary data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chars: Option<usize>,
+    segments: u8,
+    /// What smart encoding replaced, in order.
+    replaced: Vec<ReplacedView<'a>>,
+    /// Whether `on_too_long` cut the text off.
+    truncated: bool,
+    /// The text where it is not the one that was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    /// National language tables that the text is written with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    national: Option<NationalView>,
+    /// The routing rule that matches, by its place in `routing.rules`; absent when none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<usize>,
+    /// In failover order; empty: it would be rejected with `no_route`.
+    routes: Vec<CandidateView<'a>>,
+}
+
+/// One replacement.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReplacedView<'a> {
+    /// Characters of the given text before it.
+    position: usize,
+    /// The character, or a letter with its combining marks.
+    character: &'a str,
+    /// Empty where it was removed.
+    replacement: &'a str,
+}
+
+/// National language tables (3GPP TS 23.038 annex A).
+#[derive(Debug, Serialize, ToSchema)]
+struct NationalView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "turkish")]
+    locking: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    single: Option<&'static str>,
+}
+
+/// A candidate route.
+#[derive(Debug, Serialize, ToSchema)]
+struct CandidateView<'a> {
+    name: &'a str,
+    /// `listed_first` or `drawn_by_weight` for the first, `failover` for the others.
+    why: &'static str,
+}
+
+/// Answers `POST /v1/messages/preview`.
+pub(crate) async fn preview<B>(
+    gateway: &Arc<Gateway>,
+    asked: &Asked,
+    body: &mut Option<B>,
+) -> Result<Response<Body>, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let headers = &asked.parts.headers;
+    let tenant = asked.principal.sending_tenant()?;
+    if body::kind(headers)? != body::Kind::Json {
+        let detail = "Content-Type must be application/json";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    let held = body::whole(headers, body, BODY_MAX, Code::BodyTooLarge, &gateway.bodies).await?;
+    let (mut request, mut errors) = parse(&held.bytes)?;
+    single::without_key(&request, &mut errors);
+    let sugar = merge::expand(&mut request, &mut errors);
+    let origin = origin(&gateway.door, asked, tenant);
+    let checked = check::planned(&gateway.door, &request, sugar, errors, origin)?;
+    let step = step(&checked, &gateway.door.names);
+    answer::json(StatusCode::OK, &PreviewView { steps: vec![step] })
+}
+
+fn step<'a>(checked: &'a Checked, names: &'a Names) -> StepPreview<'a> {
+    let message = &checked.message;
+    let body = message.text(Text::Body);
+    let is_text = message.encoding != Encoding::Binary;
+    let first = if checked.why.drawn {
+        "drawn_by_weight"
+    } else {
+        "listed_first"
+    };
+    let whys = std::iter::once(first).chain(std::iter::repeat("failover"));
+    StepPreview {
+        channel: "sms",
+        encoding: message.encoding.name(),
+        chars: is_text.then(|| body.chars().count()),
+        segments: message.sms_segments(),
+        replaced: checked
+            .why
+            .replaced
+            .iter()
+            .map(|one| ReplacedView {
+                position: one.position,
+                character: &one.original,
+                replacement: &one.replacement,
+            })
+            .collect(),
+        truncated: checked.why.truncated,
+        text: (checked.why.changed && is_text).then_some(body),
+        national: message.sms.as_deref().and_then(national),
+        rule: checked.why.rule,
+        routes: message
+            .routes
+            .iter()
+            .zip(whys)
+            .map(|(route, why)| CandidateView {
+                name: names.route(*route),
+                why,
+            })
+            .collect(),
+    }
+}
+
+fn national(sms: &SmsOptions) -> Option<NationalView> {
+    let name = |id: Option<u8>| id.and_then(Language::from_id).map(Language::name);
+    let (locking, single) = (name(sms.locking_shift), name(sms.single_shift));
+    (locking.is_some() || single.is_some()).then_some(NationalView { locking, single })
+}
