@@ -20,6 +20,9 @@ use crate::Directory;
 /// How long a peer may take to say its next line.
 const LINE_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long an oracle may take for all of its cases: seconds, on a machine that is not busy.
+const ORACLE_WITHIN: Duration = Duration::from_secs(240);
+
 /// Lines of a peer that are kept. Chosen: more than any scenario makes.
 const LINES_MAX: usize = 100_000;
 
@@ -83,6 +86,23 @@ fn script_of(program: &str, script: &str) -> Command {
 /// # Errors
 /// It cannot be run, or answers other than a line for each request.
 pub async fn verify(program: &str, script: &str, requests: &[Value]) -> anyhow::Result<Vec<Value>> {
+    answers(program, script, requests, LINE_WITHIN).await
+}
+
+/// An oracle: feeds cases to a program that nobody here wrote, in one process, and collects its answers.
+///
+/// # Errors
+/// It cannot be run, or answers other than a line for each case.
+pub async fn oracle(program: &str, script: &str, cases: &[Value]) -> anyhow::Result<Vec<Value>> {
+    answers(program, script, cases, ORACLE_WITHIN).await
+}
+
+async fn answers(
+    program: &str,
+    script: &str,
+    requests: &[Value],
+    within: Duration,
+) -> anyhow::Result<Vec<Value>> {
     let mut child = script_of(program, script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -98,7 +118,7 @@ pub async fn verify(program: &str, script: &str, requests: &[Value]) -> anyhow::
         stdin.write_all(&input).await?;
         stdin.shutdown().await
     });
-    let output = tokio::time::timeout(LINE_WITHIN, child.wait_with_output()).await??;
+    let output = tokio::time::timeout(within, child.wait_with_output()).await??;
     feed.await??;
     let lines = output.stdout.split(|octet| *octet == b'\n');
     let lines = lines.filter(|line| !line.is_empty());

@@ -21,6 +21,7 @@ mod interop;
 mod interop_carriers;
 mod interop_kannel;
 mod journal_damaged;
+mod oracles;
 mod otp_lane;
 mod overload;
 mod overload_backlog;
