@@ -32,5 +32,6 @@ mod second_process;
 mod sigterm_drains;
 mod submit_then_receipt;
 mod three_parts;
+mod throttled_order;
 mod throttled_route;
 mod webhook_faults;

@@ -34,7 +34,9 @@ mod handset;
 mod receipt;
 
 pub use count::{DUPLICATE_KEYS_MAX, Report, Seen};
-pub use faults::{ErrorShare, Faults, ReceiptId, Receipts, Scripted, ScriptedAnswer, Send};
+pub use faults::{
+    ErrorShare, Faults, ReceiptId, Receipts, RefusedDest, Scripted, ScriptedAnswer, Send,
+};
 pub use handset::FromHandset;
 
 use count::Counts;

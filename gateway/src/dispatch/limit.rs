@@ -3,8 +3,8 @@
 //! ```text
 //!  the carrier says        the whole route                      one destination
 //!  0x58, own codes         pauses, then slower, fewer out       -
-//!  0x14, the first time    the same                             -
-//!  0x14 again              the same, unless others go           waits 1 to 5 min
+//!  0x14, the first time    pauses                               -
+//!  0x14 again              as 0x58, unless others go            waits 1 to 5 min
 //!  congestion_state        slower from 90 on; 100: as 0x58      -
 //! ```
 
@@ -115,23 +115,26 @@ impl Limits {
             Whose::Both { minutes } => Some(minutes),
             Whose::Route => None,
         };
-        self.throttled(now, refused.sent, refused.random);
+        let pauses = self.throttle.throttled(now, refused.sent, refused.random);
+        // A queue that was full once may be one phone's: it costs a pause, and not the rate.
+        let told = !refused.queue_full || minutes.is_some();
+        if pauses && told {
+            self.slow_down(now);
+        }
         minutes
     }
 
     /// The carrier told its congestion_state in an answer.
     pub fn congested(&mut self, now: Instant, state: u8, random: u64) {
         self.pace.congested(now, state);
-        if state == CONGESTION_FULL {
-            self.throttled(now, now, random);
+        if state == CONGESTION_FULL && self.throttle.throttled(now, now, random) {
+            self.slow_down(now);
         }
     }
 
-    fn throttled(&mut self, now: Instant, sent: Instant, random: u64) {
-        if self.throttle.throttled(now, sent, random) {
-            self.pace.throttled(now);
-            self.windows.shrink();
-        }
+    fn slow_down(&mut self, now: Instant) {
+        self.pace.throttled(now);
+        self.windows.shrink();
     }
 
     /// Time has passed: several times a second.
@@ -176,5 +179,47 @@ impl Limits {
     #[must_use]
     pub fn destinations_waiting(&self, now: Instant) -> usize {
         self.full.waiting(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_with_a_full_queue_costs_a_pause_and_not_the_rate() {
+        let config = Config {
+            rate: Some(Configured {
+                per_second: 100.0,
+                burst: 10,
+            }),
+            ..Config::default()
+        };
+        let mut limits = Limits::new(config, 1);
+        let phone = |text| Phone::parse(text).unwrap();
+        let mut now = Instant::now();
+        let mut refused = |limits: &mut Limits, queue_full| {
+            now += 2 * SECOND;
+            let (sent, to, random) = (now, phone("+46701234567"), 0);
+            let refused = TooMany {
+                sent,
+                to,
+                queue_full,
+                random,
+            };
+            let minutes = limits.refused(now, refused);
+            (minutes, limits.paused(now).is_some(), limits.rate_now())
+        };
+        assert_eq!(refused(&mut limits, true), (None, true, Some(100.0)));
+        limits.accepted(phone("+46701234568"));
+        assert_eq!(refused(&mut limits, true), (Some(1), false, Some(100.0)));
+        // The carrier takes nobody else's either.
+        let (minutes, paused, rate) = refused(&mut limits, true);
+        assert_eq!((minutes, paused), (Some(2), true));
+        assert!(rate < Some(100.0));
+        let mut other = Limits::new(config, 1);
+        let (minutes, paused, rate) = refused(&mut other, false);
+        assert_eq!((minutes, paused), (None, true));
+        assert!(rate < Some(100.0));
     }
 }

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use codecs::smpp::deliver::ESM_UDHI;
 use codecs::smpp::session::{BindRequest, Reply, SubmitRefused};
 use codecs::smpp::{
-    Address, CommandId, CommandStatus, Config, DataSm, Event, Frame, Session, SubmitSm,
+    Address, CommandId, CommandStatus, Config, DataSm, Event, Frame, Session, SubmitSm, Tag, TlvBuf,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -347,6 +347,11 @@ impl Connection {
             }
             self.in_second.1 += 1;
         }
+        let refused = self.faults.refused.iter();
+        let mut refused = refused.filter(|dest| dest.to.as_bytes() == sm.dest.addr);
+        if let Some(dest) = refused.next() {
+            return Verdict::Refuse(CommandStatus(dest.status));
+        }
         match self.scripted(part, key) {
             ScriptedAnswer::Usual => {}
             ScriptedAnswer::Silent => return Verdict::Silence,
@@ -419,7 +424,13 @@ impl Connection {
     }
 
     fn respond(&mut self, reply: Reply, status: CommandStatus, id: &[u8]) {
-        let answered = self.session.respond_submit(reply, status, id);
+        let mut tlvs = TlvBuf::new();
+        if let Some(state) = self.faults.congestion {
+            let pushed = tlvs.push(Tag::CONGESTION_STATE, &[state]);
+            debug_assert!(pushed.is_ok(), "one octet fits");
+        }
+        let session = &mut self.session;
+        let answered = session.respond_submit_with(reply, status, id, tlvs.as_tlvs());
         debug_assert!(answered.is_ok(), "20 digits fit any message_id");
     }
 

@@ -38,6 +38,10 @@ pub struct Faults {
     pub refuse_binds: Option<u32>,
     /// Max submits in one second over all binds; more are answered with ESME_RTHROTTLED.
     pub per_second: Option<u32>,
+    /// Destinations that are always refused; judged after `per_second`.
+    pub refused: Vec<RefusedDest>,
+    /// congestion_state that every answer to submit_sm tells, 0 to 100 (SMPP v5.0).
+    pub congestion: Option<u8>,
     /// What the first answers to some parts are; judged after `per_second`, before shares and numbers.
     pub script: Vec<Scripted>,
     /// Receipts.
@@ -64,6 +68,16 @@ pub enum ScriptedAnswer {
     Silent,
     /// Refused with this command_status.
     Refused(u32),
+}
+
+/// A destination that is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedDest {
+    /// destination_addr as it comes: digits, mostly without a plus.
+    pub to: String,
+    /// command_status, such as 0x14 (its queue is full).
+    pub status: u32,
 }
 
 /// A share of submits that gets an error.

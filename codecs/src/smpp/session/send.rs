@@ -180,11 +180,22 @@ impl Session {
         status: CommandStatus,
         message_id: &[u8],
     ) -> Result<(), EncodeError> {
+        self.respond_submit_with(reply, status, message_id, Tlvs::NONE)
+    }
+
+    /// As [`Self::respond_submit`], with TLVs: congestion_state, additional_status_info_text.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn respond_submit_with(
+        &mut self,
+        reply: Reply,
+        status: CommandStatus,
+        message_id: &[u8],
+        tlvs: Tlvs<'_>,
+    ) -> Result<(), EncodeError> {
         if self.state.was_bound() {
-            let resp = SubmitSmResp {
-                message_id,
-                tlvs: Tlvs::NONE,
-            };
+            let resp = SubmitSmResp { message_id, tlvs };
             let command = reply.command.response();
             let limits = &self.config.limits;
             resp.encode(command, status, reply.sequence, limits, &mut self.output)?;
