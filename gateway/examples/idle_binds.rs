@@ -111,6 +111,7 @@ async fn open(binds: u32, address: &str) -> anyhow::Result<(u64, u64)> {
             link: LinkIx(u16::try_from(number % 60_000)?),
             host: 0,
             seat: Seat::Main,
+            calls: None,
             attempts: handed_over,
             events: events.clone(),
             receipts: receipts.clone(),

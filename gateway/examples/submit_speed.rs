@@ -66,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         link: LinkIx(0),
         host: 0,
         seat: Seat::Main,
+        calls: None,
         attempts: to_send,
         events,
         receipts,

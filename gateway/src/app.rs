@@ -1,6 +1,7 @@
 //! App: the composition root. Opens the store, builds the stages, connects and spawns them, and stops
 //! them in order. The only file that knows everyone.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,12 +44,15 @@ const LINK_EVENTS_MAX: usize = 256;
 const ATTEMPT_BATCHES_MAX: usize = 1_024;
 
 /// Where a started gateway listens.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Listening {
     /// The public API.
     pub api: SocketAddr,
     /// The admin listener.
     pub admin: SocketAddr,
+    /// Listeners for outbind, by route.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub outbind: BTreeMap<String, SocketAddr>,
 }
 
 /// A running gateway.
@@ -101,10 +105,7 @@ impl Gateway {
         let admin_at = TcpListener::bind(config.admin.listen)
             .await
             .with_context(|| format!("admin.listen {}", config.admin.listen))?;
-        let listening = Listening {
-            api: api.local_addr()?,
-            admin: admin_at.local_addr()?,
-        };
+        let mut listening = listening(&api, &admin_at)?;
         let (stopper, stop) = Stopper::new();
         let (routes_stopper, routes_stop) = Stopper::new();
         let (webhooks_stopper, webhooks_stop) = Stopper::new();
@@ -128,6 +129,7 @@ impl Gateway {
             (&receipts, &inbound),
             &routes_stop,
             &mut running,
+            &mut listening.outbind,
         )?;
 
         // plan, accept
@@ -175,7 +177,7 @@ impl Gateway {
     /// Where it listens.
     #[must_use]
     pub fn listening(&self) -> Listening {
-        self.listening
+        self.listening.clone()
     }
 
     /// Waits until the store cannot go on; says why. Cancel safe.
@@ -214,6 +216,14 @@ impl Gateway {
         }
         tracing::info!("stopped");
     }
+}
+
+fn listening(api: &TcpListener, admin: &TcpListener) -> std::io::Result<Listening> {
+    Ok(Listening {
+        api: api.local_addr()?,
+        admin: admin.local_addr()?,
+        outbind: BTreeMap::new(),
+    })
 }
 
 fn ended(what: &str, result: std::io::Result<()>) {
@@ -361,11 +371,12 @@ fn spawn_routes(
     (receipts, inbound): (&mpsc::Sender<ReceiptBatch>, &mpsc::Sender<InboundBatch>),
     stop: &Stop,
     running: &mut JoinSet<()>,
+    listening: &mut BTreeMap<String, SocketAddr>,
 ) -> anyhow::Result<Arc<RouteStates>> {
     let names = store.names();
     let hosts = |name: &String| {
         let links = map::links(config.routes.get(name)?);
-        Some(links.into_iter().map(|link| link.0.to_owned()).collect())
+        Some(links.into_iter().map(|link| link.0).collect())
     };
     let hosts = names
         .routes
@@ -383,11 +394,24 @@ fn spawn_routes(
         for (index, (_, host, seat)) in map::links(route).into_iter().enumerate() {
             let link = LinkIx(u16::try_from(index)?);
             let (attempts, waiting) = mpsc::channel(ATTEMPT_BATCHES_MAX);
+            let calls = match (&route.outbind, seat) {
+                (Some(outbind), connect::smpp::Seat::Called) => {
+                    let settings = map::outbind(outbind);
+                    let at = settings.listen;
+                    let (outbinds, calls) = connect::smpp::Outbinds::new(name, settings)
+                        .with_context(|| format!("routes.{name}.outbind.listen {at}"))?;
+                    listening.insert(name.clone(), outbinds.address()?);
+                    running.spawn(outbinds.run(clock.clone(), stop.clone()));
+                    Some(calls)
+                }
+                _ => None,
+            };
             handles.push(LinkHandle { link, attempts });
             let ends = connect::smpp::Ends {
                 link,
                 host,
                 seat,
+                calls,
                 attempts: waiting,
                 events: events.clone(),
                 receipts: receipts.clone(),

@@ -258,6 +258,8 @@ pub struct Route {
     pub system_type: String,
     /// How a session binds.
     pub bind: Bind,
+    /// Where the carrier may call us.
+    pub outbind: Option<Outbind>,
     /// Sessions to each host.
     pub binds_per_host: u16,
     /// Unanswered submit_sm per session.
@@ -329,6 +331,19 @@ pub enum StatusClass {
     Never,
     /// Again, on a new bind: this one is of no use.
     Fatal,
+}
+
+/// `routes.*.outbind`.
+#[derive(Clone, Debug)]
+pub struct Outbind {
+    /// Where the carrier connects to.
+    pub listen: SocketAddr,
+    /// Addresses it may come from; at least one.
+    pub allow: Vec<ipnet::IpNet>,
+    /// Its name, at most 15 octets (SMPP v3.4 §5.2.1).
+    pub system_id: String,
+    /// Its password, as long as the account's may be.
+    pub password: Secret,
 }
 
 /// How a session binds.

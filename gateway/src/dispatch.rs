@@ -451,7 +451,14 @@ impl Dispatcher {
                 self.routes
                     .link_up(self.config.route, link, up, self.clock.now());
             }
-            LinkEvent::Unused { link } => self.routes.link_unused(self.config.route, link),
+            LinkEvent::Unused { link } => {
+                let idle = view::Standing::Unused;
+                self.routes.link_idle(self.config.route, link, idle);
+            }
+            LinkEvent::Listening { link } => {
+                let idle = view::Standing::Listening;
+                self.routes.link_idle(self.config.route, link, idle);
+            }
             LinkEvent::Down { link, why, then } => {
                 self.limits.windows.set(link, 0);
                 if !self.limits.windows.any_up() && self.down_since.is_none() {

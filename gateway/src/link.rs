@@ -84,6 +84,11 @@ pub enum LinkEvent {
         /// Which one.
         link: LinkIx,
     },
+    /// It waits for the peer to connect, and is not bound.
+    Listening {
+        /// Which one.
+        link: LinkIx,
+    },
     /// Answers, in the order they came.
     Answers {
         /// Which one.

@@ -106,6 +106,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     ("trunkline_smpp_binds_total", "Binds tried, by result"),
     (
+        "trunkline_smpp_outbinds_total",
+        "Connections of carriers that ask to be bound to, by what became of them",
+    ),
+    (
         "trunkline_smpp_bind_alarms_total",
         "Troubles with binds that somebody has to look at, by what they are",
     ),

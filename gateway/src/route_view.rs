@@ -61,7 +61,7 @@ pub struct LinkView {
     pub host: String,
     /// `bound_trx`, `bound_tx` or `bound_rx`; else `waiting` (for its next try), `too_many` (the
     /// carrier takes no more binds: tried again much later), `stopped` (not tried again: somebody has to
-    /// look) or `unused` (the other half of a pair that is not needed).
+    /// look), `unused` (the other half of a pair that is not needed) or `listening` (for outbind).
     #[schema(example = "bound_trx")]
     pub state: &'static str,
     /// Unanswered submits that it may have.

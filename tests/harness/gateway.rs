@@ -128,6 +128,8 @@ pub struct Gateway {
     pub api: SocketAddr,
     /// The admin listener.
     pub admin: SocketAddr,
+    /// All that it says about where it listens.
+    pub listening: Value,
 }
 
 /// A gateway that ended before it was ready.
@@ -195,6 +197,7 @@ impl Gateway {
         Ok(Ok(Self {
             api: addr("api")?,
             admin: addr("admin")?,
+            listening: ready["listening"].clone(),
             child,
         }))
     }

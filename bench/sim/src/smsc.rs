@@ -21,8 +21,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use codecs::smpp::{CommandId, HEADER_OCTETS};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -205,6 +207,8 @@ pub struct Smsc {
     addr: SocketAddr,
     shared: Arc<Shared>,
     control: watch::Sender<Control>,
+    /// Connections that we opened ourselves.
+    calls: mpsc::Sender<TcpStream>,
     accept: JoinHandle<()>,
 }
 
@@ -231,11 +235,13 @@ impl Smsc {
             scripted: Mutex::default(),
             config,
         });
-        let accept = tokio::spawn(accept(listener, Arc::clone(&shared), orders));
+        let (calls, called) = mpsc::channel(1);
+        let accept = tokio::spawn(accept(listener, called, Arc::clone(&shared), orders));
         Ok(Self {
             addr,
             shared,
             control,
+            calls,
             accept,
         })
     }
@@ -262,6 +268,28 @@ impl Smsc {
     pub fn set(&self, faults: Faults) {
         self.control
             .send_modify(|control| control.faults = Arc::new(faults));
+    }
+
+    /// Connects to an ESME and asks it to bind, with outbind (SMPP v3.4 §4.1.7); then serves the
+    /// connection as any other.
+    ///
+    /// # Errors
+    /// Nobody listens there, or this SMSC has stopped.
+    pub async fn outbind(
+        &self,
+        esme: SocketAddr,
+        system_id: &str,
+        password: &str,
+    ) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(esme).await?;
+        let body = [system_id.as_bytes(), b"\0", password.as_bytes(), b"\0"].concat();
+        let length = u32::try_from(HEADER_OCTETS + body.len()).unwrap_or(u32::MAX);
+        // command_length, command_id, command_status, sequence_number.
+        let head = [length, CommandId::OUTBIND.0, 0, 1].map(u32::to_be_bytes);
+        let pdu = [head.as_flattened(), &body].concat();
+        stream.write_all(&pdu).await?;
+        let stopped = |_| std::io::Error::from(std::io::ErrorKind::NotConnected);
+        self.calls.send(stream).await.map_err(stopped)
     }
 
     /// Cuts every connection without unbind.
@@ -304,13 +332,23 @@ impl Drop for Smsc {
 }
 
 /// Accepts connections; they end with it.
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut orders: watch::Receiver<Control>) {
+async fn accept(
+    listener: TcpListener,
+    mut called: mpsc::Receiver<TcpStream>,
+    shared: Arc<Shared>,
+    mut orders: watch::Receiver<Control>,
+) {
     let mut connections = JoinSet::new();
     let mut number = 0;
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
                 let Ok((stream, _)) = accepted else { continue };
+                number += 1;
+                let shared = Arc::clone(&shared);
+                connections.spawn(connection::serve(stream, number, shared, orders.clone()));
+            }
+            Some(stream) = called.recv() => {
                 number += 1;
                 let shared = Arc::clone(&shared);
                 connections.spawn(connection::serve(stream, number, shared, orders.clone()));

@@ -173,11 +173,11 @@ fn own_status(rule: &config::StatusRule) -> smpp::classify::Rule {
 }
 
 /// A route's links: host, its index, and the seat.
-pub(super) type Link<'a> = (&'a str, usize, smpp::Seat);
+pub(super) type Link = (String, usize, smpp::Seat);
 
 /// A route's links: `binds_per_host` for each host, each with its receiver where there are pairs, or
 /// may be.
-pub(super) fn links(route: &config::Route) -> Vec<Link<'_>> {
+pub(super) fn links(route: &config::Route) -> Vec<Link> {
     let seats: &[smpp::Seat] = match route.bind {
         config::Bind::Pair | config::Bind::Auto => &[smpp::Seat::Main, smpp::Seat::Companion],
         config::Bind::Transceiver | config::Bind::Transmitter | config::Bind::Receiver => {
@@ -187,8 +187,12 @@ pub(super) fn links(route: &config::Route) -> Vec<Link<'_>> {
     let mut links = Vec::new();
     for (index, host) in route.hosts.iter().enumerate() {
         for _ in 0..route.binds_per_host {
-            links.extend(seats.iter().map(|seat| (host.as_str(), index, *seat)));
+            links.extend(seats.iter().map(|seat| (host.clone(), index, *seat)));
         }
+    }
+    if let Some(outbind) = &route.outbind {
+        let host = format!("outbind {}", outbind.listen);
+        links.push((host, 0, smpp::Seat::Called));
     }
     links
 }
@@ -204,6 +208,16 @@ fn reading(route: &config::Route) -> smpp::Reading {
         accepted_is_final: receipts.accepted_is_final,
         unknown_is_open: !receipts.unknown_is_final,
         error_map: route.error_map.clone(),
+    }
+}
+
+/// A route's listener for outbind.
+pub(super) fn outbind(outbind: &config::Outbind) -> smpp::Listen {
+    smpp::Listen {
+        listen: outbind.listen,
+        allow: outbind.allow.clone(),
+        system_id: outbind.system_id.clone(),
+        password: smpp::Password(outbind.password.expose().to_owned()),
     }
 }
 

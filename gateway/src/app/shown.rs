@@ -153,7 +153,7 @@ fn orphan(orphan: &Orphan) -> OrphanView {
 fn standing(links: &[LinkState], sends: bool) -> RouteState {
     let needed = links
         .iter()
-        .filter(|link| link.standing != Standing::Unused);
+        .filter(|link| link.carries().is_some() || link.standing.is_needed());
     let (mut works, mut whole) = (false, true);
     for link in needed {
         match link.carries() {
@@ -178,6 +178,7 @@ fn link(link: &LinkState) -> LinkView {
         Standing::Down(Then::TooMany(at)) => ("too_many", Some(at)),
         Standing::Down(Then::Stopped) => ("stopped", None),
         Standing::Unused => ("unused", None),
+        Standing::Listening => ("listening", None),
     };
     LinkView {
         host: link.host.clone(),
@@ -218,6 +219,7 @@ mod tests {
         assert_eq!(of(&[Standing::Down(Then::Stopped), rx]), RouteState::Down);
         let both = Standing::Up(Carries::Both);
         assert_eq!(of(&[both, Standing::Unused]), RouteState::Up);
+        assert_eq!(of(&[tx, Standing::Listening]), RouteState::Up);
         assert_eq!(of(&[]), RouteState::Down);
         assert_eq!(standing(&links(&[rx]), false), RouteState::Up);
     }

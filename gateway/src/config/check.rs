@@ -13,6 +13,7 @@ use section::{Field, Notes, Section};
 
 mod endpoints;
 mod inbound;
+mod outbind;
 mod receipts;
 mod routes;
 mod rules;
@@ -258,18 +259,20 @@ fn store(section: &Section<'_>) -> Option<Store> {
     })
 }
 
+/// A range of addresses, or one.
+fn range(field: &Field<'_>) -> Option<ipnet::IpNet> {
+    let expected = "a range such as \"10.0.0.0/8\" or an address";
+    field.parsed(expected, |text| {
+        let address = || {
+            text.parse::<std::net::IpAddr>()
+                .ok()
+                .map(ipnet::IpNet::from)
+        };
+        text.parse().ok().or_else(address)
+    })
+}
+
 fn webhook(section: &Section<'_>) -> Webhook {
-    let cidr = "a range such as \"10.0.0.0/8\" or an address";
-    let range = |field: &Field<'_>| {
-        field.parsed(cidr, |text| {
-            let address = || {
-                text.parse::<std::net::IpAddr>()
-                    .ok()
-                    .map(ipnet::IpNet::from)
-            };
-            text.parse().ok().or_else(address)
-        })
-    };
     Webhook {
         allow_http: section.bool("allow_http", "whether endpoints may be plain http"),
         allow_private: section

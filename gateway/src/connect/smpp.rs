@@ -57,6 +57,7 @@ mod inbound;
 mod inbox;
 mod ledger;
 mod meters;
+mod outbind;
 mod receipt;
 mod submit;
 pub mod tls;
@@ -68,6 +69,7 @@ mod tests;
 
 pub use account::Account;
 pub use config::{Binds, Config, INBOUND_WINDOW, Password, Reading, Seat, SourceRules, Tls};
+pub use outbind::{Calls, Listen, Outbinds};
 pub use tlvs::{Dictionary, Shown};
 
 /// A link's ends of the channels between it and the rest of the gateway.
@@ -79,6 +81,8 @@ pub struct Ends {
     pub host: usize,
     /// Its place among the account's binds.
     pub seat: Seat,
+    /// The connections of [`Seat::Called`], which connects nowhere itself.
+    pub calls: Option<Calls>,
     /// What to send. When it is closed the link finishes what it has, and ends.
     pub attempts: mpsc::Receiver<Vec<Attempt>>,
     /// What became of it, and how the link is.
@@ -144,7 +148,7 @@ impl Link {
         self.meters.state(LinkState::Waiting);
         let mut goes_on = self.needed().await;
         while goes_on {
-            self.meters.state(LinkState::Connecting);
+            self.opens().await;
             let once = self.once();
             let ended = caught(once).await.unwrap_or_else(|| {
                 self.meters.tally.panics += 1;
@@ -167,6 +171,17 @@ impl Link {
         while let Some(batch) = self.ends.attempts.recv().await {
             self.hand_back(batch).await;
         }
+    }
+
+    /// Says that it connects, or waits for the carrier to.
+    async fn opens(&mut self) {
+        if self.ends.calls.is_none() {
+            return self.meters.state(LinkState::Connecting);
+        }
+        self.meters.state(LinkState::Listening);
+        let link = self.ends.link;
+        // A dispatcher that is gone has nobody to tell; `rest` sees it.
+        drop(self.ends.events.send(LinkEvent::Listening { link }).await);
     }
 
     /// Waits until the account needs this link; most do at once. `false`: it is to end.
@@ -194,7 +209,13 @@ impl Link {
         };
         let host = self.ends.host;
         let reached = {
-            let mut reaching = pin!(reach(&self.config, host, self.tries, &self.clock));
+            let (config, clock, calls) = (&self.config, &self.clock, &self.ends.calls);
+            let mut reaching = pin!(async {
+                match calls {
+                    Some(calls) => bind::called(config, calls, clock).await,
+                    None => reach(config, host, self.tries, clock).await,
+                }
+            });
             loop {
                 // What is handed over while there is no bind goes back at once.
                 tokio::select! {
@@ -221,20 +242,9 @@ impl Link {
             None => return failed("the link stops".into(), Failure::Net, true),
         };
         self.turn = Some(turn);
-        self.seed = self
-            .seed
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .wrapping_add(1);
-        let Some(kind) = self.config.kind(self.ends.seat) else {
-            return failed("the bind is not needed".into(), Failure::Net, false);
-        };
-        let session = Session::new(self.config.session(kind, self.seed), self.clock.instant());
-        let session = match session {
+        let session = match self.session() {
             Ok(session) => session,
-            Err(error) => {
-                let why = format!("the bind cannot be written: {error}");
-                return failed(why, Failure::Hopeless, false);
-            }
+            Err((why, failure)) => return failed(why, failure, false),
         };
         let lent = Lent {
             config: &self.config,
@@ -246,10 +256,27 @@ impl Link {
             turn: &mut self.turn,
             inbound: &self.ends.inbound,
         };
-        let peer = self.config.hosts.get(host).map(String::as_str);
-        let peer = bind::peer(peer.unwrap_or_default(), address);
+        let peer = match (&self.ends.calls, self.config.hosts.get(host)) {
+            (None, Some(host)) => bind::peer(host, address),
+            _ => format!("outbind {address}"),
+        };
         let connection = Connection::new(lent, session, Wire::new(stream), peer);
         Box::pin(connection.run(&mut self.stop)).await
+    }
+
+    /// A session, its bind queued.
+    fn session(&mut self) -> Result<Session, (String, Failure)> {
+        self.seed = self
+            .seed
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .wrapping_add(1);
+        let Some(kind) = self.config.kind(self.ends.seat) else {
+            return Err(("the bind is not needed".into(), Failure::Net));
+        };
+        Session::new(self.config.session(kind, self.seed), self.clock.instant()).map_err(|error| {
+            let why = format!("the bind cannot be written: {error}");
+            (why, Failure::Hopeless)
+        })
     }
 
     /// Answers what is left, tells the dispatcher, and decides what follows.
@@ -334,6 +361,10 @@ impl Link {
         };
         if leave {
             return next;
+        }
+        // The carrier calls when it wants to; we only have to listen.
+        if self.ends.calls.is_some() && matches!(failure, Failure::Net | Failure::Parted) {
+            return Next::After(Duration::ZERO);
         }
         let (alarm, said) = match (next, failure) {
             (Next::Stop, Failure::Credentials) => (

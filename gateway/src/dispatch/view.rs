@@ -89,6 +89,16 @@ pub enum Standing {
     New,
     /// Not needed as the account stands now.
     Unused,
+    /// The peer is to connect.
+    Listening,
+}
+
+impl Standing {
+    /// Whether the route misses something while the link is not bound.
+    #[must_use]
+    pub fn is_needed(self) -> bool {
+        !matches!(self, Self::Unused | Self::Listening)
+    }
 }
 
 impl LinkState {
@@ -97,7 +107,7 @@ impl LinkState {
     pub fn carries(&self) -> Option<Carries> {
         match self.standing {
             Standing::Up(carries) => Some(carries),
-            Standing::Down(_) | Standing::New | Standing::Unused => None,
+            Standing::Down(_) | Standing::New | Standing::Unused | Standing::Listening => None,
         }
     }
 }
@@ -191,10 +201,10 @@ impl RouteStates {
         });
     }
 
-    pub(super) fn link_unused(&self, route: RouteIx, link: LinkIx) {
+    pub(super) fn link_idle(&self, route: RouteIx, link: LinkIx, standing: Standing) {
         self.publish(route, |state| {
             if let Some(link) = state.links.get_mut(usize::from(link.0)) {
-                link.standing = Standing::Unused;
+                link.standing = standing;
             }
         });
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::section::{Field, Section};
-use super::{DAY, HOUR, receipts, texts, tlvs, way};
+use super::{DAY, HOUR, outbind, receipts, texts, tlvs, way};
 use crate::config::load::Value;
 use crate::config::{Bind, Receipts, Route, Secret, value};
 
@@ -59,9 +59,10 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         tls_pins: way.pins,
         source_address: way.source,
         tcp_user_timeout: way.user_timeout,
-        system_id: account_text(&section, "system_id", 1, SYSTEM_ID_OCTETS_MAX, "§5.2.1"),
+        system_id: system_id(&section),
         password: password(&section),
         system_type: account_text(&section, "system_type", 0, SYSTEM_TYPE_OCTETS_MAX, "§5.2.3"),
+        outbind: outbind::read(&section, way.tls),
         bind: bind(&section, &receipts, version),
         binds_per_host,
         window,
@@ -108,7 +109,8 @@ fn bind(section: &Section<'_>, receipts: &Receipts, version: u8) -> Bind {
     let bind = field.as_ref().and_then(|field| field.word(&words, &[]));
     let bind = bind.unwrap_or(Bind::Transceiver);
     let at = field.as_ref().unwrap_or(&section.at);
-    if bind == Bind::Transmitter && receipts.enabled {
+    let called = section.opt("outbind").is_some();
+    if bind == Bind::Transmitter && receipts.enabled && !called {
         at.wrong("\"transceiver\", or receipts.enabled = false: a transmitter gets no receipts");
     }
     if bind == Bind::Transceiver && version < VERSION_TRANSCEIVER {
@@ -161,6 +163,10 @@ fn hosts(section: &Section<'_>) -> Vec<String> {
     hosts
 }
 
+pub(super) fn system_id(section: &Section<'_>) -> String {
+    account_text(section, "system_id", 1, SYSTEM_ID_OCTETS_MAX, "§5.2.1")
+}
+
 fn account_text(section: &Section<'_>, key: &str, min: usize, max: usize, at: &str) -> String {
     let expected = format!("{min} to {max} ASCII characters (SMPP v3.4 {at})");
     section
@@ -173,7 +179,7 @@ fn account_text(section: &Section<'_>, key: &str, min: usize, max: usize, at: &s
         .unwrap_or_default()
 }
 
-fn password(section: &Section<'_>) -> Secret {
+pub(super) fn password(section: &Section<'_>) -> Secret {
     let expected = "1 to 64 ASCII characters; 8 by SMPP v3.4 §5.2.2";
     let Some(field) = section.need("password", expected) else {
         return Secret::new("");

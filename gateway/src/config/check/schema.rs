@@ -105,6 +105,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
             "tls_pins",
             "source_address",
             "tcp_user_timeout",
+            "outbind",
             "system_id",
             "password",
             "system_type",
@@ -155,6 +156,10 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         &["strip_prefix", "strip_suffix", "first", "last"],
     ),
     table("routes.*.charset", &["default", "national", "flash"]),
+    table(
+        "routes.*.outbind",
+        &["listen", "allow", "system_id", "password"],
+    ),
     table("routes.*.tls_client", &["cert", "key"]),
     table("routes.*.tlvs.*", &["tag", "type", "direction", "value"]),
     table("routing", &["rules"]),

@@ -208,6 +208,21 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "window = 50",
+        "outbind = { listen = \"127.0.0.1:2776\", allow = [], system_id = \"smsc\", password = { env = \"CARRIER_A_PASSWORD\" } }",
+        "routes.carrier-a.outbind.allow = a list: expected a list of the CIDR ranges that the carrier calls from",
+    ),
+    (
+        "window = 50",
+        "outbind = { listen = \"2776\", allow = [\"10.0.0.0/8\"], system_id = \"smsc\", password = { env = \"CARRIER_A_PASSWORD\" } }",
+        "routes.carrier-a.outbind.listen = \"2776\": expected",
+    ),
+    (
+        "window = 50",
+        "tls = true\noutbind = { listen = \"127.0.0.1:2776\", allow = [\"10.0.0.0/8\"], system_id = \"smsc\", password = { env = \"CARRIER_A_PASSWORD\" } }",
+        "expected no outbind beside tls = true",
+    ),
+    (
+        "window = 50",
         "tcp_user_timeout = \"0s\"",
         "routes.carrier-a.tcp_user_timeout = \"0s\": expected a duration",
     ),

@@ -1,7 +1,9 @@
 //! The way to a carrier: whose turn it is, names, TCP, TLS.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use super::account::Turn;
 use super::backoff::Failure;
 use super::config::{Config, Tls};
+use super::outbind::Calls;
 use super::tls;
 use crate::clock::Clock;
 
@@ -148,21 +151,59 @@ pub(super) fn peer(host: &str, address: SocketAddr) -> String {
     }
 }
 
-async fn tcp(config: &Config, address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
+/// Waits for the carrier's outbind and for our turn to bind on its connection.
+///
+/// Cancel safe: what came is closed.
+pub(super) async fn called(
+    config: &Config,
+    calls: &Calls,
+    clock: &Clock,
+) -> Result<Reached, NotReached> {
+    let Some(called) = calls.next().await else {
+        // The listener ends with the gateway.
+        return pending().await;
     };
+    let account = &config.account;
+    let turn = account.turn().await;
+    let refused = |failure| NotReached {
+        why: format!(
+            "outbind {}: the account's credentials were refused on its other binds",
+            called.from
+        ),
+        failure,
+    };
+    if account.is_stopped() {
+        return Err(refused(Failure::Credentials));
+    }
+    if account.is_paused(clock.instant()) {
+        return Err(refused(Failure::Net));
+    }
+    let tuned = tune(config, &called.stream);
+    tuned.map_err(|error| format!("outbind {}: {error}", called.from))?;
+    Ok((Stream::Plain(called.stream), called.from, turn))
+}
+
+/// What TCP does about silence; each write goes out at once.
+fn tune(config: &Config, socket: impl AsFd) -> io::Result<()> {
     let (idle, between, times) = KEEPALIVE;
-    socket.set_keepalive(true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
     sockopt::set_tcp_keepidle(&socket, idle)?;
     sockopt::set_tcp_keepintvl(&socket, between)?;
     sockopt::set_tcp_keepcnt(&socket, times)?;
     let unacknowledged = config.tcp_user_timeout.as_millis();
     let unacknowledged = u32::try_from(unacknowledged).unwrap_or(u32::MAX);
     sockopt::set_tcp_user_timeout(&socket, unacknowledged)?;
-    socket.set_nodelay(true)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    Ok(())
+}
+
+async fn tcp(config: &Config, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    tune(config, &socket)?;
     if let Some(source) = config.source_address {
         let bound = socket.bind(SocketAddr::new(source, 0));
         bound.map_err(|error| {

@@ -110,6 +110,8 @@ pub enum Seat {
     Main,
     /// The receiver of a pair. Under [`Binds::Auto`] it waits until there are pairs.
     Companion,
+    /// Bound to on the carrier's outbind, beside all others: smpp.md §1.2.
+    Called,
 }
 
 impl Config {
@@ -163,6 +165,9 @@ impl Config {
         match (seat, self.bind) {
             (Seat::Companion, Binds::Auto) if !self.account.is_split() => None,
             (Seat::Companion, _) | (Seat::Main, Binds::Receiver) => Some(BindKind::Receiver),
+            // SMPP v5.0 also lets us answer with a transceiver; what the account sends over is the
+            // config's to say.
+            (Seat::Called, _) => Some(BindKind::Receiver),
             (Seat::Main, Binds::Transmitter | Binds::Pair) => Some(BindKind::Transmitter),
             (Seat::Main, Binds::Auto) if self.account.is_split() => Some(BindKind::Transmitter),
             (Seat::Main, Binds::Transceiver | Binds::Auto) => Some(BindKind::Transceiver),

@@ -18,6 +18,7 @@ pub(super) enum LinkState {
     TooMany,
     Stopped,
     Unused,
+    Listening,
 }
 
 impl LinkState {
@@ -29,6 +30,7 @@ impl LinkState {
             Self::TooMany => "too_many",
             Self::Stopped => "stopped",
             Self::Unused => "unused",
+            Self::Listening => "listening",
         }
     }
 }

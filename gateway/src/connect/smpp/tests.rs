@@ -20,6 +20,7 @@ use crate::outcome::{Answer, Outcome, OutcomeResult, Reason, ReceiptState, Retry
 use crate::stop::Stopper;
 
 mod binds;
+mod outbind;
 mod raw;
 mod ways;
 
@@ -35,6 +36,8 @@ struct Rig {
     stopper: Stopper,
     task: JoinHandle<()>,
     late: Vec<Answer>,
+    /// Its listener for outbind, if it has one.
+    outbinds: Option<(Stopper, JoinHandle<()>)>,
 }
 
 fn config(address: impl ToString) -> Config {
@@ -48,6 +51,10 @@ fn start(config: Config) -> Rig {
 
 /// One of the links of an account.
 fn start_at(config: Arc<Config>, host: usize, seat: Seat) -> Rig {
+    start_with(config, host, seat, None)
+}
+
+fn start_with(config: Arc<Config>, host: usize, seat: Seat, calls: Option<Calls>) -> Rig {
     let (attempts, to_send) = mpsc::channel(64);
     let (events, seen) = mpsc::channel(64);
     let (inbound, handsets) = mpsc::channel(64);
@@ -57,6 +64,7 @@ fn start_at(config: Arc<Config>, host: usize, seat: Seat) -> Rig {
         link: LinkIx(0),
         host,
         seat,
+        calls,
         attempts: to_send,
         events,
         receipts,
@@ -71,6 +79,7 @@ fn start_at(config: Arc<Config>, host: usize, seat: Seat) -> Rig {
         stopper,
         task,
         late: Vec::new(),
+        outbinds: None,
     }
 }
 
@@ -113,7 +122,10 @@ impl Rig {
                     }
                 }
                 LinkEvent::Late { answers, .. } => self.late.extend(answers),
-                LinkEvent::Up { .. } | LinkEvent::Down { .. } | LinkEvent::Unused { .. } => {}
+                LinkEvent::Up { .. }
+                | LinkEvent::Down { .. }
+                | LinkEvent::Unused { .. }
+                | LinkEvent::Listening { .. } => {}
             }
         }
         all
@@ -130,6 +142,10 @@ impl Rig {
         self.stopper.stop();
         timeout(PATIENCE, self.task).await.unwrap().unwrap();
         assert!(self.stopper.left().is_empty());
+        if let Some((stopper, task)) = self.outbinds {
+            stopper.stop();
+            timeout(PATIENCE, task).await.unwrap().unwrap();
+        }
         let mut rest = Vec::new();
         while let Some(event) = self.events.recv().await {
             rest.push(event);

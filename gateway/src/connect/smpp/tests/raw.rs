@@ -39,6 +39,14 @@ impl Carrier {
         }
     }
 
+    /// One that has connected itself.
+    pub(super) async fn over(stream: TcpStream) -> Self {
+        Self {
+            stream: Some(stream),
+            ..Self::new().await
+        }
+    }
+
     /// The next connection, beside those that there are.
     pub(super) async fn accepted(&self) -> Self {
         let mut one = Self {
