@@ -8,6 +8,7 @@
 
 mod api_sending;
 mod backlog;
+mod carriers;
 mod config_errors;
 mod crash;
 mod disk_faults;
