@@ -109,6 +109,7 @@ fn draft(number: usize) -> anyhow::Result<Draft> {
         segments: 1,
         concat_ref: 0,
         sms: None,
+        policy: trunkline::message::Policy::default(),
         callback: None,
         batch: None,
         accepted_at: UnixMs::ZERO,

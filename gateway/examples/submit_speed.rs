@@ -173,6 +173,7 @@ fn message(number: u64) -> anyhow::Result<Arc<Message>> {
         segments: 1,
         concat_ref: 0,
         sms: None,
+        policy: trunkline::message::Policy::default(),
         callback: None,
         batch: None,
         accepted_at: Clock::system().now(),

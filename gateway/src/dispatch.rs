@@ -79,6 +79,8 @@ enum Done {
     Intended(Vec<Entry>, Result<Vec<MessageId>, Refused>),
     Moved(Vec<Entry>, Result<Vec<(MessageId, bool)>, Refused>),
     Expired,
+    /// Suppressed ones, and those of them that are so no longer.
+    Rejected(Vec<Entry>, Result<Vec<MessageId>, Refused>),
 }
 
 /// One route's dispatcher.
@@ -266,6 +268,7 @@ impl Dispatcher {
         let mut batches: Vec<Vec<Attempt>> = vec![Vec::new(); self.links.len()];
         let mut intents = Vec::new();
         let mut expired = Vec::new();
+        let mut suppressed = Vec::new();
         // Slots that intents will take when they are on disk.
         let mut reserved = self.reserved;
         for _ in 0..PUMP_MAX {
@@ -280,6 +283,11 @@ impl Dispatcher {
             if entry.message.expires_at <= wall {
                 expired.push(entry.message.id);
                 self.queue.done(&entry.message);
+                continue;
+            }
+            // Nothing of it is out now, and nothing goes out without passing here.
+            if self.store.is_suppressed(&entry.message) {
+                suppressed.push(entry);
                 continue;
             }
             let Some(parts) = self.fitting(entry.parts, reserved) else {
@@ -314,6 +322,7 @@ impl Dispatcher {
         self.send(batches);
         self.intend(intents);
         self.expire(expired);
+        self.reject(suppressed);
     }
 
     /// The parts that go out now: all of them, or, when they are more than all windows together hold,
@@ -427,6 +436,33 @@ impl Dispatcher {
             store.expire_queued(ids).await;
             Done::Expired
         });
+    }
+
+    /// Ends what is suppressed.
+    fn reject(&mut self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        let (store, route) = (self.store.clone(), self.config.route);
+        self.work.spawn(async move {
+            let ids = entries.iter().map(|entry| entry.message.id).collect();
+            let left = store.reject_suppressed(route, ids).await;
+            Done::Rejected(entries, left)
+        });
+    }
+
+    /// Those that may be sent after all go back to the head of their lane.
+    fn rejected(&mut self, entries: Vec<Entry>, left: Result<Vec<MessageId>, Refused>) {
+        // Without an answer the store has stopped, and nothing goes out any more.
+        let left = left.unwrap_or_default();
+        for entry in entries.into_iter().rev() {
+            if left.contains(&entry.message.id) {
+                self.queue.give_back(entry);
+            } else {
+                self.flights.forget(entry.message.id);
+                self.queue.done(&entry.message);
+            }
+        }
     }
 
     fn link_event(&mut self, event: LinkEvent) {
@@ -652,6 +688,7 @@ impl Dispatcher {
                 }
             }
             Ok(Done::Expired) => self.expiring = false,
+            Ok(Done::Rejected(entries, left)) => self.rejected(entries, left),
             // What it held is in the store and comes back with a restart; without one the route
             // would stand still and say nothing.
             Err(error) => self
@@ -690,9 +727,10 @@ impl Dispatcher {
             let over = |over: &Vec<MessageId>| over.contains(&entry.message.id);
             if result.as_ref().is_ok_and(over) {
                 self.drop_ended(&entry);
-            } else if result.is_ok() {
+            } else if result.is_ok() && !self.store.is_suppressed(&entry.message) {
                 self.hand_over(&entry.message, entry.parts, &mut batches);
             } else {
+                // Suppressed meanwhile, it comes back as not sent, to end at its next turn.
                 for part in entry.parts.iter() {
                     self.not_sent(&entry.message, part);
                 }
@@ -811,3 +849,5 @@ async fn sleep_until(at: Option<Instant>) {
 mod backing_off;
 #[cfg(test)]
 mod ended;
+#[cfg(test)]
+mod suppressed;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::UnixMs;
+use crate::outcome::Reason;
 
 pub mod id;
 pub mod life;
@@ -316,6 +317,8 @@ pub struct Message {
     pub callback: Option<EndpointIx>,
     /// The batch it came in.
     pub batch: Option<MessageId>,
+    /// What policy said of it at acceptance.
+    pub policy: Policy,
     /// When it was accepted; given by the writer.
     pub accepted_at: UnixMs,
     /// After this it is not sent any more.
@@ -327,6 +330,13 @@ pub struct Message {
 }
 
 impl Message {
+    /// Why it is rejected from its beginning, if it is: policy refuses it, or there is no route.
+    #[must_use]
+    pub fn refused(&self) -> Option<Reason> {
+        let routeless = self.routes.is_empty().then_some(Reason::NoRoute);
+        self.policy.refused.or(routeless)
+    }
+
     /// One of its texts.
     #[must_use]
     pub fn text(&self, text: Text) -> &str {
@@ -362,6 +372,16 @@ impl Message {
     pub fn all_parts(&self) -> Parts {
         Parts::first(self.segments)
     }
+}
+
+/// What policy said of a message at acceptance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// It goes out whoever is suppressed: the customer's own decision (`policy.suppressions: ignore`),
+    /// or it confirms that very suppression.
+    pub ignores_suppressions: bool,
+    /// It was refused, for this reason; given by the writer.
+    pub refused: Option<Reason>,
 }
 
 /// A set of parts of one message: at most 20 segments (contract.md: `max_segments` 1-20).

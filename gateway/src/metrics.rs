@@ -142,6 +142,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Accepts that waited for the archive to make room",
     ),
     (
+        "trunkline_messages_suppressed_total",
+        "Messages rejected because their recipient is suppressed, by whether at accept or at submit",
+    ),
+    (
         "trunkline_suppressions_refused_total",
         "Suppressions refused: limits.suppressions, or a tenant's senders, are used up",
     ),

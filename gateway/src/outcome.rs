@@ -141,11 +141,12 @@ pub enum Reason {
     NoReceipt,
     DeletedByCarrier,
     Unclassified,
+    Suppressed,
 }
 
 impl Reason {
     /// All reasons, with (code, category, permanent): the contract's table as data.
-    pub const TABLE: [(Self, &'static str, &'static str, bool); 31] = [
+    pub const TABLE: [(Self, &'static str, &'static str, bool); 32] = [
         (
             Self::UnknownSubscriber,
             "unknown_subscriber",
@@ -222,6 +223,7 @@ impl Reason {
             false,
         ),
         (Self::Unclassified, "unclassified", "unknown", false),
+        (Self::Suppressed, "suppressed", "policy", true),
     ];
 
     fn row(self) -> (&'static str, &'static str, bool) {

@@ -20,7 +20,9 @@ use crate::accept::list::Parameters;
 use crate::accept::problem::{Code, FieldError, ItemError, Problem};
 use crate::accept::request::{Piece, Request, is_object, malformed, merge};
 use crate::accept::router::Asked;
-use crate::accept::{BATCH_MAX, Door, Gateway, ITEM_MAX, body, idempotency, ndjson, shape, single};
+use crate::accept::{
+    BATCH_MAX, Door, Gateway, ITEM_MAX, Scope, body, idempotency, ndjson, shape, single,
+};
 use crate::clock::UnixMs;
 use crate::message::id::{IdMaker, PublicId};
 use crate::message::{Class, Ids, MessageId, TenantIx, Text};
@@ -153,7 +155,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) origin: Origin<'a>,
     /// Whether items may carry keys of their own.
     pub(crate) own_keys: bool,
-    pub(crate) strict: bool,
+    /// Set when policy refusals are to be errors.
+    pub(crate) strict: Option<&'a Store>,
 }
 
 /// An item that can be stored, or why not; with its reference and fingerprint.
@@ -186,7 +189,7 @@ impl Reading<'_> {
         let key = self.key(&request, &mut errors);
         let draft = key.and_then(|key| {
             let message = check::message(self.door, &request, sugar, errors, self.origin)?;
-            single::routed_or_not_strict(&message, self.strict)?;
+            single::lawful_or_not_strict(&message, self.strict)?;
             Ok(Draft { message, key })
         });
         Item {
@@ -320,10 +323,11 @@ where
             tenant,
             batch: Some(batch),
             traceparent: traceparent.unwrap_or_default(),
+            overrides: asked.principal.scopes.has(Scope::PolicyOverride),
             now: gateway.door.clock.now(),
         },
         own_keys: key.is_none(),
-        strict: asked.strict(),
+        strict: asked.strict().then_some(&gateway.store),
     };
     let items = read_items(&held.bytes, reading, gateway.door.batch_items)?;
     drop(held);

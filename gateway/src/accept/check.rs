@@ -9,8 +9,8 @@ use crate::accept::shape::not_available;
 use crate::accept::{Door, PlanError, PlanRequest, Planned, Why};
 use crate::clock::UnixMs;
 use crate::message::{
-    Class, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority, ROUTES_MAX, TenantIx,
-    Texts,
+    Class, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Policy, Priority, ROUTES_MAX,
+    TenantIx, Texts,
 };
 
 mod callback;
@@ -40,6 +40,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) batch: Option<MessageId>,
     /// The W3C traceparent header, valid or empty.
     pub(crate) traceparent: &'a str,
+    /// Whether the key has the scope `policy:override`.
+    pub(crate) overrides: bool,
     /// Now: a `ttl` counts from here.
     pub(crate) now: UnixMs,
 }
@@ -101,6 +103,7 @@ pub(crate) fn planned(
     let priority = check.priority(request, class);
     let on_ambiguous = check.on_ambiguous(request, class);
     let expires_at = check.lifetime(request, class);
+    let policy = check.policy(request);
     let tags = check.tags(request);
     let metadata = check.metadata(request.metadata.as_ref());
     let tracking = check.tracking(request.tracking.as_ref());
@@ -148,6 +151,7 @@ pub(crate) fn planned(
         sms: planned.sms,
         callback,
         batch: origin.batch,
+        policy,
         accepted_at: UnixMs::ZERO,
         expires_at,
         routes: planned.routes,
@@ -390,6 +394,30 @@ impl<'a> Check<'a> {
                 );
                 OnAmbiguous::Retry
             }
+        }
+    }
+
+    fn policy(&mut self, request: &Request<'_>) -> Policy {
+        let policy = request.policy.as_ref();
+        let at = "/policy/suppressions";
+        let ignores_suppressions = match policy.and_then(|p| p.suppressions.as_deref()) {
+            None | Some("respect") => false,
+            Some("ignore") => {
+                if !self.origin.overrides {
+                    let detail = "ignore needs the scope policy:override";
+                    let error = FieldError::at(at, "override_not_allowed", detail);
+                    self.add(error.alone(Code::OverrideNotAllowed));
+                }
+                true
+            }
+            Some(_) => {
+                self.wrong(at, "not_one_of", "must be respect or ignore");
+                false
+            }
+        };
+        Policy {
+            ignores_suppressions,
+            refused: None,
         }
     }
 

@@ -33,7 +33,7 @@ use crate::accept::patience::Patience;
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::request::{Piece, Request, is_object};
 use crate::accept::router::Asked;
-use crate::accept::{Gateway, NDJSON_BYTES_MAX, NDJSON_LINES_MAX, body};
+use crate::accept::{Gateway, NDJSON_BYTES_MAX, NDJSON_LINES_MAX, Scope, body};
 use crate::message::{MessageId, TenantIx};
 use crate::metrics as names;
 use crate::store::{Accepted, Draft, Refused};
@@ -94,6 +94,7 @@ where
         batch,
         traceparent: traceparent.unwrap_or_default().to_owned(),
         strict: asked.strict(),
+        overrides: asked.principal.scopes.has(Scope::PolicyOverride),
         defaults: None,
         line: 0,
         index: 0,
@@ -138,6 +139,7 @@ struct Reader {
     batch: MessageId,
     traceparent: String,
     strict: bool,
+    overrides: bool,
     /// The JSON of the first line's `defaults`.
     defaults: Option<Box<str>>,
     /// Lines seen, blank ones too.
@@ -280,10 +282,11 @@ impl Reader {
                 tenant: self.tenant,
                 batch: Some(self.batch),
                 traceparent: &traceparent,
+                overrides: self.overrides,
                 now: gateway.door.clock.now(),
             },
             own_keys: true,
-            strict: self.strict,
+            strict: self.strict.then_some(&gateway.store),
         };
         // No group is larger than what the tenant's rate lets through at once.
         let burst = gateway.door.ingress.burst(self.tenant);

@@ -419,10 +419,11 @@ const PREVIEWING: [Code; 12] = [
 ];
 
 /// What only an operation that takes messages can answer.
-const ACCEPTING: [Code; 18] = [
+const ACCEPTING: [Code; 20] = [
     Code::MalformedJson,
     Code::IdempotencyKeyMissing,
     Code::SenderNotAllowed,
+    Code::OverrideNotAllowed,
     Code::RequestTimeout,
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
@@ -434,6 +435,7 @@ const ACCEPTING: [Code; 18] = [
     Code::ExpiresBeforeSend,
     Code::ChannelNotEnabled,
     Code::NoRoute,
+    Code::Suppressed,
     Code::QuotaExceeded,
     Code::Overloaded,
     Code::StoreUnavailable,
@@ -449,7 +451,7 @@ fn by_status(codes: &[Code]) -> BTreeMap<u16, String> {
             text.push_str(", ");
         }
         text.push_str(code.name());
-        if *code == Code::NoRoute {
+        if matches!(*code, Code::NoRoute | Code::Suppressed) {
             text.push_str(" (with Prefer: handling=strict)");
         }
     }

@@ -45,6 +45,7 @@ pub(crate) enum Code {
     InsufficientScope,
     TenantMismatch,
     SenderNotAllowed,
+    OverrideNotAllowed,
     NotFound,
     NotAvailableHere,
     MethodNotAllowed,
@@ -62,6 +63,7 @@ pub(crate) enum Code {
     ExpiresBeforeSend,
     ChannelNotEnabled,
     NoRoute,
+    Suppressed,
     QuotaExceeded,
     Internal,
     Overloaded,
@@ -71,7 +73,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Code, HTTP status, title.
-    pub(crate) const TABLE: [(Self, &'static str, u16, &'static str); 29] = [
+    pub(crate) const TABLE: [(Self, &'static str, u16, &'static str); 31] = [
         (
             Self::MalformedJson,
             "malformed_json",
@@ -113,6 +115,12 @@ impl Code {
             "sender_not_allowed",
             403,
             "Sender is not allowed",
+        ),
+        (
+            Self::OverrideNotAllowed,
+            "override_not_allowed",
+            403,
+            "Key may not ignore policy",
         ),
         (Self::NotFound, "not_found", 404, "Not found"),
         (
@@ -206,6 +214,12 @@ impl Code {
             "Channel is not enabled",
         ),
         (Self::NoRoute, "no_route", 422, "No route for this message"),
+        (
+            Self::Suppressed,
+            "suppressed",
+            422,
+            "Recipient is suppressed",
+        ),
         (
             Self::QuotaExceeded,
             "quota_exceeded",

@@ -195,6 +195,10 @@ fn is_reject(word: &Option<Str<'_>>) -> bool {
     word.as_deref().is_none_or(|word| word == "reject")
 }
 
+fn is_respect(word: &Option<Str<'_>>) -> bool {
+    word.as_deref().is_none_or(|word| word == "respect")
+}
+
 fn is_off(word: &Option<Str<'_>>) -> bool {
     word.as_deref().is_none_or(|word| word == "off")
 }
@@ -251,6 +255,10 @@ pub(crate) struct PolicyIn<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) on_ambiguous: Option<Str<'a>>,
+    /// `respect`, or with the scope `policy:override` `ignore`.
+    #[serde(borrow, skip_serializing_if = "is_respect")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) suppressions: Option<Str<'a>>,
 }
 
 /// `tracking`. Each at most 128 characters.

@@ -13,9 +13,9 @@ use crate::accept::ingress::{self, RateHeaders, Taken};
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::request::{Request, merge, parse};
 use crate::accept::router::Asked;
-use crate::accept::{BODY_MAX, Door, Gateway, body, idempotency, view};
+use crate::accept::{BODY_MAX, Door, Gateway, Scope, body, idempotency, view};
 use crate::message::{Message, TenantIx};
-use crate::store::{Accepted, Draft};
+use crate::store::{Accepted, Draft, Store};
 
 /// Answers `POST /v1/messages`.
 pub(crate) async fn send<B>(
@@ -49,7 +49,7 @@ where
     }
     let key = idempotency::header_key(headers)?;
     let held = body::whole(headers, body, BODY_MAX, Code::BodyTooLarge, &gateway.bodies).await?;
-    let draft = draft(&gateway.door, asked, tenant, &held.bytes, key)?;
+    let draft = draft(gateway, asked, tenant, &held.bytes, key)?;
     let rate = take(&gateway.door, tenant, 1)?;
     drop(held);
     let class = draft.message.class;
@@ -103,19 +103,21 @@ fn respond(
 }
 
 fn draft(
-    door: &Door,
+    gateway: &Gateway,
     asked: &Asked,
     tenant: TenantIx,
     json: &[u8],
     key: Option<Cow<'_, str>>,
 ) -> Result<Draft, Problem> {
+    let door = &gateway.door;
     let (mut request, mut errors) = parse(json)?;
     without_key(&request, &mut errors);
     let sugar = merge::expand(&mut request, &mut errors);
     let origin = origin(door, asked, tenant);
     let key = key_of(door, tenant, key.as_deref(), &request)?;
     let message = check::message(door, &request, sugar, errors, origin)?;
-    routed_or_not_strict(&message, asked.strict())?;
+    let strict = asked.strict().then_some(&gateway.store);
+    lawful_or_not_strict(&message, strict)?;
     Ok(Draft { message, key })
 }
 
@@ -137,6 +139,7 @@ pub(crate) fn origin<'a>(door: &Door, asked: &'a Asked, tenant: TenantIx) -> Ori
         tenant,
         batch: None,
         traceparent: check::traceparent(&asked.parts.headers).unwrap_or_default(),
+        overrides: asked.principal.scopes.has(Scope::PolicyOverride),
         now: door.clock.now(),
     }
 }
@@ -166,16 +169,23 @@ pub(crate) fn key_of(
     Ok(Some(idempotency::of_message(tenant, key, request)))
 }
 
-/// With `Prefer: handling=strict` a policy refusal is an error instead of an outcome.
+/// With `Prefer: handling=strict` a policy refusal is an error instead of an outcome; without it,
+/// `strict` is `None`.
 ///
 /// # Errors
-/// `no_route`.
-pub(crate) fn routed_or_not_strict(message: &Message, strict: bool) -> Result<(), Problem> {
-    if strict && message.routes.is_empty() {
-        return Err(Problem::new(
-            Code::NoRoute,
-            "no routing rule matches this message",
-        ));
+/// `no_route`, `suppressed`.
+pub(crate) fn lawful_or_not_strict(
+    message: &Message,
+    strict: Option<&Store>,
+) -> Result<(), Problem> {
+    let Some(store) = strict else { return Ok(()) };
+    if message.routes.is_empty() {
+        let detail = "no routing rule matches this message";
+        return Err(Problem::new(Code::NoRoute, detail));
+    }
+    if store.is_suppressed(message) {
+        let detail = "the recipient is suppressed: GET /v1/suppressions tells by what";
+        return Err(Problem::new(Code::Suppressed, detail));
     }
     Ok(())
 }

@@ -230,6 +230,7 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
         )),
         What::MovedOn { .. } | What::ExpiredInQueue | What::NoRoute => Some(("queue", None)),
         What::NoReceipt => Some(("carrier", None)),
+        What::Rejected { .. } if change.version > 1 => Some(("queue", None)),
         What::Rejected { .. } => Some(("accept", None)),
         _ => None,
     });

@@ -8,7 +8,7 @@
 //!     ├─► failed*     every route refused, none took the whole of it
 //!     ├─► unknown*    handed to a link that never answered, under on_ambiguous: hold
 //!     ├─► expired*    its time was over in our queue
-//!     └─► rejected*   policy, at acceptance
+//!     └─► rejected*   policy, at acceptance or before it is sent
 //!   late: expired, unknown, undelivered ──► delivered, once, within 72 h
 //! ```
 //!
@@ -109,7 +109,7 @@ pub struct Change {
 /// What happened, in a [`Change`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
-    /// Policy refused it at acceptance.
+    /// Policy refused it, at acceptance or just before it was to be sent.
     Rejected {
         /// Why.
         reason: Reason,
@@ -272,7 +272,7 @@ pub struct Life {
 }
 
 impl Life {
-    /// A message's life at acceptance: queued, or rejected when it has no route.
+    /// A message's life at acceptance: queued, or rejected when policy refuses it or it has no route.
     #[must_use]
     pub fn begin(message: &Message) -> Self {
         let mut life = Self {
@@ -282,7 +282,7 @@ impl Life {
             parts: SmallVec::from_elem(PartState::Waiting, usize::from(message.segments)),
             ..Self::default()
         };
-        if message.routes.is_empty() {
+        if let Some(reason) = message.refused() {
             life.apply(Change {
                 at: message.accepted_at,
                 version: 1,
@@ -290,9 +290,7 @@ impl Life {
                 is_final: true,
                 event: Some(EventKind::MessageRejected),
                 seq: 0,
-                what: What::Rejected {
-                    reason: Reason::NoRoute,
-                },
+                what: What::Rejected { reason },
             });
         }
         life

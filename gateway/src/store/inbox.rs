@@ -133,6 +133,14 @@ pub(crate) enum Request {
         parts: Vec<InboundPart>,
         reply: oneshot::Sender<Result<Taken, Refused>>,
     },
+    /// These wait for the route and were found suppressed: they end, unless they are so no longer.
+    /// The reply names those that are not.
+    RejectSuppressed {
+        route: RouteIx,
+        ids: Vec<MessageId>,
+        adopt: Adopted,
+        reply: Reply<Vec<MessageId>, Vec<MessageId>>,
+    },
     /// Somebody is not to be sent to any more.
     Suppress {
         items: Vec<NewSuppression>,
@@ -200,9 +208,10 @@ impl Request {
             Self::Settle { settles, .. } => settles.len(),
             Self::Receipts { receipts, .. } | Self::LookAgain { receipts, .. } => receipts.len(),
             Self::Inbound { parts, .. } => parts.len(),
-            Self::MoveOn { ids, .. } | Self::Overdue { ids, .. } | Self::MaybeSent { ids, .. } => {
-                ids.len()
-            }
+            Self::MoveOn { ids, .. }
+            | Self::RejectSuppressed { ids, .. }
+            | Self::Overdue { ids, .. }
+            | Self::MaybeSent { ids, .. } => ids.len(),
             Self::Intent { parts, .. } => parts.len(),
             Self::Replan { items, .. } => items.len(),
             Self::Suppress { items, .. } => items.len(),

@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKind, EventKinds};
-use crate::message::{Class, MessageId, Phone, TenantIx};
-use crate::store::inbox::Request;
+use crate::message::{Class, Message, MessageId, Phone, RouteIx, TenantIx, Text};
+use crate::store::inbox::{Adopted, Request, Undone};
 use crate::store::shared::Shared;
 use crate::store::{Refused, Store};
 use crate::suppression::{Cause, Ended, Key, Scope, Source, Suppression};
@@ -148,6 +148,50 @@ impl Store {
         shared.suppressions.hit(tenant, to, from, class, now)
     }
 
+    /// Whether policy keeps a message from being sent now. No allocation.
+    #[must_use]
+    pub fn is_suppressed(&self, message: &Message) -> bool {
+        self.shared()
+            .is_suppressed(message, self.shared().clock.now())
+    }
+
+    /// Ends queued messages of a route that are suppressed, durably: what a carrier has of them stays
+    /// as it is. Returns those that are suppressed no longer and still wait there; the others have
+    /// ended, one way or another.
+    ///
+    /// # Errors
+    /// [`Refused::Closed`] when the store has stopped.
+    pub async fn reject_suppressed(
+        &self,
+        route: RouteIx,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<MessageId>, Refused> {
+        let mut ids = ids;
+        let mut adopt = Adopted::default();
+        loop {
+            let (reply, answer) = oneshot::channel();
+            self.shared().inbox.push(
+                Request::RejectSuppressed {
+                    route,
+                    ids,
+                    adopt,
+                    reply,
+                },
+                true,
+            );
+            match answer.await {
+                Ok(Ok(left)) => return Ok(left),
+                Ok(Err(Undone::Missing(back, missing))) => {
+                    (ids, adopt) = self.fetch(back, missing, |id| *id).await;
+                }
+                Ok(Err(Undone::Stale(back) | Undone::Refused(back))) => {
+                    (ids, adopt) = (back, Adopted::default());
+                }
+                Err(_) => return Err(Refused::Closed),
+            }
+        }
+    }
+
     /// Adds suppressions in one durable commit; the answers stand in their order.
     ///
     /// # Errors
@@ -214,6 +258,18 @@ impl Store {
             count: index.len(),
             bytes: index.bytes(),
         }
+    }
+}
+
+impl Shared {
+    /// Whether policy keeps a message from being sent.
+    pub(crate) fn is_suppressed(&self, message: &Message, now: UnixMs) -> bool {
+        let from = || message.text(Text::From);
+        !message.policy.ignores_suppressions
+            && self
+                .suppressions
+                .hit(message.tenant, message.to, from(), message.class, now)
+                .is_some()
     }
 }
 

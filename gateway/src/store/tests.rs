@@ -75,6 +75,7 @@ pub(crate) fn draft(number: u64, segments: u8) -> Draft {
             segments,
             concat_ref: 0,
             sms: None,
+            policy: crate::message::Policy::default(),
             callback: None,
             batch: None,
             accepted_at: UnixMs::ZERO,

@@ -16,7 +16,7 @@ use crate::clock::UnixMs;
 use crate::message::id::IdMaker;
 use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
-use crate::outcome::{Next, PartRule, Receipt, Settle};
+use crate::outcome::{Next, PartRule, Reason, Receipt, Settle};
 use crate::store::claim::{Claims, needs_claim};
 use crate::store::depths::Place;
 use crate::store::handle;
@@ -89,6 +89,7 @@ enum Done {
     Archived(oneshot::Sender<Vec<PathBuf>>, Vec<PathBuf>),
     Overdue(oneshot::Sender<usize>, usize),
     Replanned(oneshot::Sender<Replanned>, Replanned),
+    Rejected(Reply<Vec<MessageId>, Vec<MessageId>>, Vec<MessageId>),
     Suppressed(oneshot::Sender<Vec<Suppressed>>, Vec<Suppressed>),
     Unsuppressed(oneshot::Sender<Option<Ended>>, Option<Ended>),
     Plain(oneshot::Sender<()>),
@@ -297,6 +298,7 @@ impl Writer {
                 Done::Inbound(reply, taken) => drop(reply.send(taken)),
                 Done::Overdue(reply, count) => drop(reply.send(count)),
                 Done::Replanned(reply, count) => drop(reply.send(count)),
+                Done::Rejected(reply, left) => drop(reply.send(Ok(left))),
                 Done::Suppressed(reply, added) => drop(reply.send(added)),
                 Done::Unsuppressed(reply, ended) => drop(reply.send(ended)),
                 Done::Archived(reply, files) => drop(reply.send(files)),
@@ -547,6 +549,10 @@ impl Writer {
             self.references[slot] = self.references[slot].wrapping_add(1);
             message.concat_ref = self.references[slot];
         }
+        if self.shared.is_suppressed(&message, now) {
+            message.policy.refused = Some(Reason::Suppressed);
+            metrics::counter!("trunkline_messages_suppressed_total", "at" => "accept").increment(1);
+        }
         let seq = young.next_seq;
         self.blob.push(&OpRef::Accept {
             message: &message,
@@ -554,7 +560,8 @@ impl Writer {
             seq,
         });
         let message = Arc::new(message);
-        let route = message.routes.first().copied();
+        let queued = message.policy.refused.is_none();
+        let route = message.routes.first().copied().filter(|_| queued);
         let feed = route.and_then(|route| self.shared.feed_of(route));
         let claimed =
             needs_claim(&message) && feed.is_some_and(|feed| feed.credit.take(message.class));

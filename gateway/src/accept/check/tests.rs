@@ -146,6 +146,7 @@ fn check(json: &str) -> Result<Message, Problem> {
         tenant: TenantIx(0),
         batch: None,
         traceparent: "",
+        overrides: false,
         now: NOW,
     };
     message(&door(), &request, sugar, errors, origin)
@@ -768,4 +769,30 @@ fn the_longest_possible_message_fits_its_texts() {
         t = "\u{10FFFF}".repeat(128),
     );
     assert!(check(&json).is_ok());
+}
+
+#[test]
+fn to_ignore_suppressions_takes_a_scope() {
+    let ignore =
+        r#"{"to":"+46701234567","from":"ACME","text":"x","policy":{"suppressions":"ignore"}}"#;
+    let problem = check(ignore).unwrap_err();
+    assert_eq!(
+        (problem.code, problem.status().as_u16()),
+        (Code::OverrideNotAllowed, 403)
+    );
+    let respect = ignore.replace("ignore", "respect");
+    assert!(!check(&respect).unwrap().policy.ignores_suppressions);
+    let wrong = ignore.replace("ignore", "forget");
+    assert_eq!(check(&wrong).unwrap_err().code, Code::InvalidRequest);
+    let (mut request, mut errors) = parse(ignore.as_bytes()).unwrap();
+    let sugar = merge::expand(&mut request, &mut errors);
+    let origin = Origin {
+        tenant: TenantIx(0),
+        batch: None,
+        traceparent: "",
+        overrides: true,
+        now: NOW,
+    };
+    let message = message(&door(), &request, sugar, errors, origin).unwrap();
+    assert!(message.policy.ignores_suppressions);
 }

@@ -70,6 +70,7 @@ pub(crate) fn under<'a>(item: &mut Request<'a>, defaults: &Request<'a>) {
     });
     merge(&mut item.policy, &defaults.policy, |own, base| {
         fill(&mut own.on_ambiguous, &base.on_ambiguous);
+        fill(&mut own.suppressions, &base.suppressions);
     });
     merge(&mut item.metadata, &defaults.metadata, |own, base| {
         for entry in &base.0 {

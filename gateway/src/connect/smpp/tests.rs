@@ -171,6 +171,7 @@ pub(super) fn message(to: &str, text: &str) -> Message {
         segments: plan.segments,
         concat_ref: 0x5A,
         sms: None,
+        policy: crate::message::Policy::default(),
         callback: None,
         batch: None,
         accepted_at: UnixMs(1),

@@ -27,6 +27,7 @@ fn entry(order: u64, class: Class) -> Entry {
         segments: 1,
         concat_ref: 0,
         sms: None,
+        policy: crate::message::Policy::default(),
         callback: None,
         batch: None,
         accepted_at: UnixMs(1),

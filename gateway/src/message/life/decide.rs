@@ -210,6 +210,17 @@ pub fn expire(life: &Life, context: Context) -> Option<Change> {
     })
 }
 
+/// What it means that policy refuses a queued message just before it is sent; `None` when it is not
+/// queued. What a carrier has of it stays as it is.
+#[must_use]
+pub fn rejected(life: &Life, reason: Reason, context: Context) -> Option<Change> {
+    (life.status == Status::Queued).then(|| {
+        let end = (Status::Rejected, true);
+        let what = What::Rejected { reason };
+        changed(life, context, end, EventKind::MessageRejected, what)
+    })
+}
+
 /// What it means that no receipt came in time; `None` when the message does not wait for one.
 #[must_use]
 pub fn no_receipt(life: &Life, context: Context) -> Option<Change> {

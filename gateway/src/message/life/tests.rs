@@ -31,6 +31,7 @@ impl Case {
             segments,
             concat_ref: 0,
             sms: None,
+            policy: crate::message::Policy::default(),
             callback: None,
             batch: None,
             accepted_at: UnixMs(1),

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 use crate::clock::UnixMs;
 use crate::message::life::Life;
 use crate::message::{
-    Class, Encoding, EndpointIx, FailoverOn, Ids, Message, MessageId, OnAmbiguous, Phone, Priority,
-    RouteIx, SmsOptions, TenantIx, Text, Texts,
+    Class, Encoding, EndpointIx, FailoverOn, Ids, Message, MessageId, OnAmbiguous, Phone, Policy,
+    Priority, RouteIx, SmsOptions, TenantIx, Text, Texts,
 };
 use crate::names::Names;
 use crate::store::archive::file::{int, key_int, uint};
@@ -71,6 +71,7 @@ struct DetailRef<'a> {
     segments: u8,
     concat_ref: u16,
     sms: Option<&'a SmsOptions>,
+    policy: Policy,
     callback: Option<EndpointIx>,
     batch: Option<MessageId>,
     accepted_at: UnixMs,
@@ -93,6 +94,7 @@ struct Detail<'a> {
     segments: u8,
     concat_ref: u16,
     sms: Option<Box<SmsOptions>>,
+    policy: Policy,
     callback: Option<EndpointIx>,
     batch: Option<MessageId>,
     accepted_at: UnixMs,
@@ -158,6 +160,7 @@ fn encode(message: &Message, life: &Life, into: Vec<u8>) -> Vec<u8> {
         segments: message.segments,
         concat_ref: message.concat_ref,
         sms: message.sms.as_deref(),
+        policy: message.policy,
         callback: message.callback,
         batch: message.batch,
         accepted_at: message.accepted_at,
@@ -272,6 +275,7 @@ fn decode(id: MessageId, columns: [&str; 4], detail: Detail<'_>) -> Record {
         segments: detail.segments,
         concat_ref: detail.concat_ref,
         sms: detail.sms,
+        policy: detail.policy,
         callback: detail.callback,
         batch: detail.batch,
         accepted_at: detail.accepted_at,

@@ -3,13 +3,16 @@
 //! For requests of their own, and for whatever else puts somebody on the list or takes them off: the
 //! operation rides in the same blob, so that neither is ever there without the other.
 
-use super::{Batch, Done, Writer};
+use super::{Batch, Done, Writer, adopt_all, is_queued_on, missing};
 use crate::clock::UnixMs;
 use crate::event::EventKinds;
-use crate::store::inbox::Request;
+use crate::message::life::decide;
+use crate::message::{MessageId, RouteIx};
+use crate::outcome::Reason;
+use crate::store::inbox::{Request, Undone};
 use crate::store::record::OpRef;
 use crate::store::suppressions::{NewSuppression, Suppressed, began, over};
-use crate::store::young::Young;
+use crate::store::young::{Row, Young};
 use crate::suppression::{Cause, Ended, Key, Suppression};
 
 impl Writer {
@@ -22,6 +25,24 @@ impl Writer {
         batch: &mut Batch,
     ) {
         match request {
+            Request::RejectSuppressed {
+                route,
+                ids,
+                adopt,
+                reply,
+            } => {
+                adopt_all(&self.shared, young, adopt);
+                let missing = missing(young, ids.iter().copied());
+                if !missing.is_empty() {
+                    drop(reply.send(Err(Undone::Missing(ids, missing))));
+                    return;
+                }
+                let left = ids
+                    .into_iter()
+                    .filter(|id| !self.reject(young, *id, route, now))
+                    .collect();
+                batch.done.push(Done::Rejected(reply, left));
+            }
             Request::Suppress { items, reply } => {
                 let added = items
                     .into_iter()
@@ -48,6 +69,24 @@ impl Writer {
             // Their turn comes last; the other requests are for those before.
             _ => {}
         }
+    }
+
+    /// Ends a message that is suppressed. Whether it does not wait for the route any more.
+    fn reject(&mut self, young: &mut Young, id: MessageId, route: RouteIx, now: UnixMs) -> bool {
+        if !is_queued_on(young, id, route) {
+            return true;
+        }
+        let shared = self.shared.clone();
+        let suppressed = |row: &Row| shared.is_suppressed(&row.message, now);
+        if !young.row(id).is_some_and(suppressed) {
+            return false;
+        }
+        let reason = Reason::Suppressed;
+        self.plain_change(young, id, now, |life, context| {
+            decide::rejected(life, reason, context)
+        });
+        metrics::counter!("trunkline_messages_suppressed_total", "at" => "submit").increment(1);
+        true
     }
 
     /// Adds a suppression in this commit, with its events. One that is there already under the same

@@ -73,6 +73,7 @@ fn draft(number: usize) -> Draft {
             segments: 1,
             concat_ref: 0,
             sms: None,
+            policy: crate::message::Policy::default(),
             callback: None,
             batch: None,
             accepted_at: UnixMs::ZERO,

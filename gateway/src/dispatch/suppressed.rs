@@ -1,0 +1,276 @@
+//! Who is suppressed while a message waits is not sent to: no part of it that is not out yet goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::view::RouteStates;
+use super::{Config, Dispatcher};
+use crate::clock::{Clock, UnixMs};
+use crate::event::{EventKind, EventKinds};
+use crate::link::{Carries, LinkEvent, LinkHandle, LinkIx};
+use crate::message::life::Status;
+use crate::message::{MessageId, OnAmbiguous, RouteIx};
+use crate::outcome::{Answer, Attempt, Reason};
+use crate::stop::Stopper;
+use crate::store::tests::{TempDir, accepted, config, draft};
+use crate::store::{Accepted, Draft, EventQuery, NewSuppression, Store, Suppressed};
+use crate::suppression::{Cause, Key, Scope, Source};
+
+const ROUTE: RouteIx = RouteIx(0);
+const LINK: LinkIx = LinkIx(0);
+/// Far above what any step takes.
+const SOON: Duration = Duration::from_secs(20);
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(SOON, what).await.expect("in time")
+}
+
+async fn accept(store: &Store, draft: Draft) -> MessageId {
+    match store.accept(vec![draft]).await.unwrap().remove(0) {
+        Accepted::Stored(message) => message.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Suppresses the recipient of a draft.
+async fn suppress(store: &Store, of: &Draft) -> MessageId {
+    let new = NewSuppression {
+        key: Key {
+            tenant: of.message.tenant,
+            phone: of.message.to,
+            scope: Scope::Sender("acme".into()),
+        },
+        cause: Cause {
+            source: Source::Api,
+            by: "crm".into(),
+            keyword: "".into(),
+            text: "".into(),
+            inbound: None,
+        },
+        expires_at: None,
+    };
+    match store.suppress(vec![new]).await.unwrap().remove(0) {
+        Suppressed::Added(id) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A dispatcher with one link, which the test plays.
+struct Scene {
+    states: Arc<RouteStates>,
+    attempts: mpsc::Receiver<Vec<Attempt>>,
+    events: mpsc::Sender<LinkEvent>,
+    stopper: Stopper,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Scene {
+    fn new(store: &Store) -> Self {
+        let lines = vec![vec![String::new()], Vec::new()];
+        let states = Arc::new(RouteStates::new(lines, UnixMs(1)));
+        let (to_link, attempts) = mpsc::channel(16);
+        let (events, heard) = mpsc::channel(16);
+        let (stopper, stop) = Stopper::new();
+        let config = Config {
+            route: ROUTE,
+            name: "a".to_owned(),
+            limits: Default::default(),
+            lanes: [50, 30, 15, 5],
+        };
+        let links = vec![LinkHandle {
+            link: LINK,
+            attempts: to_link,
+        }];
+        let dispatcher = Dispatcher::new(
+            config,
+            store.clone(),
+            Clock::system(),
+            links,
+            states.clone(),
+        );
+        Self {
+            states,
+            attempts,
+            events,
+            stopper,
+            running: tokio::spawn(dispatcher.run(heard, stop)),
+        }
+    }
+
+    async fn up(&self, window: usize) {
+        let up = LinkEvent::Up {
+            link: LINK,
+            window,
+            peer: String::new(),
+            carries: Carries::Both,
+        };
+        self.events.send(up).await.unwrap();
+    }
+
+    async fn take(&mut self) -> Vec<Attempt> {
+        soon(self.attempts.recv()).await.unwrap()
+    }
+
+    async fn answer(&self, attempt: &Attempt) {
+        let settle = accepted(attempt.message.id, attempt.part, "p");
+        let answers = vec![Answer {
+            token: attempt.token,
+            outcome: settle.outcome,
+        }];
+        let answered = LinkEvent::Answers {
+            link: LINK,
+            answers,
+            congestion: None,
+        };
+        self.events.send(answered).await.unwrap();
+    }
+
+    /// Waits for a message's end. It ends only when nothing is out and nothing is held.
+    async fn until_rejected(&self, store: &Store, id: MessageId) {
+        soon(async {
+            while rejections(store, id).await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
+    async fn stop(mut self, store: &Store) {
+        self.stopper.stop();
+        soon(self.running).await.unwrap();
+        assert!(self.attempts.try_recv().is_err(), "nothing more went out");
+        store.close();
+    }
+}
+
+async fn rejections(store: &Store, id: MessageId) -> Vec<serde_json::Value> {
+    let mut kinds = EventKinds(0);
+    kinds.add(EventKind::MessageRejected);
+    let query = EventQuery {
+        after: 0,
+        tenant: None,
+        kinds,
+        message: Some(id),
+        limit: 10,
+    };
+    let page = store.events_after(query).await;
+    let json = page
+        .events
+        .iter()
+        .map(|one| serde_json::from_slice(&one.json));
+    json.collect::<Result<_, _>>().unwrap()
+}
+
+#[tokio::test]
+async fn what_waited_for_the_route_is_rejected_and_told_once() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let mut held = draft(2, 1);
+    held.message.on_ambiguous = OnAmbiguous::Hold;
+    let mut exempt = draft(1, 1);
+    exempt.message.policy.ignores_suppressions = true;
+    let stopped = [
+        accept(&store, draft(1, 1)).await,
+        accept(&store, held).await,
+    ];
+    let sent = [
+        accept(&store, draft(3, 1)).await,
+        accept(&store, exempt.clone()).await,
+    ];
+    let mut scene = Scene::new(&store);
+    soon(async {
+        while scene.states.state(ROUTE).unwrap().oldest.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    suppress(&store, &exempt).await;
+    suppress(&store, &draft(2, 1)).await;
+    scene.up(10).await;
+    let mut out = Vec::new();
+    while out.len() < 2 {
+        for attempt in scene.take().await {
+            out.push(attempt.message.id);
+            scene.answer(&attempt).await;
+        }
+    }
+    out.sort_unstable();
+    assert_eq!(
+        out, sent,
+        "the one who is not suppressed, and the one that ignores it"
+    );
+    for id in stopped {
+        scene.until_rejected(&store, id).await;
+        let life = store.get(id).await.unwrap().life;
+        assert_eq!(
+            (life.reason, life.is_final),
+            (Some(Reason::Suppressed), true)
+        );
+        let told = rejections(&store, id).await;
+        assert_eq!(told.len(), 1);
+        let reason = &told[0]["data"]["reason"];
+        assert_eq!(
+            (&reason["code"], &reason["stage"]),
+            (&"suppressed".into(), &"queue".into())
+        );
+    }
+    scene.stop(&store).await;
+}
+
+#[tokio::test]
+async fn parts_that_are_out_stay_what_they_are_and_the_others_never_go() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let three = draft(1, 3);
+    let id = accept(&store, three.clone()).await;
+    let mut scene = Scene::new(&store);
+    // A window of one: a part goes when the one before it is answered.
+    scene.up(1).await;
+    let first = scene.take().await.remove(0);
+    suppress(&store, &three).await;
+    scene.answer(&first).await;
+    scene.until_rejected(&store, id).await;
+    let life = store.get(id).await.unwrap().life;
+    assert_eq!(
+        (life.parts_to_send().count(), life.reason),
+        (2, Some(Reason::Suppressed))
+    );
+    assert_eq!(rejections(&store, id).await.len(), 1);
+    scene.stop(&store).await;
+}
+
+#[tokio::test]
+async fn at_acceptance_it_is_rejected_from_its_beginning_and_after_the_end_it_goes() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let suppression = suppress(&store, &draft(1, 1)).await;
+    let id = accept(&store, draft(1, 1)).await;
+    let life = store.get(id).await.unwrap().life;
+    assert_eq!(
+        (life.status, life.reason),
+        (Status::Rejected, Some(Reason::Suppressed))
+    );
+    let told = rejections(&store, id).await;
+    assert_eq!(told[0]["data"]["reason"]["stage"], "accept");
+    let cause = Cause {
+        source: Source::Api,
+        by: "crm".into(),
+        keyword: "".into(),
+        text: "".into(),
+        inbound: None,
+    };
+    store
+        .unsuppress(None, suppression, cause)
+        .await
+        .unwrap()
+        .unwrap();
+    let goes = accept(&store, draft(1, 1)).await;
+    let mut scene = Scene::new(&store);
+    scene.up(10).await;
+    let attempt = scene.take().await.remove(0);
+    assert_eq!(attempt.message.id, goes);
+    scene.answer(&attempt).await;
+    scene.stop(&store).await;
+}
