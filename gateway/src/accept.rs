@@ -50,6 +50,7 @@ mod scope;
 mod server;
 mod shape;
 mod single;
+mod suppressions;
 mod timeline;
 mod view;
 

@@ -91,6 +91,15 @@ pub(crate) fn authenticate(
     }
 }
 
+/// The name of the key that a request came with, for the audit.
+pub(crate) fn key_name<'a>(door: &'a Door, headers: &HeaderMap) -> &'a str {
+    let value = headers.get(AUTHORIZATION);
+    let secret = value.and_then(|value| bearer(value.as_bytes()));
+    let digest = secret.map(|secret| <[u8; 32]>::from(Sha256::digest(secret)));
+    let key = digest.and_then(|digest| door.keys.get(&digest));
+    key.map_or("", |key| &key.name)
+}
+
 /// The credential of a Bearer header; the scheme's case does not matter (RFC 9110 §11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(7)?;

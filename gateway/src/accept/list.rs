@@ -213,7 +213,11 @@ pub(crate) async fn messages(
     }
     let now = gateway.door.clock.now();
     // What a cursor was made for: all but limit and cursor themselves (AIP-158).
-    let made_for = purpose(&query);
+    let made_for = purpose(&Query {
+        limit: 0,
+        before: None,
+        ..query.clone()
+    });
     if let Some(cursor) = parameters.get("cursor") {
         query.before = Some(read_cursor(cursor, made_for, now)?);
     }
@@ -254,20 +258,17 @@ pub(crate) fn next_link(asked: &Asked, cursor: &str) -> String {
     link
 }
 
-fn purpose(query: &Query) -> [u8; 8] {
-    let narrowed = Query {
-        limit: 0,
-        before: None,
-        ..query.clone()
-    };
-    // Debug names every field: a later filter is part of it without being added here.
-    let digest = Sha256::digest(format!("{narrowed:?}"));
+/// What a cursor was made for: a list's filters. Debug names every field, so that a later filter is
+/// part of it without being added here.
+pub(crate) fn purpose(filters: &impl std::fmt::Debug) -> [u8; 8] {
+    let digest = Sha256::digest(format!("{filters:?}"));
     let mut half = [0; 8];
     half.copy_from_slice(&digest[..8]);
     half
 }
 
-fn write_cursor(next: MessageId, made_for: [u8; 8], now: UnixMs) -> String {
+/// A cursor that goes on below an id.
+pub(crate) fn write_cursor(next: MessageId, made_for: [u8; 8], now: UnixMs) -> String {
     let mut bytes = Vec::with_capacity(CURSOR_LEN);
     bytes.push(CURSOR_FORM);
     bytes.extend_from_slice(&next.0.to_be_bytes());
@@ -283,7 +284,15 @@ fn checksum(bytes: &[u8]) -> [u8; 4] {
     [digest[0], digest[1], digest[2], digest[3]]
 }
 
-fn read_cursor(text: &str, made_for: [u8; 8], now: UnixMs) -> Result<MessageId, Problem> {
+/// Reads one.
+///
+/// # Errors
+/// `invalid_cursor`.
+pub(crate) fn read_cursor(
+    text: &str,
+    made_for: [u8; 8],
+    now: UnixMs,
+) -> Result<MessageId, Problem> {
     let refuse = |detail| Problem::cursor("cursor", detail);
     let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     let bytes: [u8; CURSOR_LEN] = bytes

@@ -29,7 +29,7 @@ use crate::accept::request::Request;
 use crate::accept::router::{Endpoint, Entry, TABLE};
 use crate::accept::timeline::TimelineView;
 use crate::accept::view::{MessageView, RouteListView};
-use crate::accept::{Config, NDJSON_LINES_MAX, shape};
+use crate::accept::{Config, NDJSON_LINES_MAX, shape, suppressions};
 use crate::route_view::{OrphanListView, RouteView};
 
 const JSON: &str = "application/json";
@@ -47,10 +47,10 @@ pub(crate) fn json(config: &Config) -> Bytes {
 pub fn document(config: &Config) -> OpenApi {
     let mut paths = PathsBuilder::new().build();
     for entry in &TABLE {
-        let method = if entry.method == hyper::Method::POST {
-            HttpMethod::Post
-        } else {
-            HttpMethod::Get
+        let method = match entry.method {
+            hyper::Method::POST => HttpMethod::Post,
+            hyper::Method::DELETE => HttpMethod::Delete,
+            _ => HttpMethod::Get,
         };
         paths.add_path_operation(entry.path, vec![method], operation(entry, config));
     }
@@ -90,6 +90,12 @@ fn components() -> ComponentsBuilder {
     add::<RouteListView>(&mut all);
     add::<OrphanListView>(&mut all);
     add::<EventPageView>(&mut all);
+    add::<suppressions::SuppressionView<'_>>(&mut all);
+    add::<suppressions::PageView<'_>>(&mut all);
+    add::<suppressions::VerdictView<'_>>(&mut all);
+    add::<suppressions::ScopeIn>(&mut all);
+    add::<suppressions::AddIn>(&mut all);
+    add::<suppressions::CheckIn>(&mut all);
     add::<ProblemBody<'_>>(&mut all);
     fixed_fields(&mut all);
     let builder = ComponentsBuilder::new();
@@ -164,6 +170,10 @@ fn operation_id(endpoint: Endpoint) -> &'static str {
         Endpoint::ListRoutes => "listRoutes",
         Endpoint::RouteByName => "getRoute",
         Endpoint::Orphans => "listOrphans",
+        Endpoint::ListSuppressions => "listSuppressions",
+        Endpoint::Suppress => "addSuppression",
+        Endpoint::Unsuppress => "deleteSuppression",
+        Endpoint::CheckSuppression => "checkSuppression",
         Endpoint::OpenApi => "getOpenApi",
         Endpoint::Nothing => "nothing",
     }
@@ -291,6 +301,20 @@ fn request_body(endpoint: Endpoint) -> Option<RequestBody> {
                     .build(),
             )
         }
+        Endpoint::Suppress => {
+            let example = json!({
+                "phone": "+46701234567", "scope": {"kind": "sender", "value": "71234"},
+                "text": "asked by letter"
+            });
+            let content = ContentBuilder::new()
+                .schema(Some(reference::<suppressions::AddIn>()))
+                .example(Some(example));
+            Some(builder.content(JSON, content.build()).build())
+        }
+        Endpoint::CheckSuppression => {
+            let content = ContentBuilder::new().schema(Some(reference::<suppressions::CheckIn>()));
+            Some(builder.content(JSON, content.build()).build())
+        }
         _ => None,
     }
 }
@@ -298,6 +322,8 @@ fn request_body(endpoint: Endpoint) -> Option<RequestBody> {
 fn status(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::SendMessage => "202",
+        Endpoint::Suppress => "201",
+        Endpoint::Unsuppress => "204",
         _ => "200",
     }
 }
@@ -340,6 +366,19 @@ fn good(endpoint: Endpoint) -> Response {
             Endpoint::ListRoutes => with("The routes.", reference::<RouteListView>()),
             Endpoint::RouteByName => with("The route.", reference::<RouteView>()),
             Endpoint::Orphans => with("The receipts.", reference::<OrphanListView>()),
+            Endpoint::ListSuppressions => {
+                with("A page.", reference::<suppressions::PageView<'_>>())
+                    .header("Link", out("rel=\"next\", when there may be more."))
+            }
+            Endpoint::Suppress => {
+                let what = "It is on disk. 200 instead: the same was there already.";
+                with(what, reference::<suppressions::SuppressionView<'_>>())
+                    .header("Location", out("The suppression."))
+            }
+            Endpoint::Unsuppress => response("Its end is on disk."),
+            Endpoint::CheckSuppression => {
+                with("The verdict.", reference::<suppressions::VerdictView<'_>>())
+            }
             Endpoint::OpenApi | Endpoint::Nothing => {
                 let any = ObjectBuilder::new().schema_type(Type::Object).build();
                 with("This document.", Schema::Object(any).into())
@@ -393,7 +432,10 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Code> {
             Code::NotAvailable,
             Code::ChannelNotEnabled,
         ],
-        Endpoint::ListEvents => &[Code::InvalidCursor],
+        Endpoint::ListEvents | Endpoint::ListSuppressions => &[Code::InvalidCursor],
+        Endpoint::Suppress => &SUPPRESSING,
+        Endpoint::CheckSuppression => &SUPPRESSING[..READING],
+        Endpoint::Unsuppress => &[Code::NotFound, Code::StoreUnavailable, Code::ShuttingDown],
         Endpoint::MessageById | Endpoint::Timeline | Endpoint::RouteByName | Endpoint::Orphans => {
             &[Code::NotFound]
         }
@@ -403,9 +445,10 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Code> {
 }
 
 /// What an operation that reads a message, and does not take it, can answer.
-const PREVIEWING: [Code; 12] = [
+const PREVIEWING: [Code; 13] = [
     Code::MalformedJson,
     Code::SenderNotAllowed,
+    Code::OverrideNotAllowed,
     Code::RequestTimeout,
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
@@ -417,6 +460,20 @@ const PREVIEWING: [Code; 12] = [
     Code::ChannelNotEnabled,
     Code::Overloaded,
 ];
+
+/// What an operation with a small body can answer; the first ones come from reading it.
+const SUPPRESSING: [Code; 8] = [
+    Code::MalformedJson,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::InvalidRecipient,
+    Code::Overloaded,
+    Code::StoreUnavailable,
+    Code::ShuttingDown,
+];
+/// How many of them do (bodies share a budget: overloaded).
+const READING: usize = 6;
 
 /// What only an operation that takes messages can answer.
 const ACCEPTING: [Code; 20] = [

@@ -13,7 +13,9 @@ use crate::accept::answer::{self, Body};
 use crate::accept::auth::{self, Principal};
 use crate::accept::list::Parameters;
 use crate::accept::problem::{Code, Problem};
-use crate::accept::{Gateway, Scope, batch, body, events, list, preview, single, timeline, view};
+use crate::accept::{
+    Gateway, Scope, batch, body, events, list, preview, single, suppressions, timeline, view,
+};
 
 /// What can be asked for, in the order of [`TABLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub(crate) enum Endpoint {
     ListRoutes,
     RouteByName,
     Orphans,
+    ListSuppressions,
+    Suppress,
+    Unsuppress,
+    CheckSuppression,
     OpenApi,
     /// None of them.
     Nothing,
@@ -56,7 +62,7 @@ pub(crate) struct Entry {
 }
 
 /// The API.
-pub(crate) static TABLE: [Entry; 11] = [
+pub(crate) static TABLE: [Entry; 15] = [
     Entry {
         endpoint: Endpoint::SendMessage,
         method: Method::POST,
@@ -138,6 +144,38 @@ pub(crate) static TABLE: [Entry; 11] = [
         summary: "A route's receipts that never found their message; for operators",
     },
     Entry {
+        endpoint: Endpoint::ListSuppressions,
+        method: Method::GET,
+        path: "/v1/suppressions",
+        scope: Some(Scope::SuppressionsRead),
+        queries: &suppressions::KNOWN,
+        summary: "List who is not to be sent to, newest first",
+    },
+    Entry {
+        endpoint: Endpoint::Suppress,
+        method: Method::POST,
+        path: "/v1/suppressions",
+        scope: Some(Scope::SuppressionsWrite),
+        queries: &[],
+        summary: "Have somebody not sent to: 201 when it is on disk, 200 when it was",
+    },
+    Entry {
+        endpoint: Endpoint::Unsuppress,
+        method: Method::DELETE,
+        path: "/v1/suppressions/{id}",
+        scope: Some(Scope::SuppressionsWrite),
+        queries: &suppressions::DELETE_KNOWN,
+        summary: "Have somebody sent to again: 204 when it is on disk",
+    },
+    Entry {
+        endpoint: Endpoint::CheckSuppression,
+        method: Method::POST,
+        path: "/v1/suppressions/check",
+        scope: Some(Scope::SuppressionsRead),
+        queries: &[],
+        summary: "Whether a message would be kept back, and by what",
+    },
+    Entry {
         endpoint: Endpoint::OpenApi,
         method: Method::GET,
         path: "/openapi.json",
@@ -148,7 +186,7 @@ pub(crate) static TABLE: [Entry; 11] = [
 ];
 
 /// Endpoints of contract.md §2 that this version lacks: method and path.
-const LATER: [(&str, &str); 39] = [
+const LATER: [(&str, &str); 35] = [
     ("POST", "/v1/messages/cancel"),
     ("POST", "/v1/messages/{id}/cancel"),
     ("PATCH", "/v1/messages/{id}"),
@@ -174,10 +212,6 @@ const LATER: [(&str, &str); 39] = [
     ("POST", "/v1/routes/{name}/resume"),
     ("POST", "/v1/routes/{name}/drain"),
     ("POST", "/v1/routes/{name}/test"),
-    ("GET", "/v1/suppressions"),
-    ("POST", "/v1/suppressions"),
-    ("DELETE", "/v1/suppressions/{id}"),
-    ("POST", "/v1/suppressions/check"),
     ("POST", "/v1/suppressions/import"),
     ("GET", "/v1/consents/{ref}"),
     ("PUT", "/v1/consents/{ref}"),
@@ -301,6 +335,10 @@ where
         Endpoint::ListRoutes => view::routes(gateway),
         Endpoint::RouteByName => view::route(gateway, &asked.name),
         Endpoint::Orphans => view::orphans(gateway, &asked),
+        Endpoint::ListSuppressions => suppressions::list(gateway, &asked).await,
+        Endpoint::Suppress => suppressions::add(gateway, &asked, body).await,
+        Endpoint::Unsuppress => suppressions::delete(gateway, &asked).await,
+        Endpoint::CheckSuppression => suppressions::check(gateway, &asked, body).await,
         Endpoint::OpenApi => Ok(answer::json_bytes(
             hyper::StatusCode::OK,
             gateway.openapi.clone(),
@@ -478,7 +516,7 @@ mod tests {
             (Method::POST, "/v1/messages/cancel"),
             (Method::PATCH, "/v1/messages/msg_1"),
             (Method::POST, "/v1/routes/carrier-a/pause"),
-            (Method::GET, "/v1/suppressions"),
+            (Method::POST, "/v1/suppressions/import"),
         ] {
             let problem = find(&method, path).err().unwrap();
             assert_eq!(problem.code, Code::NotAvailableHere, "{path}");

@@ -18,6 +18,7 @@ use crate::store::{self, Ladder, RouteFacts};
 mod document;
 mod preview;
 mod socket;
+mod suppressions;
 
 /// A gateway on a store that goes with its test.
 pub(crate) struct Rig {
@@ -114,7 +115,8 @@ impl Rig {
         let answer = Answer::read(router::answer(self.gateway.clone(), request).await).await;
         if let Some(entry) = router::find(&asked.0, &asked.1).ok().map(|found| found.0) {
             let listed = openapi::problems(entry);
-            let code = answer.headers["content-type"] == "application/problem+json";
+            let media = answer.headers.get("content-type");
+            let code = media.is_some_and(|media| media == "application/problem+json");
             let code = code.then(|| answer.json()["code"].as_str().map(str::to_owned));
             if let Some(Some(code)) = code {
                 let known = listed

@@ -21,8 +21,8 @@ use crate::names::Names;
 use crate::outcome::{OutcomeResult, Reason};
 use crate::store::Record;
 
-/// A message's timeline. Policy decisions have no place in it yet: this version decides by route alone,
-/// and a message without one is `rejected`.
+/// A message's timeline. What policy refuses, at acceptance or just before a submit, is `rejected`, and
+/// so is a message without a route.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Timeline)]
 pub(crate) struct TimelineView<'a> {
