@@ -453,6 +453,17 @@ mod tests {
     }
 
     #[test]
+    fn a_part_rule_holds_for_its_part_and_for_the_only_one() {
+        let parts = |rule: PartRule, parts: u8| -> Vec<u8> {
+            (0..parts).filter(|part| rule.holds(*part, parts)).collect()
+        };
+        assert_eq!(parts(PartRule::All, 3), [0, 1, 2]);
+        assert_eq!(parts(PartRule::First, 3), [0]);
+        assert_eq!(parts(PartRule::Last, 3), [2]);
+        assert_eq!(parts(PartRule::First, 1), parts(PartRule::Last, 1));
+    }
+
+    #[test]
     fn backoff_doubles_to_its_cap() {
         assert_eq!(backoff(1), Duration::from_secs(1));
         assert_eq!(backoff(3), Duration::from_secs(4));

@@ -291,6 +291,42 @@ fn assert_shown(applied: &toml::Value, shown: &toml::Value, path: &str) {
 }
 
 #[test]
+fn a_route_says_how_its_receipts_are_written() {
+    let text = "[tenants.acme]\nsenders = [\"*\"]\n[routes.a]\ntype = \"smpp\"\n\
+                hosts = [\"h:1\"]\nsystem_id = \"x\"\npassword = { env = \"SHORT\" }\n\
+                error_map = \"../config/carriers/maps/twilio.toml\"\n\
+                receipts = { format = \"vodafone-csv\", utc_offset = \"-03:30\", ask = \"last\", \
+                unknown_is_final = false, id_transform = { strip_prefix = \"A:\" } }\n";
+    let file = Scratch::new(text);
+    let (config, _) = load(&file.0, &env(), false).unwrap_or_else(|p| panic!("{p}"));
+    let route = &config.routes["a"];
+    let absent = Some(crate::outcome::Reason::AbsentSubscriber);
+    assert_eq!(
+        route.error_map.err(b"001"),
+        absent,
+        "a file of the operator's own"
+    );
+    let receipts = &route.receipts;
+    let format = receipts.format.as_ref().expect("it is given");
+    let read = format.scan(b"00,0210021543,0210021500,,447887123456,8000,we2345");
+    assert_eq!(read.and_then(|read| read.id), Some(&b"we2345"[..]));
+    assert_eq!(receipts.utc_offset_min, -210);
+    // Where one part is asked for, no other is waited for.
+    assert_eq!(
+        (receipts.ask, receipts.parts),
+        (PartRule::Last, PartRule::Last)
+    );
+    assert!(!receipts.unknown_is_final && !receipts.accepted_is_final && receipts.enabled);
+    let transform = receipts.id_transform.as_ref().expect("it is given");
+    assert_eq!(transform.strip_prefix, "A:");
+    assert_eq!(
+        receipts.timeout,
+        Duration::from_secs(72 * 3_600),
+        "the default"
+    );
+}
+
+#[test]
 fn a_whole_config_means_what_it_says() {
     let (config, warnings) = load(&shipped("example.toml"), &env(), false).expect("it is good");
     assert_eq!(warnings, []);
