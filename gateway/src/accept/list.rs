@@ -213,11 +213,7 @@ pub(crate) async fn messages(
     }
     let now = gateway.door.clock.now();
     // What a cursor was made for: all but limit and cursor themselves (AIP-158).
-    let made_for = purpose(&Query {
-        limit: 0,
-        before: None,
-        ..query.clone()
-    });
+    let made_for = purpose(&narrowed(&query));
     if let Some(cursor) = parameters.get("cursor") {
         query.before = Some(read_cursor(cursor, made_for, now)?);
     }
@@ -256,6 +252,15 @@ pub(crate) fn next_link(asked: &Asked, cursor: &str) -> String {
     link.push_str(cursor);
     link.push_str(">; rel=\"next\"");
     link
+}
+
+/// What narrows a list: all but where a page begins and ends.
+fn narrowed(query: &Query) -> Query {
+    Query {
+        limit: 0,
+        before: None,
+        ..query.clone()
+    }
 }
 
 /// What a cursor was made for: a list's filters. Debug names every field, so that a later filter is
@@ -395,21 +400,24 @@ mod tests {
         let (sent, _) = read("status=sent&limit=1");
         let (more, _) = read("status=sent&limit=500");
         let (other, _) = read("status=failed");
-        let cursor = write_cursor(MessageId(42), purpose(&sent), NOW);
-        assert_eq!(read_cursor(&cursor, purpose(&more), NOW), Ok(MessageId(42)));
+        let cursor = write_cursor(MessageId(42), purpose(&narrowed(&sent)), NOW);
+        assert_eq!(
+            read_cursor(&cursor, purpose(&narrowed(&more)), NOW),
+            Ok(MessageId(42))
+        );
         let code = |result: Result<MessageId, Problem>| result.unwrap_err().code;
         assert_eq!(
-            code(read_cursor(&cursor, purpose(&other), NOW)),
+            code(read_cursor(&cursor, purpose(&narrowed(&other)), NOW)),
             Code::InvalidCursor
         );
         let late = NOW.plus(Duration::from_secs(86_401));
         assert_eq!(
-            code(read_cursor(&cursor, purpose(&sent), late)),
+            code(read_cursor(&cursor, purpose(&narrowed(&sent)), late)),
             Code::InvalidCursor
         );
         for bad in ["", "x", "AAAA", "!!!!", &cursor[1..]] {
             assert_eq!(
-                code(read_cursor(bad, purpose(&sent), NOW)),
+                code(read_cursor(bad, purpose(&narrowed(&sent)), NOW)),
                 Code::InvalidCursor
             );
         }
@@ -421,7 +429,7 @@ mod tests {
                     continue;
                 }
                 let changed: String = changed.into_iter().collect();
-                let read = read_cursor(&changed, purpose(&sent), NOW);
+                let read = read_cursor(&changed, purpose(&narrowed(&sent)), NOW);
                 assert_eq!(code(read), Code::InvalidCursor, "{changed}");
             }
         }

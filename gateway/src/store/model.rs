@@ -307,6 +307,7 @@ impl World {
             u64::MAX / 4
         };
         draft.message.expires_at = UnixMs(expires);
+        let covered = self.covers(&draft.message);
         draft.key = key.map(|key| IdempotencyKey::new(TenantIx(0), &key.to_string(), b"{}"));
         let answer = self.store().accept(vec![draft]).await.unwrap().remove(0);
         match (answer, key.and_then(|key| self.keys.get(&key))) {
@@ -314,10 +315,14 @@ impl World {
             (Accepted::Stored(message), None) => {
                 let id = message.id;
                 key.map(|key| self.keys.insert(key, id));
-                self.log.push((EventKind::MessageAccepted, id, 1));
+                let (status, kind) = match covered {
+                    true => (Status::Rejected, EventKind::MessageRejected),
+                    false => (Status::Queued, EventKind::MessageAccepted),
+                };
+                self.log.push((kind, id, 1));
                 let known = Known {
                     number,
-                    status: Status::Queued,
+                    status,
                     version: 1,
                     route: 0,
                     place: number,

@@ -160,8 +160,9 @@ async fn kept_over_http2(settings: &[u8]) -> Duration {
     let serving = tokio::spawn(server::connection(socket, rig.gateway.clone(), stop));
     let mut ask = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     ask.extend(frame(4, 0, 0, settings));
-    // HEADERS, whole and last: GET, http, :path and :authority as literals (RFC 7541 §6.2.2).
-    let fields = b"\x82\x86\x04\x0d/openapi.json\x01\x01x";
+    // HEADERS, whole and last: GET, http, :path and :authority as literals (RFC 7541 §6.2.2). What is
+    // answered has to fit the connection's own window, which stays at 65,535 (RFC 9113 §6.9.2).
+    let fields = b"\x82\x86\x04\x0d/v1/not-there\x01\x01x";
     ask.extend(frame(1, 5, 1, fields));
     client.write_all(&ask).await.unwrap();
     let pings = tokio::spawn(answer_pings(client));

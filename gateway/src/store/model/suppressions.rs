@@ -72,6 +72,20 @@ impl World {
         }
     }
 
+    /// Whether a message to be accepted now is kept back.
+    pub(super) fn covers(&self, message: &Message) -> bool {
+        let scopes = [Scope::All, Scope::Sender("ACME".into())];
+        scopes.into_iter().any(|scope| {
+            let key = Key {
+                tenant: message.tenant,
+                phone: message.to,
+                scope,
+            };
+            let held = self.held.get(&key);
+            held.is_some_and(|held| is_on(held, self.now))
+        })
+    }
+
     pub(super) async fn check_suppressions(&self) {
         let (store, now) = (self.store(), self.now);
         let holds = |key: &Key| self.held.get(key).filter(|held| is_on(held, now));
