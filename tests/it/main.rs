@@ -30,6 +30,7 @@ mod power_cut;
 mod receipt_early_hex_dec_other_bind;
 mod route_removed;
 mod second_process;
+mod sessions;
 mod sigterm_drains;
 mod submit_then_receipt;
 mod three_parts;

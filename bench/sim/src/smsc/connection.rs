@@ -10,7 +10,8 @@ use bytes::BytesMut;
 use codecs::smpp::deliver::ESM_UDHI;
 use codecs::smpp::session::{BindRequest, Reply, SubmitRefused};
 use codecs::smpp::{
-    Address, CommandId, CommandStatus, Config, DataSm, Event, Frame, Session, SubmitSm, Tag, TlvBuf,
+    Address, BindKind, CommandId, CommandStatus, Config, DataSm, Event, Frame, Session, SubmitSm,
+    Tag, TlvBuf,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -65,7 +66,7 @@ pub(super) async fn serve(
         ready: VecDeque::new(),
         unanswered: HashMap::new(),
         system_id: Vec::new(),
-        bound: false,
+        bound: None,
         passing,
         handing,
         handed: VecDeque::new(),
@@ -99,7 +100,7 @@ struct Connection {
     /// Sent, by token; kept only if they are to be sent again. At most `receipt_window`.
     unanswered: HashMap<u64, Receipt>,
     system_id: Vec<u8>,
-    bound: bool,
+    bound: Option<BindKind>,
     passing: mpsc::Sender<Receipt>,
     handing: mpsc::Sender<Handed>,
     /// Handsets' messages that wait for the window.
@@ -177,6 +178,11 @@ impl Connection {
                         self.session.unbind(self.now);
                     }
                     self.faults = control.faults;
+                    if self.bound == Some(BindKind::Receiver)
+                        && self.faults.refuse_receivers.is_some()
+                    {
+                        self.cut();
+                    }
                 }
             }
         }
@@ -238,7 +244,10 @@ impl Connection {
     }
 
     fn on_bind(&mut self, request: &BindRequest) {
-        let status = match (&self.faults.refuse_binds, &self.shared.config.account) {
+        let receivers = self.faults.refuse_receivers;
+        let receivers = receivers.filter(|_| request.kind == BindKind::Receiver);
+        let refused = self.faults.refuse_binds.or(receivers);
+        let status = match (&refused, &self.shared.config.account) {
             (Some(status), _) => CommandStatus(*status),
             (None, Some((name, _))) if name.as_bytes() != &request.system_id[..] => {
                 CommandStatus::INVALID_SYSTEM_ID
@@ -253,7 +262,7 @@ impl Connection {
             return;
         }
         self.tally.binds += 1;
-        self.bound = true;
+        self.bound = Some(request.kind);
         self.shared.counts.binds_now.fetch_add(1, Ordering::Relaxed);
         self.system_id = request.system_id.to_vec();
         if request.kind.receives() {
@@ -389,6 +398,10 @@ impl Connection {
     }
 
     fn wants_receipt(&self, sm: &SubmitSm<'_>) -> bool {
+        let early = || concatenation(sm).is_some_and(|(total, part)| part < total);
+        if self.faults.receipts.last_part_only && early() {
+            return false;
+        }
         match self.faults.receipts.send {
             Send::Off => false,
             Send::Always => true,
@@ -483,6 +496,10 @@ impl Connection {
             match self.shared.pass_on(self.number, &self.system_id, receipt) {
                 Ok(()) => {}
                 Err(receipt) if receives => self.ready.push_back(receipt),
+                Err(receipt) if self.faults.receipts.resend => {
+                    let left = std::iter::once(receipt);
+                    self.tally.receipts_dropped += self.shared.leave(&self.system_id, left);
+                }
                 Err(_) => self.tally.receipts_dropped += 1,
             }
         } else {
@@ -591,7 +608,7 @@ impl Connection {
 /// Counts are complete however a connection ends, even when its task is aborted.
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.bound {
+        if self.bound.is_some() {
             self.shared.counts.binds_now.fetch_sub(1, Ordering::Relaxed);
             self.shared.binds().remove(&self.number);
         }

@@ -36,6 +36,8 @@ pub struct Faults {
     pub half_open: bool,
     /// Binds are refused with this status.
     pub refuse_binds: Option<u32>,
+    /// Binds that only receive are refused with this status, and those that stand are cut.
+    pub refuse_receivers: Option<u32>,
     /// Max submits in one second over all binds; more are answered with ESME_RTHROTTLED.
     pub per_second: Option<u32>,
     /// Destinations that are always refused; judged after `per_second`.
@@ -108,9 +110,12 @@ pub struct Receipts {
     pub other_bind: bool,
     /// How the receipt writes the id.
     pub id: ReceiptId,
-    /// Those that were not acknowledged when a connection ended, or not yet sent, go to the next bind
-    /// of the same system_id, as carriers store and forward. Without, they are lost.
+    /// Those that were not acknowledged when a connection ended, not yet sent, or due while no bind
+    /// receives, go to the next bind of the same system_id, as carriers store and forward. Without,
+    /// they are lost.
     pub resend: bool,
+    /// Of a message in parts, only the last part gets one.
+    pub last_part_only: bool,
     /// The text is left out: TLVs only.
     pub without_text: bool,
     /// The TLVs are left out: text only.
