@@ -4,6 +4,7 @@ use bytes::BytesMut;
 
 use super::fields::{Address, Body, DecodeError, EncodeError, Field, Limits, Quirks, check};
 use super::frame::{CommandId, Header};
+use super::receipt::is_reserved;
 use super::status::CommandStatus;
 use super::submit::{SubmitSm, user_data};
 use super::tlv::{Scan, Tlvs};
@@ -50,7 +51,10 @@ impl<'a> DeliverSm<'a> {
     /// Fails when a field is cut short or sm_length exceeds what follows.
     #[inline]
     pub fn decode(body: &'a [u8]) -> Result<(Self, Quirks), DecodeError> {
-        let (sm, quirks) = SubmitSm::decode_with(body, Scan::Tolerant)?;
+        let (sm, mut quirks) = SubmitSm::decode_with(body, Scan::Tolerant)?;
+        if is_reserved(sm.esm_class) {
+            quirks.insert(Quirks::ODD_CLASS);
+        }
         let deliver = Self {
             service_type: sm.service_type,
             source: sm.source,
@@ -144,6 +148,9 @@ impl<'a> DataSm<'a> {
         let dest = body.address(Field::DestAddr, spec.data_address)?;
         let [esm_class, registered_delivery, data_coding] = body.array(Field::Flags)?;
         let tlvs = body.tlvs(Scan::Tolerant)?;
+        if is_reserved(esm_class) {
+            body.quirks.insert(Quirks::ODD_CLASS);
+        }
         let data = Self {
             service_type,
             source,

@@ -51,6 +51,8 @@ quirks! {
     TLV_IN_33 = 15, "tlv_in_33";
     /// interface_version is none of 0x33, 0x34 and 0x50.
     ODD_VERSION = 16, "odd_version";
+    /// An esm_class whose message type is reserved.
+    ODD_CLASS = 17, "odd_class";
 }
 
 impl Quirks {

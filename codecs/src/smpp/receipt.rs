@@ -19,6 +19,17 @@ mod tests;
 
 /// The bits of esm_class that hold the message type. SMPP v3.4 §5.2.12.
 const ESM_CLASS_TYPE: u8 = 0x3c;
+/// The bit of a receipt. SMPP v3.4 §5.2.12.
+const ESM_CLASS_RECEIPT: u8 = 0x04;
+
+/// Whether the message type is none of SMPP v3.4 §5.2.12: default, receipt, acknowledgements of handset
+/// and user, conversation abort, intermediate notification.
+pub(super) fn is_reserved(esm_class: u8) -> bool {
+    !matches!(
+        esm_class & ESM_CLASS_TYPE,
+        0 | 0x04 | 0x08 | 0x10 | 0x18 | 0x20
+    )
+}
 
 /// What a deliver_sm or data_sm is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,7 +45,8 @@ pub enum Kind {
 }
 
 /// Tells receipts from messages: by esm_class, then by TLV, then, where `by_text` is set for the
-/// connection, by a text with `id:` and `stat:`.
+/// connection, by a text with `id:` and `stat:`. A reserved message type with the receipt's bit (a
+/// library of SMPP 3.3 sends 0x14) lets the text tell as well: nothing else that it might mean is lost.
 ///
 /// `receipted_message_id` (TLV 0x001E) and `message_state` (0x0427) are the values as received.
 #[must_use]
@@ -54,7 +66,8 @@ pub fn detect(
     if receipted_message_id.is_some() || message_state.is_some() {
         return Kind::Receipt;
     }
-    if by_class == Kind::Message && by_text {
+    let marked = is_reserved(esm_class) && esm_class & ESM_CLASS_RECEIPT != 0;
+    if by_class == Kind::Message && (by_text || marked) {
         let receipt = scan(text);
         if receipt.id.is_some() && receipt.stat.is_some() {
             return Kind::Receipt;

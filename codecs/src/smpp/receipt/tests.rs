@@ -218,7 +218,7 @@ type Received<'a> = (u8, Option<&'a [u8]>, Option<u8>, &'a [u8], bool, Kind);
 #[test]
 fn tells_receipts_from_messages_by_the_ladder() {
     let text = TEXTS[0].1;
-    let cases: [Received<'_>; 12] = [
+    let cases: [Received<'_>; 18] = [
         (0x04, None, None, b"", false, Kind::Receipt),
         (0x44, None, None, text, false, Kind::Receipt),
         (0x07, None, None, text, false, Kind::Receipt),
@@ -231,6 +231,12 @@ fn tells_receipts_from_messages_by_the_ladder() {
         (0x00, None, None, text, true, Kind::Receipt),
         (0x00, None, None, text, false, Kind::Message),
         (0x00, None, None, b"id: my stat?", true, Kind::Message),
+        (0x0c, None, None, text, false, Kind::Receipt),
+        (0x14, None, None, text, false, Kind::Receipt),
+        (0x64, None, None, text, false, Kind::Receipt),
+        (0x24, None, Some(2), b"", false, Kind::Receipt),
+        (0x14, None, None, b"hello", false, Kind::Message),
+        (0x18, None, None, text, false, Kind::Message),
     ];
     for (esm_class, id, state, text, by_text, expected) in cases {
         assert_eq!(
