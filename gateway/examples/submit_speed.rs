@@ -11,26 +11,25 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use sim::smsc::{Faults, Receipts, Send, Smsc, SmscConfig};
-use smallvec::smallvec;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use trunkline::clock::Clock;
 use trunkline::connect::smpp::{Config, Ends, Seat, run};
 use trunkline::link::{LinkEvent, LinkIx};
-use trunkline::message::{
-    Class, Encoding, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority, RouteIx,
-    TenantIx, Texts,
-};
+use trunkline::message::RouteIx;
 use trunkline::outcome::{Attempt, OutcomeResult, ReceiptBatch};
 use trunkline::stop::Stopper;
+
+use message::message;
+
+#[path = "shared/message.rs"]
+mod message;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Different messages that are sent again and again.
 const MESSAGES: u64 = 1_000;
-const TEXT: &str = "Your order 12345678 has left our house and will be with you tomorrow before \
-                    noon. Thank you, the ACME.";
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -157,30 +156,4 @@ async fn drive(
         }
     }
     Ok(start.elapsed())
-}
-
-fn message(number: u64) -> anyhow::Result<Arc<Message>> {
-    let to = Phone::parse(&format!("+4670{number:03}1234")).context("a number")?;
-    Ok(Arc::new(Message {
-        id: MessageId(number),
-        tenant: TenantIx(0),
-        to,
-        class: Class::Transactional,
-        priority: Priority::Normal,
-        on_ambiguous: OnAmbiguous::Retry,
-        failover_on: FailoverOn::ALL,
-        encoding: Encoding::Gsm7,
-        segments: 1,
-        concat_ref: 0,
-        sms: None,
-        policy: trunkline::message::Policy::default(),
-        callback: None,
-        batch: None,
-        accepted_at: Clock::system().now(),
-        expires_at: Clock::system().now().plus(Duration::from_secs(86_400)),
-        routes: smallvec![RouteIx(0)],
-        texts: Texts::pack(["ACME", TEXT, "", "", "", "", "", "", ""])
-            .ok()
-            .context("texts")?,
-    }))
 }
