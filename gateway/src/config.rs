@@ -276,6 +276,8 @@ pub struct Route {
     pub throttle: Throttle,
     /// What statuses mean here, where that differs; the first match counts.
     pub statuses: Vec<StatusRule>,
+    /// What a receipt or a handset's message that could not be stored is answered with.
+    pub retry_status: u32,
     /// What comes back later.
     pub receipts: Receipts,
     /// What the carrier's codes in receipts mean; without, they mean nothing.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use codecs::smpp::CommandStatus;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 
@@ -267,15 +268,7 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         inbound_country: route.inbound_country.clone(),
         tls,
         system_type: route.system_type.clone(),
-        bind: match route.bind {
-            config::Bind::Transceiver => smpp::Binds::Transceiver,
-            config::Bind::Transmitter => smpp::Binds::Transmitter,
-            config::Bind::Receiver => smpp::Binds::Receiver,
-            config::Bind::Pair => smpp::Binds::Pair,
-            // SMPP 3.3 has no bind_transceiver (smpp.md §1.2).
-            config::Bind::Auto if route.version <= 0x33 => smpp::Binds::Pair,
-            config::Bind::Auto => smpp::Binds::Auto,
-        },
+        bind: binds(route),
         interface_version: route.version,
         window: route.window,
         source_address: route.source_address,
@@ -285,6 +278,7 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         enquire_link_timeout: base.enquire_link_timeout.min(route.enquire_link),
         response_timeout: route.response_timeout,
         statuses: route.statuses.iter().map(own_status).collect(),
+        retry_status: CommandStatus(route.retry_status),
         receipts: route.receipts.enabled,
         dialect: route.dialect.clone(),
         ask: route.receipts.ask,
@@ -299,6 +293,19 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         tlvs: tlvs(&route.tlvs),
         ..base
     })
+}
+
+/// How a route's sessions bind.
+fn binds(route: &config::Route) -> smpp::Binds {
+    match route.bind {
+        config::Bind::Transceiver => smpp::Binds::Transceiver,
+        config::Bind::Transmitter => smpp::Binds::Transmitter,
+        config::Bind::Receiver => smpp::Binds::Receiver,
+        config::Bind::Pair => smpp::Binds::Pair,
+        // SMPP 3.3 has no bind_transceiver (smpp.md §1.2).
+        config::Bind::Auto if route.version <= 0x33 => smpp::Binds::Pair,
+        config::Bind::Auto => smpp::Binds::Auto,
+    }
 }
 
 /// A route's TLVs.

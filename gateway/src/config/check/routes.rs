@@ -73,6 +73,7 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         rate,
         throttle: super::throttle::pauses(&section),
         statuses: super::throttle::statuses(&section),
+        retry_status: super::throttle::retry_status(&section),
         receipts,
         error_map: receipts::error_map(&section),
         max_validity: section.opt("max_validity").map(|f| {

@@ -118,6 +118,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
             "rate",
             "throttle",
             "statuses",
+            "retry_status",
             "receipts",
             "error_map",
             "max_validity",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use codecs::smpp::CommandStatus;
+
 use super::section::Section;
 use crate::config::{Rate, StatusClass, StatusRule, Throttle};
 
@@ -100,4 +102,22 @@ pub(super) fn statuses(section: &Section<'_>) -> Vec<StatusRule> {
         }
     }
     rules
+}
+
+/// `retry_status`. ESME_RX_P_APPN and ESME_RX_R_APPN (SMPP v3.4 §5.1.3) ask for the opposite: the message
+/// would be lost.
+pub(super) fn retry_status(section: &Section<'_>) -> u32 {
+    let expected = "a status on which the carrier sends again, as \"0x64\": not 0, nor 0x65 and 0x66, on \
+                    which it does not";
+    let read = |text: &str| {
+        let digits = text.strip_prefix("0x").filter(|d| d.len() <= 8)?;
+        let hex = digits.bytes().all(|octet| octet.is_ascii_hexdigit());
+        let status = hex
+            .then(|| u32::from_str_radix(digits, 16).ok())
+            .flatten()?;
+        (!matches!(status, 0 | 0x65 | 0x66)).then_some(status)
+    };
+    let field = section.opt("retry_status");
+    let status = field.and_then(|field| field.parsed(expected, read));
+    status.unwrap_or(CommandStatus::RECEIVER_TEMPORARY.0)
 }

@@ -148,6 +148,21 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "window = 50",
+        "retry_status = \"0x66\"",
+        "routes.carrier-a.retry_status = \"0x66\": expected a status on which the carrier sends again",
+    ),
+    (
+        "window = 50",
+        "retry_status = \"0x0\"",
+        "routes.carrier-a.retry_status = \"0x0\": expected a status on which the carrier sends again",
+    ),
+    (
+        "window = 50",
+        "retry_status = \"0x+8\"",
+        "routes.carrier-a.retry_status = \"0x+8\": expected a status on which the carrier sends again",
+    ),
+    (
+        "window = 50",
         "charset = { flash = \"f1\" }",
         "routes.carrier-a.charset.flash = \"f1\": expected \"f0\" or \"10\" or \"18\" or \"tlv\"",
     ),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use codecs::smpp::receipt::Format;
 use codecs::smpp::session::{self, Esme};
-use codecs::smpp::{BindKind, Limits};
+use codecs::smpp::{BindKind, CommandStatus, Limits};
 use codecs::text::Dialect;
 
 use super::account::Account;
@@ -82,6 +82,9 @@ pub struct Config {
     /// Statuses that mean something of their own here, the first match first: many carriers answer 0x45
     /// or 0x08 for "too fast" (`treat_as_throttle`).
     pub statuses: Vec<Rule>,
+    /// What deliver_sm and data_sm are answered with that could not be stored: carriers differ in the
+    /// statuses on which they send again.
+    pub retry_status: CommandStatus,
     /// How long the C-octet strings we send may be, where the carrier departs from the spec.
     pub limits: Limits,
     /// What the binds of the route share.
@@ -155,6 +158,7 @@ impl Config {
             dest: (1, 1),
             tlvs: Dictionary::default(),
             statuses: Vec::new(),
+            retry_status: CommandStatus::RECEIVER_TEMPORARY,
             limits: Limits::SPEC,
             account,
         }

@@ -112,12 +112,13 @@ enum Woke {
 impl<'a> Connection<'a> {
     pub(super) fn new(lent: Lent<'a>, session: Session, wire: Wire, peer: String) -> Self {
         let senders = lent.config.account.senders();
+        let retry = lent.config.retry_status;
         Self {
             lent,
             session,
             wire,
-            inbox: Inbox::default(),
-            from_handsets: Inbox::default(),
+            inbox: Inbox::new(retry),
+            from_handsets: Inbox::new(retry),
             peer,
             bound_at: None,
             bound: None,

@@ -57,19 +57,21 @@ pub(super) struct Inbox<B: Batch> {
     replies: Vec<Reply>,
     /// Batches at the store, oldest first; it stores them in this order.
     stored: VecDeque<(oneshot::Receiver<()>, Vec<Reply>)>,
+    /// What the carrier is told that shall send it again.
+    retry: CommandStatus,
 }
 
-impl<B: Batch> Default for Inbox<B> {
-    fn default() -> Self {
+impl<B: Batch> Inbox<B> {
+    /// An empty one; `retry` is the status on which the carrier sends again.
+    pub(super) fn new(retry: CommandStatus) -> Self {
         Self {
             items: Vec::new(),
             replies: Vec::new(),
             stored: VecDeque::new(),
+            retry,
         }
     }
-}
 
-impl<B: Batch> Inbox<B> {
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty() && self.stored.is_empty()
     }
@@ -91,7 +93,16 @@ impl<B: Batch> Inbox<B> {
     /// Answers the oldest batch.
     pub(super) fn answer(&mut self, stored: bool, session: &mut Session, tally: &mut Tally) {
         if let Some((_, replies)) = self.stored.pop_front() {
-            answer::<B>(&replies, stored, session, tally);
+            answer::<B>(&replies, self.status(stored), session, tally);
+        }
+    }
+
+    /// ROK once it is on disk (SMPP v3.4 §4.6.2); else what has the carrier send it again.
+    fn status(&self, stored: bool) -> CommandStatus {
+        if stored {
+            CommandStatus::OK
+        } else {
+            self.retry
         }
     }
 
@@ -130,21 +141,23 @@ impl<B: Batch> Inbox<B> {
             Err(TrySendError::Full(())) => false,
             Err(TrySendError::Closed(())) => {
                 self.items.clear();
-                answer::<B>(&std::mem::take(&mut self.replies), false, session, tally);
+                let replies = std::mem::take(&mut self.replies);
+                answer::<B>(&replies, self.status(false), session, tally);
                 true
             }
         }
     }
 }
 
-/// ROK once it is on disk (SMPP v3.4 §4.6.2); else "temporary", so that the carrier sends it again.
-fn answer<B: Batch>(replies: &[Reply], stored: bool, session: &mut Session, tally: &mut Tally) {
-    let status = if stored {
-        CommandStatus::OK
-    } else {
+fn answer<B: Batch>(
+    replies: &[Reply],
+    status: CommandStatus,
+    session: &mut Session,
+    tally: &mut Tally,
+) {
+    if status != CommandStatus::OK {
         *B::not_stored(tally) += replies.len() as u64;
-        CommandStatus::RECEIVER_TEMPORARY
-    };
+    }
     tally.acks += replies.len() as u64;
     for reply in replies {
         session.respond_deliver(*reply, status);
