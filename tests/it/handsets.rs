@@ -178,3 +178,26 @@ async fn stop_is_told_with_its_suppression_and_start_takes_it_back() {
     let back = events("recipient.opted_in").await;
     assert_eq!(back["data"]["phone"], format!("+{HANDSET}"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_coding_0_is_read_in_the_routes_alphabet() {
+    let scene = Scene::start("mo-latin1", smsc_config(), |setup| {
+        let route = setup.routes[0].clone();
+        setup.routes[0] = route.with("charset = { default = \"latin1\" }");
+        setup.sections = format!("[inbound.numbers.{NUMBER:?}]\ntenant = \"acme\"\n");
+    })
+    .await
+    .unwrap();
+    wait_for("a bind", SOON, async || {
+        (scene.smsc.report().binds_now == 1).then_some(())
+    })
+    .await;
+    let mut message = text("");
+    message.octets = vec![b'@', 0xE5];
+    hand(&scene, 0, message).await;
+    let data = &wait_inbound(&scene, 1).await[0]["data"];
+    assert_eq!(
+        (&data["text"], &data["encoding"]),
+        (&"@å".into(), &"latin1".into())
+    );
+}
