@@ -111,6 +111,10 @@ impl Gateway {
         let (webhooks_stopper, webhooks_stop) = Stopper::new();
         let mut running = JoinSet::new();
 
+        // plan: before what asks it.
+        let table = Arc::new(map::table(config, &names));
+        confirm(config, &store, &table);
+
         // webhook: before anything is accepted, so that a new endpoint begins with the first event.
         let webhook_config = map::webhook(config, &names)?;
         let (hooks, endpoints) = webhook::open(&webhook_config, &store, &clock)?;
@@ -132,8 +136,7 @@ impl Gateway {
             &mut listening.outbind,
         )?;
 
-        // plan, accept
-        let table = Arc::new(map::table(config, &names));
+        // accept
         replan(&store, &table, &mut running);
         let planner = accept::Planner::new(move |request| planned(&table, request));
         let shown = Arc::new(shown::Shown::new(config, &store, states));
@@ -317,6 +320,14 @@ fn replan(store: &Store, table: &Arc<plan::Table>, running: &mut JoinSet<()>) {
             "planned again: those without a route failed as no_route"
         );
     });
+}
+
+/// Makes the store answer handsets, with what the config has for them.
+fn confirm(config: &Config, store: &Store, table: &Arc<plan::Table>) {
+    let (replies, table) = (map::replies(config), table.clone());
+    if !replies.is_empty() {
+        store.confirm_with(move |asked| plan::reply::message(&replies, &table, asked));
+    }
 }
 
 fn planned(

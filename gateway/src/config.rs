@@ -104,6 +104,8 @@ pub struct Inbound {
     pub languages: Option<Vec<String>>,
     /// `[inbound.keywords]`: further words.
     pub words: Vec<(crate::inbound::Intent, String)>,
+    /// `[inbound.replies]`: what who asks for it is answered; absent is nothing.
+    pub replies: Vec<(crate::inbound::Intent, String)>,
 }
 
 /// One of `[inbound.numbers.*]`.

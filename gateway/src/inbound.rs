@@ -13,6 +13,7 @@ use crate::message::{EndpointIx, MessageId, Phone, RouteIx, TenantIx};
 pub mod assembly;
 pub mod keyword;
 pub mod read;
+pub mod reply;
 pub mod rules;
 
 /// Octets of an address that are kept. SMPP v3.4 §4.7.1 (data_sm) has 65 with the NUL; what carriers
@@ -138,6 +139,8 @@ pub struct Inbound {
     pub keyword: Option<(Intent, Box<str>)>,
     /// When it was whole, or given up: the time of its commit.
     pub received_at: UnixMs,
+    /// The message that confirms what it asked for, accepted in the same commit.
+    pub auto_reply: Option<MessageId>,
 }
 
 /// One part's content.

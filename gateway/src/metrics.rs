@@ -89,6 +89,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Messages from handsets delivered without all of their parts, by why they were given up",
     ),
     (
+        "trunkline_inbound_replies_total",
+        "Automatic replies to handsets, by whether they were sent or why not",
+    ),
+    (
         "trunkline_smpp_pdus_total",
         "SMPP PDUs, by direction and kind",
     ),

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::message::{Class, Encoding, Phone, ROUTES_MAX, RouteIx, TenantIx};
 
 pub mod country;
+pub mod reply;
 pub mod write;
 
 /// What a rule looks at; an empty list matches everything.

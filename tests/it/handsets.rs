@@ -201,3 +201,90 @@ async fn data_coding_0_is_read_in_the_routes_alphabet() {
         (&"@å".into(), &"latin1".into())
     );
 }
+
+const CONFIRMED: &str = "You get no more messages.";
+
+/// As [`scene`], and STOP is confirmed.
+async fn confirming(name: &str) -> Scene {
+    let scene = Scene::start(name, smsc_config(), |setup| {
+        setup.sections = format!(
+            "[inbound.numbers.{NUMBER:?}]\nendpoint = \"crm\"\n\
+             [inbound.replies]\nopt_out = {CONFIRMED:?}\n"
+        );
+    })
+    .await
+    .unwrap();
+    one_bind(&scene).await;
+    scene
+}
+
+async fn one_bind(scene: &Scene) {
+    wait_for("a bind", SOON, async || {
+        (scene.smsc.report().binds_now == 1).then_some(())
+    })
+    .await;
+}
+
+/// The senders and texts that the carrier took for the handset.
+fn at_carrier(scene: &Scene) -> Vec<(String, String)> {
+    let all = scene.smsc.messages().into_iter();
+    let here = all.filter(|seen| seen.dest.2 == HANDSET);
+    here.map(|seen| {
+        let text = String::from_utf8_lossy(&seen.short_message).into_owned();
+        (seen.source.2, text)
+    })
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_is_confirmed_once_over_a_kill_and_the_next_message_is_rejected() {
+    let mut scene = confirming("mo-confirm").await;
+    hand(&scene, 0, text("STOP")).await;
+    let told = wait_inbound(&scene, 1).await;
+    let reply = told[0]["data"]["auto_reply"].as_str().unwrap().to_owned();
+    scene.status(&reply, "delivered").await;
+    let confirmation = (NUMBER.to_owned(), CONFIRMED.to_owned());
+    assert_eq!(at_carrier(&scene), std::slice::from_ref(&confirmation));
+    let message = |from: &str, text: &str| {
+        let to = format!("+{HANDSET}");
+        serde_json::json!({"to": to, "from": from, "text": text})
+    };
+    let id = scene.send(&message(NUMBER, "an offer")).await;
+    let rejected = scene.status(&id, "rejected").await;
+    assert_eq!(rejected["reason"]["code"], "suppressed", "{rejected}");
+    scene.restart(true).await.unwrap();
+    one_bind(&scene).await;
+    hand(&scene, 0, text("stop")).await;
+    // What comes after it shows that nothing is on its way.
+    let id = scene.send(&message("OTHER", "last")).await;
+    scene.status(&id, "delivered").await;
+    let last = ("OTHER".to_owned(), "last".to_owned());
+    assert_eq!(at_carrier(&scene), [confirmation, last]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_carrier_that_answers_every_submit_with_a_stop_gets_one_reply() {
+    let scene = confirming("mo-echo").await;
+    let accepted = async || {
+        let page = scene.client.json("/v1/events?types=message.accepted").await;
+        page.unwrap()["data"].as_array().unwrap().len()
+    };
+    hand(&scene, 0, text("STOP")).await;
+    let mut echoed = 0;
+    // What a STOP causes is accepted when it is acknowledged. Without the guard this never ends.
+    while echoed < accepted().await && echoed < 5 {
+        wait_for("the next submit at the carrier", SOON, async || {
+            (at_carrier(&scene).len() > echoed).then_some(())
+        })
+        .await;
+        hand(&scene, 0, text("STOP")).await;
+        echoed += 1;
+    }
+    assert_eq!(echoed, 1);
+    let told = wait_inbound(&scene, 2).await;
+    let replies: Vec<bool> = told
+        .iter()
+        .map(|told| told["data"]["auto_reply"].is_string())
+        .collect();
+    assert_eq!(replies, [true, false]);
+}

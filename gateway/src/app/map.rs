@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::connect::smpp;
 use crate::dispatch::limit;
 use crate::event::EventKinds;
-use crate::inbound::{keyword, rules};
+use crate::inbound::{Intent, keyword, rules};
 use crate::message::RouteIx;
 use crate::names::Names;
 use crate::{accept, plan, store, webhook};
@@ -108,6 +108,20 @@ fn inbound(config: &Config) -> rules::Config {
             words: config.inbound.words.clone(),
         },
         opts_out_of_all: config.inbound.opts_out_of_all,
+    }
+}
+
+/// What handsets are answered.
+pub(super) fn replies(config: &Config) -> plan::reply::Replies {
+    let of = |intent| {
+        let mut all = config.inbound.replies.iter();
+        let text = all.find(|(known, _)| *known == intent);
+        text.map(|(_, text)| text.clone())
+    };
+    plan::reply::Replies {
+        opt_out: of(Intent::OptOut),
+        opt_in: of(Intent::OptIn),
+        help: of(Intent::Help),
     }
 }
 

@@ -441,7 +441,7 @@ pub fn inbound_event(
         sent_at: None,
         received_at: Shown(inbound.received_at),
         in_reply_to: None,
-        auto_reply: None,
+        auto_reply: inbound.auto_reply.map(|id| lookup.ids.message(id)),
     };
     write(out, event, lookup, data)
 }

@@ -44,11 +44,20 @@ pub struct Rules {
     /// How long parts wait for the others, in milliseconds.
     pub timeout_ms: u64,
     default: Option<(TenantIx, EndpointIx)>,
-    numbers: FxHashMap<Box<str>, (TenantIx, Option<EndpointIx>)>,
+    numbers: FxHashMap<Box<str>, Known>,
     /// What a message may ask for.
     pub keywords: Keywords,
     /// Whether opting out is of everything the tenant sends, not of the number written to alone.
     pub opts_out_of_all: bool,
+}
+
+/// A number that somebody has.
+#[derive(Clone, Debug)]
+struct Known {
+    tenant: TenantIx,
+    endpoint: Option<EndpointIx>,
+    /// As the config spells it.
+    spelled: Box<str>,
 }
 
 /// Whose an inbound message is, and which endpoint alone is told of it.
@@ -74,7 +83,12 @@ impl Rules {
             let tenant = names.tenant_ix(&number.tenant)?;
             let endpoint = number.endpoint.as_deref();
             let endpoint = endpoint.and_then(|name| names.endpoint_ix(name));
-            Some((canonical(&number.number), (tenant, endpoint)))
+            let known = Known {
+                tenant,
+                endpoint,
+                spelled: number.number.as_str().into(),
+            };
+            Some((canonical(&number.number), known))
         };
         Self {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
@@ -88,7 +102,8 @@ impl Rules {
     /// Whose what is written to `to` is.
     #[must_use]
     pub fn owner(&self, to: &str) -> Owner {
-        let known = self.numbers.get(&canonical(to)).copied();
+        let known = self.numbers.get(&canonical(to));
+        let known = known.map(|known| (known.tenant, known.endpoint));
         let (tenant, endpoint) = match (known, self.default) {
             (Some((tenant, None)), Some((default_tenant, default))) if default_tenant == tenant => {
                 (tenant, Some(default))
@@ -99,10 +114,23 @@ impl Rules {
         };
         Owner { tenant, endpoint }
     }
+
+    /// A number that was written to, as the config spells it where it does.
+    #[must_use]
+    pub fn spelled<'a>(&'a self, to: &'a str) -> &'a str {
+        let known = self.numbers.get(&canonical(to));
+        known.map_or(to, |known| &known.spelled)
+    }
+
+    /// Whether a number is one that handsets write to, so that no handset has it.
+    #[must_use]
+    pub fn is_own(&self, number: &str) -> bool {
+        self.numbers.contains_key(&canonical(number))
+    }
 }
 
 /// A number without its plus, a name in lower case: carriers leave either out.
-fn canonical(number: &str) -> Box<str> {
+pub(super) fn canonical(number: &str) -> Box<str> {
     let number = number.trim();
     let digits = number.strip_prefix('+').unwrap_or(number);
     digits.to_ascii_lowercase().into_boxed_str()

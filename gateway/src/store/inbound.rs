@@ -4,6 +4,8 @@ use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
 use crate::inbound::InboundPart;
+use crate::inbound::reply::Asked;
+use crate::message::Message;
 use crate::store::handle::Store;
 use crate::store::inbox::Request;
 use crate::store::shared::Shared;
@@ -20,7 +22,23 @@ pub struct Taken {
     pub repeated: usize,
 }
 
+/// Makes the confirmation of what a handset asks for; `None`: none is wanted. Called within a commit:
+/// it must not block.
+pub(crate) type Confirm = dyn Fn(&Asked<'_>) -> Option<Message> + Send + Sync;
+
 impl Store {
+    /// Says who makes confirmations; to be called once, before any handset's message comes. The
+    /// writer asks for one at the most once in ten minutes for a pair and a wish, and accepts it in
+    /// the commit of what asks for it: beyond `limits.queued`, bounded by
+    /// [`REMEMBERED_MAX`](crate::inbound::reply::REMEMBERED_MAX).
+    pub fn confirm_with(
+        &self,
+        confirm: impl Fn(&Asked<'_>) -> Option<Message> + Send + Sync + 'static,
+    ) {
+        // A second one would be a mistake of the composition; the first one stays.
+        drop(self.shared().confirm.set(Box::new(confirm)));
+    }
+
     /// Takes parts of handsets' messages; when this returns, each is on disk, alone or with the
     /// others of its message.
     ///

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::clock::{Clock, UnixMs};
-use crate::inbound::assembly;
+use crate::inbound::{assembly, reply};
 use crate::message::id::IdMaker;
 use crate::message::life::Status;
 use crate::message::{Ids, MessageId};
@@ -395,6 +395,7 @@ impl<'a> Recovery<'a> {
         young.learned = snapshot.learned.iter().cloned().collect();
         young.orphans = snapshot.orphans.iter().cloned().collect();
         young.inbound = assembly::Sets::from_snapshot(snapshot.inbound.clone());
+        young.replied = reply::Guard::from_snapshot(snapshot.replied.clone());
         Self {
             young,
             last_id: State::last_id(snapshot),
@@ -447,6 +448,7 @@ impl<'a> Recovery<'a> {
                 self.last_id = self.last_id.max(inbound.id);
                 if batch > self.snapshot.as_of {
                     young.inbound.close(inbound.id);
+                    young.replied.note(&inbound);
                 }
                 if batch > self.snapshot.batch {
                     young.receive(Arc::new(inbound), seq);

@@ -1,7 +1,7 @@
 //! What the store's threads and callers share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use codecs::text::Charset;
@@ -18,6 +18,7 @@ use crate::names::Names;
 use crate::outcome::PartRule;
 use crate::store::archive::Archive;
 use crate::store::claim::Credit;
+use crate::store::inbound::Confirm;
 use crate::store::inbox::{self, Inbox};
 use crate::store::state::{Snapshot, State};
 use crate::store::suppressions::index::Index;
@@ -206,6 +207,8 @@ pub(crate) struct Shared {
     pub(crate) receipts: Mutex<FxHashMap<RouteIx, ReceiptCounts>>,
     /// Whose handsets' messages are.
     pub(crate) rules: Rules,
+    /// Makes the confirmations of what handsets ask for; nobody: none is made.
+    pub(crate) confirm: OnceLock<Box<Confirm>>,
     /// Until when accepts that came before are spread, while they are slowed down.
     pub(crate) paced_until: Mutex<Option<Instant>>,
 }
@@ -271,6 +274,7 @@ impl Shared {
             lazy: Mutex::default(),
             receipts: Mutex::default(),
             rules,
+            confirm: OnceLock::new(),
             paced_until: Mutex::default(),
         }
     }
@@ -403,6 +407,7 @@ impl Shared {
                 .collect(),
             orphans: young.orphans.iter().cloned().collect(),
             suppressed: 0,
+            replied: young.replied.to_snapshot(),
         };
         ArchiveJob {
             generation,

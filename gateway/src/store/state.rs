@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::clock::UnixMs;
 use crate::inbound::assembly;
 use crate::message::{EndpointIx, MessageId, RouteIx};
 use crate::names::Names;
@@ -16,7 +17,7 @@ use crate::store::archive::file::open_for_reading;
 use crate::store::{EndpointState, Learned, Orphan, room};
 
 /// The layout of the directory that this version writes and reads.
-const LAYOUT: u64 = 5;
+const LAYOUT: u64 = 6;
 
 /// The state database's name.
 pub(crate) const STATE: &str = "state.db";
@@ -59,6 +60,8 @@ pub(crate) struct Snapshot {
     pub(crate) orphans: Vec<Orphan>,
     /// The batch as of which the suppressions' file stands at least; 0: there need not be one.
     pub(crate) suppressed: u64,
+    /// Automatic replies that are remembered as of `as_of`: pair and wish, and until when.
+    pub(crate) replied: Vec<(u64, UnixMs)>,
 }
 
 /// The open state database.

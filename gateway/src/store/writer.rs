@@ -191,6 +191,7 @@ impl Writer {
         self.match_pinned(&mut young, now);
         self.apply_lazy(&mut young);
         self.give_up_inbound(&mut young, now);
+        self.push_claims(true);
         let mark = self.blob.mark();
         let accepts_seq = young.next_seq;
         for (drafts, known, seen, reply) in accepts {
@@ -261,6 +262,8 @@ impl Writer {
 
     fn take_back(&self, batch: &mut Batch, accepts_seq: u64) {
         let mut young = self.shared.young.write();
+        // Replies to handsets stand before the mark, as what they answer: these stay.
+        let first = batch.accepted.first().map(|(id, _)| *id);
         for (id, key) in batch.accepted.drain(..).rev() {
             young.forget(id, key);
         }
@@ -272,7 +275,9 @@ impl Writer {
                 batch.refused.push(reply);
             }
         }
-        let accepted = batch.ready.extract_if(.., |(_, entry)| entry.fresh);
+        let accepted = batch.ready.extract_if(.., |(_, entry)| {
+            entry.fresh && first.is_some_and(|first| entry.message.id >= first)
+        });
         for (route, entry) in accepted.filter(|(_, entry)| entry.claimed) {
             if let Some(feed) = self.shared.feed_of(route) {
                 feed.credit.give_back(entry.message.class);
@@ -407,7 +412,7 @@ impl Writer {
                 batch.done.push(Done::Replanned(reply, count));
             }
             Request::Inbound { parts, reply } => {
-                let taken = self.receive(young, parts, now);
+                let taken = self.receive(young, parts, now, batch);
                 batch.done.push(Done::Inbound(reply, taken));
             }
             Request::Adopt { adopt, reply } => {
@@ -527,7 +532,12 @@ impl Writer {
             accepted.push(match earlier {
                 Some((true, id)) => Accepted::Replayed(id),
                 Some((false, id)) => Accepted::KeyReused(id),
-                None => Accepted::Stored(self.accept_one(young, draft, now, batch)),
+                None => {
+                    let key = draft.key;
+                    let message = self.accept_one(young, draft, now, batch);
+                    batch.accepted.push((message.id, key));
+                    Accepted::Stored(message)
+                }
             });
         }
         batch.done.push(Done::Accept(reply, accepted));
@@ -569,7 +579,6 @@ impl Writer {
             self.claims.push(message.id, message.all_parts());
         }
         young.accept(message.clone(), key, seq, false, claimed);
-        batch.accepted.push((message.id, key));
         if let Some(route) = route {
             let entry = Entry::fresh(message.clone(), claimed);
             batch.ready.push((route, entry));

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKind, EventKinds};
-use crate::inbound::{Inbound, assembly};
+use crate::inbound::{Inbound, assembly, reply};
 use crate::message::life::{Change, Life, Status, Then, What};
 use crate::message::{EndpointIx, Message, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::Receipt;
@@ -176,6 +176,8 @@ pub(crate) struct Young {
     pub(crate) transforms: FxHashMap<RouteIx, Transform>,
     /// Parts of handsets' messages that wait for the others.
     pub(crate) inbound: assembly::Sets,
+    /// Automatic replies of the last minutes.
+    pub(crate) replied: reply::Guard,
     pub(crate) endpoints: FxHashMap<EndpointIx, EndpointState>,
     /// What happened to suppressions since the archive was last written.
     pub(crate) suppressions: Recent,
@@ -611,7 +613,11 @@ impl Young {
         let live: usize = self.live.iter().map(|generation| generation.bytes).sum();
         let frozen: usize = self.frozen.iter().map(|generation| generation.bytes).sum();
         let events = self.events.len() * size_of::<Event>();
-        live + frozen + events + self.inbound.bytes() + self.suppressions.bytes()
+        live + frozen
+            + events
+            + self.inbound.bytes()
+            + self.replied.bytes()
+            + self.suppressions.bytes()
     }
 
     /// Closes the open generation when it is full or old. Called between batches.

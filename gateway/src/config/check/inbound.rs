@@ -7,6 +7,7 @@ use super::section::{Field, Section};
 use super::{Declared, HOUR, ITEMS_MAX};
 use crate::config::{Endpoint, Inbound, InboundNumber};
 use crate::event::{EventKind, EventKinds};
+use crate::inbound::reply::TEXT_CHARS_MAX;
 use crate::inbound::{Intent, keyword};
 
 /// Shortest time that parts may be given. Chosen: a carrier's own delays are seconds.
@@ -27,9 +28,16 @@ pub(super) fn inbound(
         .opt("keywords")
         .and_then(|field| field.section("inbound.keywords"));
     let keywords = keywords.as_ref();
+    let languages = keywords.and_then(languages);
+    let words = keywords.map(words).unwrap_or_default();
+    let replies = section
+        .opt("replies")
+        .and_then(|field| field.section("inbound.replies"))
+        .map(|section| replies(&section, &languages, &words));
     Inbound {
-        languages: keywords.and_then(languages),
-        words: keywords.map(words).unwrap_or_default(),
+        languages,
+        words,
+        replies: replies.unwrap_or_default(),
         opts_out_of_all: section
             .need("opt_out_scope", "\"sender\" or \"all\"")
             .and_then(|field| field.word(&[("sender", false), ("all", true)], &[]))
@@ -71,6 +79,29 @@ fn words(section: &Section<'_>) -> Vec<(Intent, String)> {
         );
     }
     words
+}
+
+fn replies(
+    section: &Section<'_>,
+    languages: &Option<Vec<String>>,
+    words: &[(Intent, String)],
+) -> Vec<(Intent, String)> {
+    let keywords = keyword::Keywords::new(&keyword::Config {
+        languages: languages.clone(),
+        words: words.to_vec(),
+    });
+    // A carrier that sends back what it gets would ask for it again.
+    let expected = format!("a text of 1 to {TEXT_CHARS_MAX} characters that is no keyword itself");
+    let fits = |text: &str| {
+        !text.trim().is_empty()
+            && text.chars().count() <= TEXT_CHARS_MAX
+            && keywords.find(text).is_none()
+    };
+    let reply = |intent: Intent| {
+        let field = section.opt(intent.name())?;
+        Some((intent, field.text_where(&expected, fits)))
+    };
+    Intent::ALL.into_iter().filter_map(reply).collect()
 }
 
 fn endpoint(

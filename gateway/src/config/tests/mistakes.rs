@@ -668,6 +668,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "[server]",
+        "[inbound.replies]\nopt_out = \"Stop!\"\n[server]",
+        "c.toml:3 inbound.replies.opt_out = \"Stop!\": expected a text of 1 to 320 characters that is no keyword",
+    ),
+    (
+        "[server]",
         "[inbound.numbers.71234]\n[server]",
         "inbound.numbers.71234.tenant: missing, expected the name of one of [tenants.*], or an endpoint",
     ),

@@ -80,6 +80,7 @@ impl Journaled {
                 pieces: gathered.pieces,
                 keyword: None,
                 received_at: opened_at,
+                auto_reply: None,
             };
             write_line(out, ids, &inbound, "waiting for parts")?;
             count += 1;

@@ -14,6 +14,8 @@ use crate::store::{Config, EventQuery, Rendered, check, export};
 /// 2026-11-21T08:02:05Z.
 const START: u64 = 1_795_248_125_000;
 
+mod replies;
+
 fn setup(dir: &TempDir) -> Config {
     let mut config = config(dir);
     config.inbound.numbers = vec![Number {

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use super::Writer;
+use super::{Batch, Writer};
 use crate::clock::UnixMs;
 use crate::inbound::assembly::{Gathered, Verdict};
+use crate::inbound::reply::{Asked, Verdict as Guarded};
 use crate::inbound::{Inbound, InboundPart, Intent, read};
-use crate::message::{MessageId, TenantIx};
-use crate::store::Refused;
+use crate::message::{MessageId, Phone, TenantIx};
 use crate::store::inbound::Taken;
 use crate::store::record::OpRef;
 use crate::store::suppressions::{NewSuppression, Suppressed, began, over};
 use crate::store::young::Young;
-use crate::suppression::{Cause, Key, Scope, Source};
+use crate::store::{Draft, Refused};
+use crate::suppression::{Cause, Key, Scope, Source, is_sender};
 
 impl Writer {
     /// Takes parts in the order they came.
@@ -26,11 +27,12 @@ impl Writer {
         young: &mut Young,
         parts: Vec<InboundPart>,
         now: UnixMs,
+        batch: &mut Batch,
     ) -> Result<Taken, Refused> {
         let mut taken = Taken::default();
         let mut refused = false;
         for part in parts {
-            refused |= !self.receive_one(young, part, now, &mut taken);
+            refused |= !self.receive_one(young, part, (now, &mut taken), batch);
         }
         if refused {
             return Err(Refused::Overloaded);
@@ -43,14 +45,14 @@ impl Writer {
         &mut self,
         young: &mut Young,
         part: InboundPart,
-        now: UnixMs,
-        taken: &mut Taken,
+        (now, taken): (UnixMs, &mut Taken),
+        batch: &mut Batch,
     ) -> bool {
         let id = match young.inbound.judge(&part, self.shared.rules.timeout_ms) {
             Verdict::Single => {
                 let id = self.ids.next(now);
-                let inbound = self.read(Gathered::single(id, part), now);
-                let has_room = self.obey(young, &inbound, now);
+                let mut inbound = self.read(Gathered::single(id, part), now);
+                let has_room = self.obey(young, &mut inbound, now, batch);
                 if has_room {
                     self.deliver(young, inbound);
                     taken.whole += 1;
@@ -75,9 +77,9 @@ impl Writer {
         });
         if young.inbound.add(id, part) {
             if let Some(set) = young.inbound.close(id) {
-                let inbound = self.read(set.gathered(), now);
+                let mut inbound = self.read(set.gathered(), now);
                 // Its other parts are acknowledged: it is told in any case.
-                let _obeyed = self.obey(young, &inbound, now);
+                let _obeyed = self.obey(young, &mut inbound, now, batch);
                 self.deliver(young, inbound);
             }
             taken.whole += 1;
@@ -97,6 +99,7 @@ impl Writer {
             self.give_up(young, id, now, "timeout");
         }
         young.inbound.forget_done(before);
+        young.replied.forget(now);
     }
 
     /// Delivers what came of a set, as incomplete.
@@ -109,8 +112,14 @@ impl Writer {
     }
 
     /// Does in this commit what the sender of a message asks for: no more messages from the number
-    /// that was written to, or messages again. `false`: there is no room for it.
-    fn obey(&mut self, young: &mut Young, inbound: &Inbound, now: UnixMs) -> bool {
+    /// that was written to, or messages again; and confirms it. `false`: there is no room for it.
+    fn obey(
+        &mut self,
+        young: &mut Young,
+        inbound: &mut Inbound,
+        now: UnixMs,
+        batch: &mut Batch,
+    ) -> bool {
         let Some(((intent, keyword), phone)) = inbound.keyword.as_ref().zip(inbound.phone()) else {
             return true;
         };
@@ -134,6 +143,7 @@ impl Writer {
             text: inbound.text.clone().unwrap_or_default(),
             inbound: Some(inbound.id),
         };
+        let intent = *intent;
         match intent {
             Intent::OptOut => {
                 let new = NewSuppression {
@@ -153,7 +163,48 @@ impl Writer {
             }
             Intent::Help => {}
         }
+        inbound.auto_reply = self.confirm(young, inbound, (phone, intent), now, batch);
         true
+    }
+
+    /// Accepts the confirmation of what was asked for and done, unless nobody wants one or it might
+    /// be answered by a machine. It stands before the mark of the accepts, so that a full disk does
+    /// not take it back from a message that tells of it.
+    fn confirm(
+        &mut self,
+        young: &mut Young,
+        inbound: &Inbound,
+        (to, intent): (Phone, Intent),
+        now: UnixMs,
+        batch: &mut Batch,
+    ) -> Option<MessageId> {
+        let shared = self.shared.clone();
+        let make = shared.confirm.get()?;
+        let from = shared.rules.spelled(&inbound.to);
+        if !is_sender(from) {
+            return None;
+        }
+        let asked = Asked {
+            tenant: inbound.tenant,
+            to,
+            from,
+            route: inbound.route,
+            intent,
+            now,
+        };
+        let message = make(&asked)?;
+        let result = match young.replied.judge(inbound, intent, now) {
+            _ if shared.rules.is_own(&inbound.from) => "own_number",
+            Guarded::Repeated => "repeated",
+            Guarded::Full => "no_room",
+            Guarded::Free => "sent",
+        };
+        metrics::counter!("trunkline_inbound_replies_total", "result" => result).increment(1);
+        if result != "sent" {
+            return None;
+        }
+        let draft = Draft { message, key: None };
+        Some(self.accept_one(young, draft, now, batch).id)
     }
 
     /// Makes a message of its parts.
@@ -185,6 +236,7 @@ impl Writer {
             pieces,
             keyword: keyword.flatten(),
             received_at: now,
+            auto_reply: None,
         }
     }
 
@@ -195,6 +247,7 @@ impl Writer {
             inbound: &inbound,
             seq,
         });
+        young.replied.note(&inbound);
         young.receive(Arc::new(inbound), seq);
     }
 }
