@@ -57,7 +57,8 @@ pub(super) fn submit(
     };
     let mut octets = [0; SEGMENT_OCTETS];
     let mut uncommon = Content::default();
-    let content = if message.sms.is_none() && config.dialect.is_plain() {
+    let is_plain = message.sms.is_none() && message.encoding != Encoding::Binary;
+    let content = if is_plain && config.dialect.is_plain() {
         plain(message, attempt.part, &mut octets)
     } else {
         match content::write(message, attempt.part, &config.dialect) {
