@@ -13,6 +13,8 @@
 
 use std::time::{Duration, Instant};
 
+#[path = "harness/ahead.rs"]
+pub mod ahead;
 #[path = "harness/config.rs"]
 pub mod config;
 #[path = "harness/disk.rs"]
@@ -29,6 +31,8 @@ pub mod peers;
 pub mod powercut;
 #[path = "harness/scene.rs"]
 pub mod scene;
+#[path = "harness/shim.rs"]
+mod shim;
 
 pub use config::{Endpoint, Route, Setup};
 pub use gateway::{Directory, Gateway};

@@ -3,16 +3,16 @@
 //! The faults stand in a small file that the shim has mapped, so they come and go while the gateway
 //! runs. Every fault is counted there: a scenario waits until it has struck.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 
 use crate::gateway::Directory;
+use crate::shim::build;
 use crate::wait_for;
 
 /// No space left on device.
@@ -64,7 +64,7 @@ impl Disk {
     /// No C compiler, or the files cannot be written.
     pub fn new(directory: &Directory) -> anyhow::Result<Self> {
         static SHIM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        let shim = SHIM.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+        let shim = SHIM.get_or_init(|| build("disk").map_err(|error| format!("{error:#}")));
         let shim = shim.clone().map_err(anyhow::Error::msg)?;
         let control_path = directory.path().join("disk.control");
         let control = File::options()
@@ -152,25 +152,4 @@ impl Disk {
         })
         .await;
     }
-}
-
-/// Compiles the shim beside the running test.
-fn build() -> anyhow::Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/disk.c");
-    let test = std::env::current_exe()?;
-    let beside = test.parent().context("the test has no directory")?;
-    let shim = beside.join("trunkline-disk-shim.so");
-    // Tests run in parallel processes: each makes its own and puts it there whole.
-    let made = beside.join(format!("trunkline-disk-shim-{}.so", std::process::id()));
-    let compiled = Command::new("cc")
-        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"])
-        .arg("-o")
-        .args([&made, &source])
-        .args(["-ldl", "-lpthread"])
-        .output()
-        .context("cc (Debian: apt-get install gcc)")?;
-    let said = String::from_utf8_lossy(&compiled.stderr);
-    ensure!(compiled.status.success(), "cc {}: {said}", source.display());
-    fs::rename(&made, &shim)?;
-    Ok(shim)
 }
