@@ -95,17 +95,13 @@ def submitted(system_id, smpp, pdu):
     esm_class = number(EsmClassEncoder(), params['esm_class'])
     data_coding = number(DataCodingEncoder(), params['data_coding'])
     header = octets[:octets[0] + 1] if esm_class & 0x40 else b''
-    # A tag that it has no name for comes as this, without the tag.
-    vendor = params.get('vendor_specific_bypass')
-    tlvs = {'vendor': vendor.hex()} if vendor is not None else {}
     say(event='submit_sm', id=message_id, octets=octets.hex(),
         message=text(octets[len(header):], data_coding),
         udh=[header[1:].hex()] if header else [],
         source=address(params, 'source', 'source_addr'),
         dest=address(params, 'dest', 'destination_addr'),
         data_coding=data_coding, esm_class=esm_class,
-        registered_delivery=number(RegisteredDeliveryEncoder(), params['registered_delivery']),
-        tlvs=tlvs)
+        registered_delivery=number(RegisteredDeliveryEncoder(), params['registered_delivery']))
     return DataHandlerResponse(status=CommandStatus.ESME_ROK, message_id=message_id.encode())
 
 
