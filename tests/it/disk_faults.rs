@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sim::receiver::Report;
-use sim::smsc::{Faults as Carrier, SmscConfig};
+use sim::smsc::{Faults as Carrier, FromHandset, SmscConfig};
 use trunkline_tests::disk::{Disk, EIO, ENOSPC, Faults};
 use trunkline_tests::scene::{number, smsc_config};
 use trunkline_tests::{Answer, Gateway, SOON, Scene, wait_for};
@@ -17,6 +17,10 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Messages that fill a generation at the smallest memory budget, with [`long`] texts.
 const GENERATION: usize = 1_500;
+
+/// STOP is confirmed.
+const CONFIRMED: &str =
+    "[inbound.numbers.71234]\ntenant = \"acme\"\n[inbound.replies]\nopt_out = \"Bye.\"\n";
 
 /// A gateway on a disk that can be told to fail.
 struct Rig {
@@ -47,6 +51,7 @@ impl Rig {
         };
         let mut scene = Scene::start(name, smsc, |setup| {
             setup.limits = limits.to_owned();
+            setup.sections = CONFIRMED.to_owned();
             setup.routes[0] = setup.routes[0].clone().binds(1, 50).with(route);
             setup.endpoints[0] = setup.endpoints[0]
                 .clone()
@@ -218,6 +223,36 @@ fn slow() -> Carrier {
         delay_ms: 300,
         ..Carrier::default()
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_finds_the_disk_full_waits_and_is_confirmed_once() {
+    let rig = Rig::start("full-stop", Carrier::default(), "", "").await;
+    wait_for("a bind", SOON, async || {
+        (rig.scene.smsc.report().binds_now == 1).then_some(())
+    })
+    .await;
+    let full = Faults {
+        write: ENOSPC,
+        name: "journal-",
+        ..Faults::default()
+    };
+    rig.disk.fail(full).unwrap();
+    let stop = FromHandset::text("46701234567", "71234", "STOP");
+    let heal = async {
+        wait_for("the writer to find no room", SOON, async || {
+            (rig.disk.hits().ok()? > 0).then_some(())
+        })
+        .await;
+        rig.disk.heal().unwrap();
+    };
+    let (status, ()) = tokio::join!(rig.scene.smsc.hand(0, stop), heal);
+    assert_eq!(status, Some(0), "ESME_ROK");
+    let page = rig.scene.client.json("/v1/events?types=inbound.*").await;
+    let page = page.unwrap();
+    let reply = page["data"][0]["data"]["auto_reply"].as_str().unwrap();
+    rig.scene.status(reply, "delivered").await;
+    assert_eq!(rig.scene.smsc.messages().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
