@@ -1,6 +1,5 @@
 //! Answers: bodies, headers and counters that every response has.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,12 +18,15 @@ use crate::accept::ndjson::ResultStream;
 use crate::accept::patience::Unread;
 use crate::accept::problem::{Code, Problem};
 use crate::accept::router::Endpoint;
+use crate::accept::suppressions::export::Pages;
 use crate::clock::UnixMs;
 use crate::message::Class;
 use crate::metrics as names;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// The media type of CSV (RFC 4180 §3).
+pub(crate) const CSV: &str = "text/csv";
 /// The media type of NDJSON.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 
@@ -34,7 +36,14 @@ pub(crate) enum Body {
     Whole(Option<Bytes>),
     /// Batch results as they become known.
     Results(ResultStream),
+    /// A list as a file, page by page.
+    Pages(Pages),
 }
+
+/// A body that cannot be brought to its end: the connection breaks, so that nobody takes it for whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+pub(crate) struct Broken;
 
 impl Body {
     /// The same body, whose octets tell when they are gone.
@@ -42,23 +51,27 @@ impl Body {
         match self {
             Self::Whole(bytes) => Self::Whole(bytes.map(|bytes| unread.hold(bytes))),
             Self::Results(results) => Self::Results(results.held(unread.clone())),
+            Self::Pages(pages) => Self::Pages(pages.held(unread.clone())),
         }
     }
 }
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Broken;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Results(results) => results
                 .poll_next(context)
                 .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Pages(pages) => pages
+                .poll_next(context)
+                .map(|page| page.map(|page| page.map(Frame::data))),
         }
     }
 
@@ -72,7 +85,7 @@ impl hyper::body::Body for Body {
                 let length = bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
-            Self::Results(_) => SizeHint::default(),
+            Self::Results(_) | Self::Pages(_) => SizeHint::default(),
         }
     }
 }

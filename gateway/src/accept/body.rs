@@ -11,6 +11,7 @@ use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::accept::answer;
 use crate::accept::problem::{Code, Problem};
 use crate::metrics as names;
 
@@ -174,6 +175,30 @@ pub(crate) enum Kind {
 /// # Errors
 /// `unsupported_media_type`.
 pub(crate) fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
+    let Some(essence) = essence(headers)? else {
+        return Ok(Kind::Json);
+    };
+    if essence.eq_ignore_ascii_case(b"application/json") {
+        Ok(Kind::Json)
+    } else if essence.eq_ignore_ascii_case(b"application/x-ndjson") {
+        Ok(Kind::Ndjson)
+    } else {
+        let detail = "Content-Type must be application/json";
+        Err(Problem::new(Code::UnsupportedMediaType, detail))
+    }
+}
+
+/// Whether `Content-Type` is CSV.
+///
+/// # Errors
+/// `unsupported_media_type`: the body is encoded.
+pub(crate) fn is_csv(headers: &HeaderMap) -> Result<bool, Problem> {
+    let essence = essence(headers)?.unwrap_or_default();
+    Ok(essence.eq_ignore_ascii_case(answer::CSV.as_bytes()))
+}
+
+/// `Content-Type` without its parameters, of a body that is not encoded.
+fn essence(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
     let refuse = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
     if encodings.any(|one| !one.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -185,7 +210,7 @@ pub(crate) fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
     }
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let Some(value) = values.next() else {
-        return Ok(Kind::Json);
+        return Ok(None);
     };
     if values.next().is_some() {
         return refuse("Content-Type must come once");
@@ -195,14 +220,7 @@ pub(crate) fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
         .split(|b| *b == b';')
         .next()
         .unwrap_or_default();
-    let essence = essence.trim_ascii();
-    if essence.eq_ignore_ascii_case(b"application/json") {
-        Ok(Kind::Json)
-    } else if essence.eq_ignore_ascii_case(b"application/x-ndjson") {
-        Ok(Kind::Ndjson)
-    } else {
-        refuse("Content-Type must be application/json")
-    }
+    Ok(Some(essence.trim_ascii()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::accept::answer::NDJSON;
+use crate::accept::answer::{CSV, NDJSON};
 use crate::accept::batch::{BatchView, Envelope, ItemResultView};
 use crate::accept::events::{EventPageView, WAIT_MAX};
 use crate::accept::list::{LIMIT_DEFAULT, LIMIT_MAX, PageView};
@@ -96,6 +96,7 @@ fn components() -> ComponentsBuilder {
     add::<suppressions::ScopeIn>(&mut all);
     add::<suppressions::AddIn>(&mut all);
     add::<suppressions::CheckIn>(&mut all);
+    add::<suppressions::import::ImportView>(&mut all);
     add::<ProblemBody<'_>>(&mut all);
     fixed_fields(&mut all);
     let builder = ComponentsBuilder::new();
@@ -174,6 +175,7 @@ fn operation_id(endpoint: Endpoint) -> &'static str {
         Endpoint::Suppress => "addSuppression",
         Endpoint::Unsuppress => "deleteSuppression",
         Endpoint::CheckSuppression => "checkSuppression",
+        Endpoint::ImportSuppressions => "importSuppressions",
         Endpoint::OpenApi => "getOpenApi",
         Endpoint::Nothing => "nothing",
     }
@@ -315,6 +317,25 @@ fn request_body(endpoint: Endpoint) -> Option<RequestBody> {
             let content = ContentBuilder::new().schema(Some(reference::<suppressions::CheckIn>()));
             Some(builder.content(JSON, content.build()).build())
         }
+        Endpoint::ImportSuppressions => {
+            let file = format!(
+                "UTF-8 with a header row: phone, and any of scope, value, text, expires_at; id, source \
+                 and created_at of an export are not read. RFC 4180 quotes, CRLF or LF, at most 2 KiB a \
+                 line and {} bytes. Lines are stored as they come, 1,000 a commit; a file that broke off \
+                 is sent again, what is there already stays. An apostrophe that an export put before \
+                 = + - @ TAB CR is taken away. Each line makes suppression.created and no \
+                 recipient.opted_out.",
+                suppressions::import::FILE_MAX
+            );
+            let content = ContentBuilder::new().schema(Some(text()));
+            let content = content.example(Some(json!("phone,scope,value\n+46701234567,all,\n")));
+            Some(
+                builder
+                    .description(Some(file))
+                    .content(CSV, content.build())
+                    .build(),
+            )
+        }
         _ => None,
     }
 }
@@ -333,57 +354,69 @@ fn good(endpoint: Endpoint) -> Response {
         let content = ContentBuilder::new().schema(Some(schema)).build();
         response(description).content(JSON, content)
     };
-    let builder =
-        match endpoint {
-            Endpoint::SendMessage => rated(with(
-                "Accepted and on disk.",
-                reference::<MessageView<'_>>(),
-            ))
-            .header("Location", out("The message."))
-            .header(
-                "Idempotent-Replayed",
-                out("true when the key was used before."),
-            ),
-            Endpoint::Preview => with("What it would become.", reference::<PreviewView<'_>>()),
-            Endpoint::MessageById => with("The message.", reference::<MessageView<'_>>())
-                .header("ETag", out("Its version.")),
-            Endpoint::ListMessages => with("A page.", reference::<PageView<'_>>())
-                .header("Link", out("rel=\"next\", when there may be more.")),
-            Endpoint::Timeline => with("The timeline.", reference::<TimelineView<'_>>()),
-            Endpoint::SendBatch => {
-                let line = ContentBuilder::new()
-                    .schema(Some(reference::<ItemResultView<'_>>()))
-                    .build();
-                rated(with(
+    let builder = match endpoint {
+        Endpoint::SendMessage => rated(with(
+            "Accepted and on disk.",
+            reference::<MessageView<'_>>(),
+        ))
+        .header("Location", out("The message."))
+        .header(
+            "Idempotent-Replayed",
+            out("true when the key was used before."),
+        ),
+        Endpoint::Preview => with("What it would become.", reference::<PreviewView<'_>>()),
+        Endpoint::MessageById => {
+            with("The message.", reference::<MessageView<'_>>()).header("ETag", out("Its version."))
+        }
+        Endpoint::ListMessages => with("A page.", reference::<PageView<'_>>())
+            .header("Link", out("rel=\"next\", when there may be more.")),
+        Endpoint::Timeline => with("The timeline.", reference::<TimelineView<'_>>()),
+        Endpoint::SendBatch => {
+            let line = ContentBuilder::new()
+                .schema(Some(reference::<ItemResultView<'_>>()))
+                .build();
+            rated(with(
                 "What became of each item. As NDJSON: one result a line, then {\"summary\":{…}}.",
                 reference::<BatchView<'_>>(),
             ))
             .content(NDJSON, line)
-            .header("Idempotent-Replayed", out("true when the header key was used before."))
-            }
-            Endpoint::ListEvents => with("A page.", reference::<EventPageView>())
-                .header("Link", out("rel=\"next\", when there is more.")),
-            Endpoint::ListRoutes => with("The routes.", reference::<RouteListView>()),
-            Endpoint::RouteByName => with("The route.", reference::<RouteView>()),
-            Endpoint::Orphans => with("The receipts.", reference::<OrphanListView>()),
-            Endpoint::ListSuppressions => {
-                with("A page.", reference::<suppressions::PageView<'_>>())
-                    .header("Link", out("rel=\"next\", when there may be more."))
-            }
-            Endpoint::Suppress => {
-                let what = "It is on disk. 200 instead: the same was there already.";
-                with(what, reference::<suppressions::SuppressionView<'_>>())
-                    .header("Location", out("The suppression."))
-            }
-            Endpoint::Unsuppress => response("Its end is on disk."),
-            Endpoint::CheckSuppression => {
-                with("The verdict.", reference::<suppressions::VerdictView<'_>>())
-            }
-            Endpoint::OpenApi | Endpoint::Nothing => {
-                let any = ObjectBuilder::new().schema_type(Type::Object).build();
-                with("This document.", Schema::Object(any).into())
-            }
-        };
+            .header(
+                "Idempotent-Replayed",
+                out("true when the header key was used before."),
+            )
+        }
+        Endpoint::ListEvents => with("A page.", reference::<EventPageView>())
+            .header("Link", out("rel=\"next\", when there is more.")),
+        Endpoint::ListRoutes => with("The routes.", reference::<RouteListView>()),
+        Endpoint::RouteByName => with("The route.", reference::<RouteView>()),
+        Endpoint::Orphans => with("The receipts.", reference::<OrphanListView>()),
+        Endpoint::ListSuppressions => {
+            let what = "A page. As CSV: the whole list, without limit and cursor, as an import takes \
+                            it; text is cut to 255 characters, and value and text have an \
+                            apostrophe before = + - @ TAB CR, and before apostrophes that precede \
+                            these. A list that cannot be read to its end breaks the connection.";
+            with(what, reference::<suppressions::PageView<'_>>())
+                .content(CSV, ContentBuilder::new().schema(Some(text())).build())
+                .header("Link", out("rel=\"next\", when there may be more."))
+        }
+        Endpoint::Suppress => {
+            let what = "It is on disk. 200 instead: the same was there already.";
+            with(what, reference::<suppressions::SuppressionView<'_>>())
+                .header("Location", out("The suppression."))
+        }
+        Endpoint::Unsuppress => response("Its end is on disk."),
+        Endpoint::CheckSuppression => {
+            with("The verdict.", reference::<suppressions::VerdictView<'_>>())
+        }
+        Endpoint::ImportSuppressions => with(
+            "What became of the file; everything in it that is good is on disk.",
+            reference::<suppressions::import::ImportView>(),
+        ),
+        Endpoint::OpenApi | Endpoint::Nothing => {
+            let any = ObjectBuilder::new().schema_type(Type::Object).build();
+            with("This document.", Schema::Object(any).into())
+        }
+    };
     builder.build()
 }
 
@@ -432,7 +465,9 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Code> {
             Code::NotAvailable,
             Code::ChannelNotEnabled,
         ],
-        Endpoint::ListEvents | Endpoint::ListSuppressions => &[Code::InvalidCursor],
+        Endpoint::ListEvents => &[Code::InvalidCursor],
+        Endpoint::ListSuppressions => &[Code::InvalidCursor, Code::Overloaded],
+        Endpoint::ImportSuppressions => &IMPORTING,
         Endpoint::Suppress => &SUPPRESSING,
         Endpoint::CheckSuppression => &SUPPRESSING[..READING],
         Endpoint::Unsuppress => &[Code::NotFound, Code::StoreUnavailable, Code::ShuttingDown],
@@ -474,6 +509,17 @@ const SUPPRESSING: [Code; 8] = [
 ];
 /// How many of them do (bodies share a budget: overloaded).
 const READING: usize = 6;
+
+/// What an operation that reads a file can answer.
+const IMPORTING: [Code; 7] = [
+    Code::MalformedJson,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::Overloaded,
+    Code::StoreUnavailable,
+    Code::ShuttingDown,
+];
 
 /// What only an operation that takes messages can answer.
 const ACCEPTING: [Code; 20] = [

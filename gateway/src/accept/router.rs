@@ -34,6 +34,7 @@ pub(crate) enum Endpoint {
     Suppress,
     Unsuppress,
     CheckSuppression,
+    ImportSuppressions,
     OpenApi,
     /// None of them.
     Nothing,
@@ -62,7 +63,7 @@ pub(crate) struct Entry {
 }
 
 /// The API.
-pub(crate) static TABLE: [Entry; 15] = [
+pub(crate) static TABLE: [Entry; 16] = [
     Entry {
         endpoint: Endpoint::SendMessage,
         method: Method::POST,
@@ -176,6 +177,14 @@ pub(crate) static TABLE: [Entry; 15] = [
         summary: "Whether a message would be kept back, and by what",
     },
     Entry {
+        endpoint: Endpoint::ImportSuppressions,
+        method: Method::POST,
+        path: "/v1/suppressions/import",
+        scope: Some(Scope::SuppressionsWrite),
+        queries: &[],
+        summary: "Have everybody in a CSV file not be sent to",
+    },
+    Entry {
         endpoint: Endpoint::OpenApi,
         method: Method::GET,
         path: "/openapi.json",
@@ -186,7 +195,7 @@ pub(crate) static TABLE: [Entry; 15] = [
 ];
 
 /// Endpoints of contract.md §2 that this version lacks: method and path.
-const LATER: [(&str, &str); 35] = [
+const LATER: [(&str, &str); 34] = [
     ("POST", "/v1/messages/cancel"),
     ("POST", "/v1/messages/{id}/cancel"),
     ("PATCH", "/v1/messages/{id}"),
@@ -212,7 +221,6 @@ const LATER: [(&str, &str); 35] = [
     ("POST", "/v1/routes/{name}/resume"),
     ("POST", "/v1/routes/{name}/drain"),
     ("POST", "/v1/routes/{name}/test"),
-    ("POST", "/v1/suppressions/import"),
     ("GET", "/v1/consents/{ref}"),
     ("PUT", "/v1/consents/{ref}"),
     ("GET", "/v1/jobs/{id}"),
@@ -237,6 +245,11 @@ impl Asked {
     /// Whether the client asks for NDJSON.
     pub(crate) fn wants_ndjson(&self) -> bool {
         ranges(&self.parts.headers).any(|range| range.eq_ignore_ascii_case(answer::NDJSON))
+    }
+
+    /// Whether the client asks for CSV.
+    pub(crate) fn wants_csv(&self) -> bool {
+        ranges(&self.parts.headers).any(|range| range.eq_ignore_ascii_case(answer::CSV))
     }
 
     /// Whether policy refusals are to be errors (`Prefer: handling=strict`, RFC 7240 §4.4).
@@ -339,6 +352,7 @@ where
         Endpoint::Suppress => suppressions::add(gateway, &asked, body).await,
         Endpoint::Unsuppress => suppressions::delete(gateway, &asked).await,
         Endpoint::CheckSuppression => suppressions::check(gateway, &asked, body).await,
+        Endpoint::ImportSuppressions => suppressions::import::import(gateway, &asked, body).await,
         Endpoint::OpenApi => Ok(answer::json_bytes(
             hyper::StatusCode::OK,
             gateway.openapi.clone(),
@@ -448,6 +462,7 @@ fn acceptable(headers: &HeaderMap, endpoint: Endpoint) -> Result<(), Problem> {
     }
     let known: &[&str] = match endpoint {
         Endpoint::SendBatch => &["*/*", "application/*", "application/json", answer::NDJSON],
+        Endpoint::ListSuppressions => &["*/*", "application/*", "application/json", answer::CSV],
         _ => &["*/*", "application/*", "application/json"],
     };
     let takes = ranges(headers)
@@ -457,6 +472,7 @@ fn acceptable(headers: &HeaderMap, endpoint: Endpoint) -> Result<(), Problem> {
     } else {
         let detail = match endpoint {
             Endpoint::SendBatch => "answers are application/json or application/x-ndjson",
+            Endpoint::ListSuppressions => "answers are application/json or text/csv",
             _ => "answers are application/json",
         };
         Err(Problem::new(Code::NotAcceptable, detail))
@@ -516,7 +532,6 @@ mod tests {
             (Method::POST, "/v1/messages/cancel"),
             (Method::PATCH, "/v1/messages/msg_1"),
             (Method::POST, "/v1/routes/carrier-a/pause"),
-            (Method::POST, "/v1/suppressions/import"),
         ] {
             let problem = find(&method, path).err().unwrap();
             assert_eq!(problem.code, Code::NotAvailableHere, "{path}");

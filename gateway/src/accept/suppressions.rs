@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hyper::header::{HeaderValue, LINK, LOCATION};
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use crate::accept::answer::{self, Body};
@@ -23,6 +24,10 @@ use crate::message::{Class, Ids, Phone};
 use crate::names::Names;
 use crate::store::{NewSuppression, Suppressed, SuppressionQuery, SuppressionsFull};
 use crate::suppression::{Cause, Key, Scope, Source, Suppression, is_sender};
+
+mod csv;
+pub(crate) mod export;
+pub(crate) mod import;
 
 /// Octets of a request about one suppression (chosen: several times the longest).
 const BODY_MAX: usize = 16 * 1024;
@@ -179,6 +184,21 @@ pub(crate) async fn list(gateway: &Arc<Gateway>, asked: &Asked) -> Result<Respon
     if !p.errors.is_empty() {
         return Err(Problem::of(p.errors));
     }
+    if asked.wants_csv() {
+        // A file has everything, of one tenant: its lines do not name it.
+        for name in ["limit", "cursor"] {
+            if p.get(name).is_some() {
+                let detail = "text/csv has the whole list";
+                p.errors
+                    .push(FieldError::parameter(name, "exclusive", detail));
+            }
+        }
+        if !p.errors.is_empty() {
+            return Err(Problem::of(p.errors));
+        }
+        query.tenant = Some(asked.principal.sending_tenant()?);
+        return export::export(gateway, query).await;
+    }
     let now = gateway.door.clock.now();
     let narrowed = SuppressionQuery {
         limit: 0,
@@ -189,6 +209,7 @@ pub(crate) async fn list(gateway: &Arc<Gateway>, asked: &Asked) -> Result<Respon
         query.before = Some(read_cursor(cursor, made_for, now)?);
     }
     let page = gateway.store.suppressions(query).await;
+    let page = page.ok_or_else(unreadable)?;
     let next_cursor = page.next.map(|next| write_cursor(next, made_for, now));
     let (ids, names) = (gateway.store.ids(), &gateway.door.names);
     let view = PageView {
@@ -370,8 +391,12 @@ fn scope(scope: Option<&ScopeIn>, errors: &mut Vec<FieldError>) -> Scope {
     let Some(scope) = scope else {
         return Scope::All;
     };
-    Scope::parse(&scope.kind, &scope.value).unwrap_or_else(|| {
-        let known = ["all", "sender", "channel", "class"].contains(&scope.kind.as_str());
+    scope_of(&scope.kind, &scope.value, errors)
+}
+
+fn scope_of(kind: &str, value: &str, errors: &mut Vec<FieldError>) -> Scope {
+    Scope::parse(kind, value).unwrap_or_else(|| {
+        let known = ["all", "sender", "channel", "class"].contains(&kind);
         errors.push(match known {
             true => FieldError::at("/scope/value", "invalid", SCOPE_VALUE),
             false => FieldError::at(
@@ -412,10 +437,26 @@ fn cause(gateway: &Gateway, asked: &Asked, text: &str) -> Cause {
 
 /// The problem of a list that is full.
 fn too_many(full: SuppressionsFull) -> Problem {
-    let detail = match full {
+    // Not before an operator has raised the limit (chosen).
+    Problem::new(Code::Overloaded, no_room(full)).retry_after(60)
+}
+
+/// What is full.
+fn no_room(full: SuppressionsFull) -> &'static str {
+    match full {
         SuppressionsFull::Memory => "limits.suppressions is used up",
         SuppressionsFull::Senders => "the tenant's scopes name too many different senders",
-    };
-    // Not before an operator has raised the limit (chosen).
-    Problem::new(Code::Overloaded, detail).retry_after(60)
+    }
+}
+
+/// The problem of a list that cannot be read: it must not look empty.
+fn unreadable() -> Problem {
+    Problem::new(Code::Internal, "the suppressions cannot be read")
+}
+
+/// A place among the streams, which bound what files hold in memory.
+fn stream(gateway: &Gateway) -> Result<OwnedSemaphorePermit, Problem> {
+    gateway.streams.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(Code::Overloaded, "limits.ndjson_streams are in use").retry_after(1)
+    })
 }

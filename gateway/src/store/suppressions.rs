@@ -243,11 +243,9 @@ impl Store {
         self.blocking(move |shared| read(shared, id)).await?
     }
 
-    /// Lists suppressions that hold now, newest first.
-    pub async fn suppressions(&self, query: SuppressionQuery) -> SuppressionPage {
-        self.blocking(move |shared| list(shared, &query))
-            .await
-            .unwrap_or_default()
+    /// Lists suppressions that hold now, newest first. `None`: they cannot be read.
+    pub async fn suppressions(&self, query: SuppressionQuery) -> Option<SuppressionPage> {
+        self.blocking(move |shared| list(shared, &query)).await?
     }
 
     /// What the suppressions take in memory.
@@ -287,13 +285,16 @@ pub(crate) fn read(shared: &Shared, id: MessageId) -> Option<SuppressionRecord> 
     Some(record)
 }
 
-/// Lists what holds now.
-pub(crate) fn list(shared: &Shared, query: &SuppressionQuery) -> SuppressionPage {
+/// Lists what holds now; `None` when the archive cannot be read.
+pub(crate) fn list(shared: &Shared, query: &SuppressionQuery) -> Option<SuppressionPage> {
     let now = shared.clock.now();
     // Memory first: what is not there any more by then is in the archive.
     let (mut found, mut known) = shared.young.read().suppressions.matching(query, now);
     known.extend(found.iter().map(|one| one.id));
-    let (archived, looked_to) = shared.archive.suppressions(query, now, &known);
+    let read = shared.archive.suppressions(query, now, &known);
+    let (archived, looked_to) = read
+        .inspect_err(|error| tracing::error!(%error, "the suppressions cannot be read"))
+        .ok()?;
     // What the archive has not looked at yet must not be overtaken.
     found.retain(|one| looked_to.is_none_or(|floor| one.id >= floor));
     found.extend(archived);
@@ -304,10 +305,10 @@ pub(crate) fn list(shared: &Shared, query: &SuppressionQuery) -> SuppressionPage
         true => found.last().map(|one| one.id),
         false => looked_to,
     };
-    SuppressionPage {
+    Some(SuppressionPage {
         suppressions: found,
         next,
-    }
+    })
 }
 
 /// The events of a suppression that begins. An imported list is its tenant's own, and no news of a

@@ -213,3 +213,169 @@ async fn what_is_wrong_with_a_suppression_is_told() {
         "nothing of it was stored"
     );
 }
+
+const CSV: [(&str, &str); 3] = [("content-type", "text/csv"), OPERATOR[1], OPERATOR[2]];
+const AS_CSV: [(&str, &str); 3] = [("accept", "text/csv"), OPERATOR[1], OPERATOR[2]];
+
+impl Rig {
+    async fn import(&self, file: impl Into<Bytes>) -> Answer {
+        self.post(&format!("{PATH}/import"), &CSV, file).await
+    }
+
+    async fn export(&self, query: &str) -> Answer {
+        let path = format!("{PATH}{query}");
+        self.send(request("GET", &path, &AS_CSV, "")).await
+    }
+}
+
+/// Accepted, already there, rejected.
+fn counts(answer: &Answer) -> [u64; 3] {
+    assert_eq!(answer.status, 200, "{:?}", answer.bytes);
+    let json = answer.json();
+    ["accepted", "already_there", "rejected"].map(|name| json[name].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn a_file_is_imported_once_however_often_it_is_sent() {
+    let rig = Rig::new();
+    let mut file = String::from("phone,scope,value,text\r\n");
+    for number in 0..2_500 {
+        file.push_str(&format!("+4670{number:07},all,,\"old, list\"\r\n"));
+    }
+    file.push_str("+46700000000,,,\r\n");
+    assert_eq!(counts(&rig.import(file.clone()).await), [2_500, 1, 0]);
+    assert_eq!(counts(&rig.import(file).await), [0, 2_501, 0]);
+    let one = rig
+        .get(&format!("{PATH}?phone=%2B46700002499"))
+        .await
+        .json();
+    let one = &one["data"][0];
+    assert_eq!(
+        (&one["source"], &one["text"], &one["by"]),
+        (&"import".into(), &"old, list".into(), &"operator".into())
+    );
+    let events = rig.get("/v1/events?types=recipient.opted_out").await.json();
+    assert_eq!(events["data"], serde_json::json!([]), "no recipient's word");
+    let events = rig
+        .get("/v1/events?types=suppression.created&limit=1000")
+        .await;
+    assert_eq!(events.json()["data"].as_array().unwrap().len(), 1_000);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_line_is_told_and_the_others_are_stored() {
+    let rig = Rig::new();
+    let file = "text,phone,scope,value,expires_at\n\
+        ok,+46701234567,,,\n\
+        ,070,,,\n\
+        ,+46701234568,brand,,\n\
+        ,+46701234569,sender,,\n\
+        ,+46701234570,,,2020-01-01T00:00:00Z\n\
+        too,few\n\
+        \"open,+46701234571,,,\n\
+        ,+46701234572,class,promotional,\n";
+    let answer = rig.import(file).await;
+    assert_eq!(counts(&answer), [2, 0, 6]);
+    let errors = answer.json()["errors"].clone();
+    let told: Vec<(u64, &str)> = errors
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["line"].as_u64().unwrap(), one["code"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        (3, "not_e164"),
+        (4, "not_one_of"),
+        (5, "invalid"),
+        (6, "out_of_range"),
+        (7, "column_count"),
+        (8, "bad_quote"),
+    ];
+    assert_eq!(told, expected);
+    let bad = format!("phone\n{}", "070\n".repeat(500));
+    let answer = rig.import(bad).await;
+    assert_eq!(counts(&answer), [0, 0, 500]);
+    assert_eq!(answer.json()["errors"].as_array().unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn a_header_that_cannot_be_is_refused_with_all_its_mistakes() {
+    let rig = Rig::new();
+    for (file, codes) in [
+        ("", vec!["required"]),
+        (
+            "number,Phone,scope,scope\n+46701234567,,,\n",
+            vec![
+                "unknown_column",
+                "unknown_column",
+                "duplicate_column",
+                "required",
+            ],
+        ),
+        ("\"phone\n+46701234567\n", vec!["bad_quote"]),
+    ] {
+        let answer = rig.import(file).await;
+        answer.is(422, "invalid_request");
+        let errors = answer.json()["errors"].clone();
+        let told: Vec<&str> = errors
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["code"].as_str().unwrap())
+            .collect();
+        assert_eq!(told, codes, "{file}");
+    }
+    let path = format!("{PATH}/import");
+    rig.post(&path, &OPERATOR, "phone\n")
+        .await
+        .is(415, "unsupported_media_type");
+    let crm = rig.post(&path, &CSV[..1], "phone\n").await;
+    crm.is(403, "insufficient_scope");
+    let list = rig.get(PATH).await.json();
+    assert_eq!(list["data"], serde_json::json!([]), "nothing was stored");
+}
+
+#[tokio::test]
+async fn an_export_has_every_page_and_imports_as_it_was() {
+    let (rig, other) = (Rig::new(), Rig::new());
+    let mut file = String::from("phone,scope,value,text,expires_at\n");
+    for number in 0..2_300 {
+        file.push_str(&format!("+4670{number:07},,,,\n"));
+    }
+    let odd = "+46709999991,sender,+46769440001,\"=1+\"\"x\"\"\r\nå\",2999-01-01T00:00:00Z\n\
+        +46709999992,class,promotional,'@quoted,\n";
+    assert_eq!(
+        counts(&rig.import(format!("{file}{odd}")).await),
+        [2_302, 0, 0]
+    );
+    let export = rig.export("").await;
+    assert_eq!(export.status, 200);
+    assert!(
+        export.headers["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/csv")
+    );
+    let text = std::str::from_utf8(&export.bytes).unwrap();
+    assert!(text.starts_with("phone,scope,value,text,expires_at,id,source,created_at\r\n"));
+    assert!(text.contains("\r\n+46709999991,sender,'+46769440001,\"'=1+\"\"x\"\"\r\nå\",2999-"));
+    assert_eq!(
+        counts(&other.import(export.bytes.clone()).await),
+        [2_302, 0, 0]
+    );
+    assert_eq!(
+        counts(&rig.import(export.bytes.clone()).await),
+        [0, 2_302, 0]
+    );
+    let told = async |rig: &Rig| {
+        let bytes = rig.export("?scope=sender:%2B46769440001").await.bytes;
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let (before, _) = text.split_once(",sup_").unwrap();
+        before.to_owned()
+    };
+    assert_eq!(told(&rig).await, told(&other).await);
+    rig.export("?limit=5").await.is(422, "invalid_request");
+    let headers = [AS_CSV[0], AS_CSV[1]];
+    let all = rig.send(request("GET", PATH, &headers, "")).await;
+    all.is(403, "tenant_mismatch");
+}

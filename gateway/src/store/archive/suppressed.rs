@@ -292,8 +292,12 @@ impl Archive {
         query: &SuppressionQuery,
         now: UnixMs,
         known: &FxHashSet<MessageId>,
-    ) -> (Vec<Suppression>, Option<MessageId>) {
-        self.read_suppressions(|connection| list(connection, query, now, known))
+    ) -> rusqlite::Result<(Vec<Suppression>, Option<MessageId>)> {
+        if self.suppressed_as_of() == 0 {
+            return Ok((Vec::new(), None));
+        }
+        let list = |connection: &Connection| list(connection, query, now, known);
+        self.pool.try_read(SUPPRESSIONS, list)
     }
 
     fn read_suppressions<T: Default>(

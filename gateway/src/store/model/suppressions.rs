@@ -112,7 +112,7 @@ impl World {
             ..SuppressionQuery::default()
         };
         loop {
-            let page = store.suppressions(query.clone()).await;
+            let page = store.suppressions(query.clone()).await.unwrap();
             listed.extend(page.suppressions.iter().map(|one| one.id));
             query.before = page.next;
             if page.next.is_none() {
