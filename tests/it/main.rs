@@ -34,6 +34,7 @@ mod second_process;
 mod sessions;
 mod sigterm_drains;
 mod submit_then_receipt;
+mod suppressions;
 mod texts;
 mod three_parts;
 mod throttled_order;
