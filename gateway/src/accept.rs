@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::delivery_view::DeliveryView;
+use crate::message::tlv::{TlvRefusal, TlvWish};
 use crate::message::{Class, Encoding, EndpointIx, Phone, RouteIx, SmsOptions, TenantIx};
 use crate::names::Names;
 use crate::route_view::{OrphanView, RouteView};
@@ -194,6 +195,12 @@ impl<'a> PlanRequest<'a> {
         self.content.flash
     }
 
+    /// TLVs of its own.
+    #[must_use]
+    pub fn tlvs(&self) -> &'a [TlvWish<'a>] {
+        &self.content.tlvs
+    }
+
     /// The most segments that it may take.
     #[must_use]
     pub fn max_segments(&self) -> u8 {
@@ -255,6 +262,8 @@ pub enum PlanError {
     NotOnRoute,
     /// The client's header says that the data is one part, but it takes several.
     PartOfParts,
+    /// One of its TLVs cannot be sent over all candidate routes.
+    Tlv(TlvRefusal),
 }
 
 /// The plan stage, as `app` hands it over.

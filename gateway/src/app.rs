@@ -358,10 +358,17 @@ fn planned(
         plan::SegmentError::NotRepresentable { .. } => accept::PlanError::NotRepresentable,
         plan::SegmentError::NotOnRoute => accept::PlanError::NotOnRoute,
     })?;
+    let tlvs = table
+        .tlvs(request.tlvs(), &routes)
+        .map_err(accept::PlanError::Tlv)?;
+    let mut sms = written.sms;
+    if !tlvs.is_empty() {
+        sms.get_or_insert_default().tlvs = tlvs;
+    }
     Ok(accept::Planned {
         encoding: written.encoding,
         segments: written.parts,
-        sms: written.sms,
+        sms,
         why: accept::Why {
             changed: written.text.is_some(),
             replaced: written.replaced,

@@ -15,6 +15,7 @@ use crate::outcome::Reason;
 pub mod id;
 pub mod life;
 mod sms;
+pub mod tlv;
 
 pub use id::{Ids, MessageId};
 pub use sms::SmsOptions;

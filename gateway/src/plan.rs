@@ -3,15 +3,18 @@
 //! Routing rules are tried in order; the first match wins and its routes are the failover order. A
 //! message that no rule matches has no route, which is a policy outcome, not an error.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use codecs::text::{self, Alphabet, Dialect, EncodingChoice, Flash, Long, Options, TextError};
 use smallvec::SmallVec;
 
+use crate::message::tlv::{SmsTlv, TlvRefusal, TlvWish};
 use crate::message::{Class, Encoding, Phone, ROUTES_MAX, RouteIx, TenantIx};
 
 pub mod country;
 pub mod reply;
+pub mod tlv;
 pub mod write;
 
 /// What a rule looks at; an empty list matches everything.
@@ -76,6 +79,8 @@ pub struct Table {
     rules: Vec<Rule>,
     /// How routes want texts written, by their number; those that are not there want it plain.
     dialects: Vec<Option<Dialect>>,
+    /// What TLVs messages may bring, by the route's number.
+    dictionaries: BTreeMap<RouteIx, tlv::Dictionary>,
     drawn: AtomicU64,
 }
 
@@ -86,6 +91,7 @@ impl Table {
         Self {
             rules,
             dialects: Vec::new(),
+            dictionaries: BTreeMap::new(),
             drawn: AtomicU64::new(0),
         }
     }
@@ -101,6 +107,36 @@ impl Table {
             self.dialects[index] = Some(dialect);
         }
         self
+    }
+
+    /// Says what TLVs messages may bring on routes; those that are not there know no names.
+    #[must_use]
+    pub fn with_tlvs(
+        mut self,
+        dictionaries: impl IntoIterator<Item = (RouteIx, tlv::Dictionary)>,
+    ) -> Self {
+        self.dictionaries.extend(dictionaries);
+        self
+    }
+
+    /// A message's own TLVs, for its candidate routes. See [`tlv`].
+    ///
+    /// # Errors
+    /// [`TlvRefusal`].
+    pub fn tlvs(
+        &self,
+        wishes: &[TlvWish<'_>],
+        routes: &[RouteIx],
+    ) -> Result<Box<[SmsTlv]>, TlvRefusal> {
+        if wishes.is_empty() {
+            return Ok(Box::default());
+        }
+        let of = |route: &RouteIx| {
+            let own = self.dictionaries.get(route);
+            (*route, own.unwrap_or(&tlv::NO_NAMES))
+        };
+        let routes: SmallVec<[_; ROUTES_MAX]> = routes.iter().map(of).collect();
+        tlv::resolve(wishes, &routes)
     }
 
     /// Plans a message for its candidate routes. See [`write`](mod@write).

@@ -22,6 +22,7 @@ mod interop;
 mod interop_carriers;
 mod interop_kannel;
 mod journal_damaged;
+mod message_tlvs;
 mod oracles;
 mod otp_lane;
 mod overload;

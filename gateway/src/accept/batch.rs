@@ -324,6 +324,7 @@ where
             batch: Some(batch),
             traceparent: traceparent.unwrap_or_default(),
             overrides: asked.principal.scopes.has(Scope::PolicyOverride),
+            raw: asked.principal.scopes.has(Scope::MessagesRaw),
             now: gateway.door.clock.now(),
         },
         own_keys: key.is_none(),

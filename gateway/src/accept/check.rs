@@ -12,12 +12,14 @@ use crate::message::{
     Class, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Policy, Priority, ROUTES_MAX,
     TenantIx, Texts,
 };
+use crate::names::Names;
 
 mod callback;
 mod content;
 mod labels;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tlvs;
 
 pub(crate) use callback::is_event_type;
 pub(crate) use content::Content;
@@ -42,6 +44,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) traceparent: &'a str,
     /// Whether the key has the scope `policy:override`.
     pub(crate) overrides: bool,
+    /// Whether the key has the scope `messages:raw`.
+    pub(crate) raw: bool,
     /// Now: a `ttl` counts from here.
     pub(crate) now: UnixMs,
 }
@@ -168,10 +172,10 @@ fn plan(door: &Door, request: PlanRequest<'_>) -> Result<Planned, Problem> {
         2.. if content.is_part => Err(PlanError::PartOfParts),
         _ => Ok(planned),
     });
-    planned.map_err(|error| Problem::of(vec![plan_error(error, content)]))
+    planned.map_err(|error| Problem::of(vec![plan_error(error, content, &door.names)]))
 }
 
-fn plan_error(error: PlanError, content: &Content<'_>) -> FieldError {
+fn plan_error(error: PlanError, content: &Content<'_>, names: &Names) -> FieldError {
     match error {
         PlanError::TooManySegments { needed, max } => FieldError::at(
             if content.data.is_some() {
@@ -200,6 +204,7 @@ fn plan_error(error: PlanError, content: &Content<'_>) -> FieldError {
             "says that the data is one part, but the data takes several segments: send each part as a \
              message, or leave the concatenation to the gateway",
         ),
+        PlanError::Tlv(refusal) => tlvs::refused(refusal, &content.tlvs, names),
     }
 }
 

@@ -95,6 +95,7 @@ where
         traceparent: traceparent.unwrap_or_default().to_owned(),
         strict: asked.strict(),
         overrides: asked.principal.scopes.has(Scope::PolicyOverride),
+        raw: asked.principal.scopes.has(Scope::MessagesRaw),
         defaults: None,
         line: 0,
         index: 0,
@@ -140,6 +141,7 @@ struct Reader {
     traceparent: String,
     strict: bool,
     overrides: bool,
+    raw: bool,
     /// The JSON of the first line's `defaults`.
     defaults: Option<Box<str>>,
     /// Lines seen, blank ones too.
@@ -283,6 +285,7 @@ impl Reader {
                 batch: Some(self.batch),
                 traceparent: &traceparent,
                 overrides: self.overrides,
+                raw: self.raw,
                 now: gateway.door.clock.now(),
             },
             own_keys: true,

@@ -18,6 +18,9 @@ use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::shape;
 
 pub(crate) mod merge;
+pub(crate) mod tlv;
+
+pub(crate) use tlv::TlvsIn;
 
 /// A message to be sent.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
@@ -180,6 +183,13 @@ pub(crate) struct SmsIn<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) text: Option<Str<'a>>,
+    /// At most 16 TLVs, each value at most 255 octets: by a name of the routes' dictionary
+    /// (`routes.*.tlvs`), with text or a number as it says there, or by a tag from `0x1400` to `0x3FFF`,
+    /// with hexadecimal digits. Each candidate route has to know the name, and as the same. In every
+    /// submit, before what the route itself adds. Takes the scope `messages:raw`.
+    #[serde(borrow, skip_serializing_if = "tlv::is_none")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>)]
+    pub(crate) tlv: Option<TlvsIn<'a>>,
     /// The user data header before `data`, as base64, its length octet included; in every segment.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "byte")]

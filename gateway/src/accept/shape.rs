@@ -20,6 +20,10 @@ enum Shape {
     Boolean,
     /// An object of strings.
     TextMap,
+    /// A string, or an integer that is not negative.
+    TextOrInteger,
+    /// An object of these.
+    TextOrIntegerMap,
     Object(&'static [(&'static str, Self)]),
     /// A string, or the object.
     TextOr(&'static [(&'static str, Self)]),
@@ -36,7 +40,7 @@ enum Shape {
 
 use Shape::{
     Boolean, Default, Integer, Later, List, Object, OtherChannel, Text, TextMap, TextOr,
-    TextOrLater,
+    TextOrInteger, TextOrIntegerMap, TextOrLater,
 };
 
 static MESSAGE: &[(&str, Shape)] = &[
@@ -105,7 +109,7 @@ static SMS: &[(&str, Shape)] = &[
     ("text", Text),
     ("udh", Text),
     ("regulatory", Later),
-    ("tlv", Later),
+    ("tlv", TextOrIntegerMap),
 ];
 
 static STEP: &[(&str, Shape)] = &[
@@ -192,8 +196,14 @@ fn walk(value: &mut Value, shape: &Shape, at: &mut String, errors: &mut Vec<Fiel
         (Text, Value::String(_)) | (TextOr(_) | TextOrLater, Value::String(_)) => return true,
         (Integer, Value::Number(number)) if number.is_i64() => return true,
         (Boolean, Value::Bool(_)) => return true,
+        (TextOrInteger, Value::String(_)) => return true,
+        (TextOrInteger, Value::Number(number)) if number.is_u64() => return true,
         (TextMap, Value::Object(map)) => {
             members(map, at, errors, |_| Some(&Text));
+            return true;
+        }
+        (TextOrIntegerMap, Value::Object(map)) => {
+            members(map, at, errors, |_| Some(&TextOrInteger));
             return true;
         }
         (Object(fields) | TextOr(fields), Value::Object(map)) => {
@@ -220,6 +230,8 @@ fn walk(value: &mut Value, shape: &Shape, at: &mut String, errors: &mut Vec<Fiel
         (Integer, _) => "must be an integer",
         (Boolean, _) => "must be true or false",
         (TextMap, _) => "must be an object of strings",
+        (TextOrInteger, _) => "must be a string or an integer that is not negative",
+        (TextOrIntegerMap, _) => "must be an object of strings and integers",
         (Object(_), _) => "must be an object",
         (TextOr(_), _) => "must be a string or an object",
         (List(_), _) => "must be a list",
@@ -338,7 +350,6 @@ mod tests {
                 r#"{"content":{"sms":{"regulatory":{}}}}"#,
                 "/content/sms/regulatory",
             ),
-            (r#"{"content":{"sms":{"tlv":{}}}}"#, "/content/sms/tlv"),
             (r#"{"plan":{"steps":[{"wait":3}]}}"#, "/plan/steps/0/wait"),
             (
                 r#"{"plan":{"steps":[{"until":"sent"}]}}"#,
@@ -396,6 +407,13 @@ mod tests {
 
     #[test]
     fn wrong_types_are_named() {
+        assert_eq!(
+            errors(r#"{"content":{"sms":{"tlv":{"a":"x","b":7,"c":-1,"d":true,"e":null}}}}"#),
+            [
+                ("/content/sms/tlv/c".into(), "wrong_type"),
+                ("/content/sms/tlv/d".into(), "wrong_type"),
+            ]
+        );
         assert_eq!(
             errors(
                 r#"{"ttl":"60","text":5,"tags":["a",1,true],"metadata":{"a/b":1},"to":7,"plan":[]}"#

@@ -140,6 +140,7 @@ pub(crate) fn origin<'a>(door: &Door, asked: &'a Asked, tenant: TenantIx) -> Ori
         batch: None,
         traceparent: check::traceparent(&asked.parts.headers).unwrap_or_default(),
         overrides: asked.principal.scopes.has(Scope::PolicyOverride),
+        raw: asked.principal.scopes.has(Scope::MessagesRaw),
         now: door.clock.now(),
     }
 }

@@ -153,7 +153,25 @@ pub(super) fn table(config: &Config, names: &Names) -> plan::Table {
         .routes
         .iter()
         .filter_map(|(name, route)| Some((names.route_ix(name)?, route.dialect.clone())));
-    plan::Table::new(config.rules.iter().map(rule).collect()).with_dialects(dialects)
+    let dictionaries = config
+        .routes
+        .iter()
+        .filter_map(|(name, route)| Some((names.route_ix(name)?, own_tlvs(route))));
+    plan::Table::new(config.rules.iter().map(rule).collect())
+        .with_dialects(dialects)
+        .with_tlvs(dictionaries)
+}
+
+/// What TLVs messages may bring on a route.
+fn own_tlvs(route: &config::Route) -> plan::tlv::Dictionary {
+    let out = route.tlvs.iter().filter(|tlv| tlv.out);
+    plan::tlv::Dictionary {
+        // SMPP 3.3 has no TLVs (SMPP v3.4 §3.2.4).
+        takes: route.version > 0x33,
+        names: out
+            .map(|tlv| (tlv.name.as_str().into(), tlv.tag, tlv.kind))
+            .collect(),
+    }
 }
 
 /// A route's rate, and how it backs off.

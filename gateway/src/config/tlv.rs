@@ -1,21 +1,6 @@
 //! `routes.*.tlvs.*`: what a route says about a TLV of the carrier's own.
 
-/// How a TLV's value is written in the config and shown in events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlvKind {
-    /// Text that ends with a NUL on the wire.
-    CString,
-    /// Text without one.
-    Octets,
-    /// Anything, in hexadecimal digits.
-    Hex,
-    /// A number of one octet.
-    U8,
-    /// A number of two octets, big-endian.
-    U16,
-    /// A number of four octets, big-endian.
-    U32,
-}
+pub use crate::message::tlv::TlvKind;
 
 /// One TLV of a route's dictionary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +11,8 @@ pub struct Tlv {
     pub tag: u16,
     /// What its value is.
     pub kind: TlvKind,
+    /// Messages may bring a value of their own under the name.
+    pub out: bool,
     /// The value that every submit_sm carries, as on the wire; at most 255 octets.
     pub sent: Option<Vec<u8>>,
     /// What comes in with it is shown under the name.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tlv::SmsTlv;
+
 /// Decided at acceptance, the same in every attempt, whatever the config says by then: the parts of a
 /// message are the store's unit, so where its text is cut must never change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,12 +21,16 @@ pub struct SmsOptions {
     /// Handed over whole, in one PDU (message_payload, SMPP v3.4 §5.3.2.32), for the carrier to cut
     /// into so many segments. The message has one part then.
     pub payload_segments: Option<u8>,
+    /// TLVs of its own, each tag once, at most [`TLVS_MAX`](super::tlv::TLVS_MAX); they win over the
+    /// route's.
+    pub tlvs: Box<[SmsTlv]>,
 }
 
 impl SmsOptions {
     /// Bytes on the heap, its own box included.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        size_of::<Self>() + self.udh.len()
+        let values: usize = self.tlvs.iter().map(|tlv| tlv.value.len()).sum();
+        size_of::<Self>() + self.udh.len() + size_of_val(&*self.tlvs) + values
     }
 }

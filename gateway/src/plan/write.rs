@@ -223,6 +223,7 @@ fn options(
         udh: wish.udh.into(),
         wide_reference,
         payload_segments,
+        tlvs: Box::default(),
     };
     (options != SmsOptions::default()).then(|| Box::new(options))
 }

@@ -11,6 +11,7 @@ use super::Check;
 use crate::accept::problem::{Code, FieldError};
 use crate::accept::request::{Request, SmsIn};
 use crate::message::Encoding;
+use crate::message::tlv::TlvWish;
 
 /// Characters of `content.text` (contract.md §1).
 const TEXT_MAX: usize = 2_000;
@@ -41,6 +42,8 @@ pub(crate) struct Content<'r> {
     pub(crate) smart: Option<Level>,
     pub(crate) flash: bool,
     pub(crate) truncate: bool,
+    /// TLVs of its own.
+    pub(crate) tlvs: Vec<TlvWish<'r>>,
 }
 
 impl<'r> Content<'r> {
@@ -108,7 +111,7 @@ impl Check<'_> {
         (at, text)
     }
 
-    fn sms(&mut self, sms: &SmsIn<'_>, content: &mut Content<'_>) {
+    fn sms<'r>(&mut self, sms: &'r SmsIn<'r>, content: &mut Content<'r>) {
         content.encoding = self.encoding(sms);
         let at = "/content/sms/max_segments";
         let max = self.integer(at, sms.max_segments, SEGMENTS);
@@ -130,6 +133,7 @@ impl Check<'_> {
             }
         };
         content.smart = self.smart(sms);
+        content.tlvs = self.tlvs(sms.tlv.as_ref());
         content.data = self.data(sms);
         (content.udh, content.is_part) = self.udh(sms);
     }

@@ -13,6 +13,7 @@ use crate::accept::{
     Config, IngressRate, Key, Planned, Planner, Scope, Scopes, Senders, Tenant, Why,
 };
 use crate::clock::Clock;
+use crate::message::tlv::{TlvRefusal, TlvWhy};
 use crate::message::{Encoding, EndpointIx, RouteIx, SmsOptions, Text};
 use crate::names::Names;
 
@@ -100,6 +101,10 @@ pub(crate) fn planner() -> Planner {
         if request.encoding() == Some(Encoding::Gsm7) && request.text().contains('ж') {
             return Err(PlanError::NotRepresentable);
         }
+        if let Some(place) = request.tlvs().iter().position(|tlv| tlv.name == "nobodys") {
+            let why = TlvWhy::Unknown(RouteIx(1));
+            return Err(PlanError::Tlv(TlvRefusal { place, why }));
+        }
         let mut routes: smallvec::SmallVec<[RouteIx; 4]> =
             if request.to.to_string().starts_with("+999") {
                 smallvec![]
@@ -147,6 +152,7 @@ fn check(json: &str) -> Result<Message, Problem> {
         batch: None,
         traceparent: "",
         overrides: false,
+        raw: false,
         now: NOW,
     };
     message(&door(), &request, sugar, errors, origin)
@@ -791,6 +797,7 @@ fn to_ignore_suppressions_takes_a_scope() {
         batch: None,
         traceparent: "",
         overrides: true,
+        raw: false,
         now: NOW,
     };
     let message = message(&door(), &request, sugar, errors, origin).unwrap();

@@ -60,6 +60,14 @@ pub(crate) fn under<'a>(item: &mut Request<'a>, defaults: &Request<'a>) {
             fill(&mut own.max_segments, &base.max_segments);
             fill(&mut own.on_too_long, &base.on_too_long);
             fill(&mut own.smart_encoding, &base.smart_encoding);
+            merge(&mut own.tlv, &base.tlv, |own, base| {
+                for entry in &base.0 {
+                    if !own.0.iter().any(|known| known.0 == entry.0) {
+                        own.0.push(entry.clone());
+                    }
+                }
+                own.0.sort_by(|a, b| a.0.0.cmp(&b.0.0));
+            });
             // One of the two says what is sent: an item's text is not that of the defaults' data.
             if own.text.is_none() && own.data.is_none() {
                 own.text.clone_from(&base.text);

@@ -7,11 +7,8 @@ use codecs::smpp::tlv::{Pdus, Tag};
 use super::section::{Field, Section};
 use crate::config::load::Value;
 use crate::config::{Tlv, TlvKind};
+use crate::message::tlv::{TLVS_MAX, TlvValue};
 
-/// TLVs of one route. Chosen: no carrier's document names more than five.
-const TLVS_MAX: usize = 16;
-/// Octets of a value. Chosen: as of everything else that a carrier may name.
-const VALUE_OCTETS_MAX: usize = 255;
 /// interface_version of SMPP 3.3, which has no TLVs.
 const VERSION_33: u8 = 0x33;
 
@@ -100,6 +97,7 @@ fn one(name: &str, field: &Field<'_>, version: u8) -> Option<Tlv> {
             name: name.to_owned(),
             tag: tag.0,
             kind,
+            out: false,
             sent: None,
             read: true,
         });
@@ -109,27 +107,26 @@ fn one(name: &str, field: &Field<'_>, version: u8) -> Option<Tlv> {
             .at
             .wrong("version = \"3.4\" or \"5.0\": SMPP 3.3 has no TLVs");
     }
-    let Some(value) = value else {
-        let expected =
-            "what every submit_sm carries; a value for each message is not in this version";
-        section.at.missing("value", expected);
-        return None;
+    // Without a value, only messages that bring one of their own carry it.
+    let sent = match &value {
+        Some(value) => Some(octets(value, kind)?),
+        None => None,
     };
-    let sent = octets(&value, kind)?;
     if let Some(tag_field) = &tag_field {
-        suits(tag_field, &value, tag, &sent);
+        suits(tag_field, tag, value.as_ref().zip(sent.as_deref()));
     }
     Some(Tlv {
         name: name.to_owned(),
         tag: tag.0,
         kind,
-        sent: Some(sent),
+        out: true,
+        sent,
         read: matches!(direction, Direction::Both),
     })
 }
 
 /// Notes what the specification has against sending this.
-fn suits(tag_field: &Field<'_>, value: &Field<'_>, tag: Tag, sent: &[u8]) {
+fn suits(tag_field: &Field<'_>, tag: Tag, value: Option<(&Field<'_>, &[u8])>) {
     if OURS.contains(&tag) {
         tag_field.wrong("another tag: this one the gateway writes itself");
     } else if let Some(rule) = tag.rule() {
@@ -138,7 +135,9 @@ fn suits(tag_field: &Field<'_>, value: &Field<'_>, tag: Tag, sent: &[u8]) {
             tag_field.wrong(&format!(
                 "a tag that submit_sm may carry; this one is {name}"
             ));
-        } else if !rule.shape.fits_length(sent) || !rule.shape.fits_value(sent) {
+        } else if let Some((value, sent)) = value
+            && !(rule.shape.fits_length(sent) && rule.shape.fits_value(sent))
+        {
             value.wrong(&format!("a value that {name} may have (SMPP v3.4 §5.3.2)"));
         }
     }
@@ -146,61 +145,17 @@ fn suits(tag_field: &Field<'_>, value: &Field<'_>, tag: Tag, sent: &[u8]) {
 
 /// The value as it goes out.
 fn octets(field: &Field<'_>, kind: TlvKind) -> Option<Vec<u8>> {
-    let number = |most: u64| {
-        let fits = matches!(&field.node.value, Value::Integer(_));
-        fits.then(|| field.int(0..=most, "a number"))
-    };
-    let expected = match kind {
-        TlvKind::CString => "1 to 254 ASCII characters",
-        TlvKind::Octets => "text of at most 255 octets",
-        TlvKind::Hex => "an even number of hexadecimal digits, at most 510",
-        TlvKind::U8 => "a number from 0 to 255",
-        TlvKind::U16 => "a number from 0 to 65535",
-        TlvKind::U32 => "a number from 0 to 4294967295",
-    };
-    let octets = match kind {
-        TlvKind::CString => {
-            let text = field.text_where(expected, |text| {
-                (1..VALUE_OCTETS_MAX).contains(&text.len())
-                    && text.bytes().all(|octet| matches!(octet, 0x20..=0x7e))
-            });
-            return Some([text.as_bytes(), &[0]].concat());
+    let expected = kind.expected();
+    let value = match &field.node.value {
+        Value::Integer(number) if kind.is_number() => {
+            u64::try_from(*number).ok().map(TlvValue::Number)
         }
-        TlvKind::Octets => {
-            let text = field.text_where(expected, |text| text.len() <= VALUE_OCTETS_MAX);
-            return Some(text.into_bytes());
-        }
-        TlvKind::Hex => return field.parsed(expected, unhex),
-        TlvKind::U8 => number(u8::MAX.into()).map(|n| last(n, 1)),
-        TlvKind::U16 => number(u16::MAX.into()).map(|n| last(n, 2)),
-        TlvKind::U32 => number(u32::MAX.into()).map(|n| last(n, 4)),
+        _ if kind.is_number() => None,
+        _ => Some(TlvValue::Text(field.text(expected)?)),
     };
+    let octets = value.and_then(|value| kind.octets(value));
     if octets.is_none() {
         field.wrong(expected);
     }
     octets
-}
-
-/// The last octets of a number, big-endian.
-fn last(number: u64, count: usize) -> Vec<u8> {
-    number.to_be_bytes().into_iter().skip(8 - count).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) || digits.len() > 2 * VALUE_OCTETS_MAX {
-        return None;
-    }
-    let digit = |octet: u8| {
-        char::from(octet)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
-    digits
-        .chunks_exact(2)
-        .map(|pair| match *pair {
-            [high, low] => Some(digit(high)? << 4 | digit(low)?),
-            _ => None,
-        })
-        .collect()
 }

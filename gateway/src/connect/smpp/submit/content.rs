@@ -46,7 +46,11 @@ pub(super) fn write(message: &Message, part: u8, dialect: &Dialect) -> Result<Co
     let options = message.sms.as_deref().unwrap_or(&plain);
     let body = message.text(Text::Body);
     let mut content = Content::default();
-    if options.flash && dialect.flash == Flash::Tlv {
+    for tlv in &options.tlvs {
+        content.tlvs.push(Tag(tlv.tag), &tlv.value)?;
+    }
+    let told = content.tlvs.as_tlvs().find(Tag::DEST_ADDR_SUBUNIT);
+    if options.flash && dialect.flash == Flash::Tlv && told.is_none() {
         let display = [SUBUNIT_DISPLAY];
         content.tlvs.push(Tag::DEST_ADDR_SUBUNIT, &display)?;
     }

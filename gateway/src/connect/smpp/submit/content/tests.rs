@@ -4,6 +4,7 @@ use codecs::text::{Alphabet, Charset, Dcs, Language, Udh, decode};
 
 use super::*;
 use crate::message::Texts;
+use crate::message::tlv::SmsTlv;
 
 fn message(text: &str, encoding: Encoding, segments: u8, sms: Option<SmsOptions>) -> Message {
     Message {
@@ -166,6 +167,33 @@ fn flash_is_said_the_routes_way() {
     assert_eq!(of(Flash::F0, Encoding::Ucs2), (0x18, None));
     assert_eq!(of(Flash::Tlv, Encoding::Gsm7), (0x00, Some(vec![1])));
     assert_eq!(of(Flash::Tlv, Encoding::Ucs2), (0x08, Some(vec![1])));
+}
+
+#[test]
+fn a_messages_own_tlvs_are_in_each_part_and_win() {
+    let tlv = |tag, value: &[u8]| SmsTlv {
+        tag,
+        value: value.into(),
+    };
+    let options = SmsOptions {
+        flash: true,
+        tlvs: [tlv(0x1400, b"1101\0"), tlv(0x0005, &[2])].into(),
+        ..SmsOptions::default()
+    };
+    let dialect = Dialect {
+        flash: Flash::Tlv,
+        ..Dialect::default()
+    };
+    let long = message(&"x".repeat(200), Encoding::Gsm7, 2, Some(options));
+    for part in all(&long, &dialect) {
+        let tlvs: Vec<_> = part
+            .tlvs
+            .as_tlvs()
+            .iter()
+            .map(|t| (t.tag.0, t.value))
+            .collect();
+        assert_eq!(tlvs, [(0x1400, &b"1101\0"[..]), (0x0005, &[2])]);
+    }
 }
 
 #[test]
