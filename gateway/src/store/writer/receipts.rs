@@ -19,6 +19,8 @@ use crate::store::{Orphan, OrphanWhy, Rung, keys};
 
 /// Receipts of one request, what the archive knows of them, and how many generations it had then.
 type Asked = (Vec<Receipt>, KnownParts, u64);
+/// Receipts, and what each belongs to.
+type Chosen = (Vec<Receipt>, Vec<Choice>);
 
 /// What is known when a receipt is matched.
 pub(crate) fn knowledge(
@@ -200,26 +202,18 @@ impl Writer {
     fn receipts(
         &mut self,
         young: &mut Young,
-        (receipts, known, seen): Asked,
+        asked: Asked,
         reply: Reply<Matched, Vec<Receipt>>,
         now: UnixMs,
         batch: &mut Batch,
     ) {
-        let chosen = self.choose_all(young, &receipts, &known, false);
-        let stale = seen != self.shared.archived_count.load(Ordering::Acquire);
-        if stale
-            && chosen
-                .iter()
-                .any(|choice| !matches!(choice, Choice::One(_)))
-        {
-            drop(reply.send(Err(Undone::Stale(receipts))));
-            return;
-        }
-        let missing = missing_of(young, &chosen);
-        if !missing.is_empty() {
-            drop(reply.send(Err(Undone::Missing(receipts, missing))));
-            return;
-        }
+        let (receipts, chosen) = match self.choose_all(young, asked, false) {
+            Ok(chosen) => chosen,
+            Err(undone) => {
+                drop(reply.send(Err(undone)));
+                return;
+            }
+        };
         let mut matched = Matched::default();
         let mut counts: FxHashMap<RouteIx, ReceiptCounts> = FxHashMap::default();
         for (receipt, choice) in receipts.into_iter().zip(chosen) {
@@ -253,21 +247,32 @@ impl Writer {
         batch.done.push(Done::Receipts(reply, matched));
     }
 
+    /// What each receipt belongs to, with the receipts. Handed back instead: what was looked up before
+    /// a generation was archived meanwhile, or needs messages that are not in memory.
     fn choose_all(
         &self,
         young: &Young,
-        receipts: &[Receipt],
-        known: &KnownParts,
+        (receipts, known, seen): Asked,
         last: bool,
-    ) -> Vec<Choice> {
-        receipts
+    ) -> Result<Chosen, Undone<Vec<Receipt>>> {
+        let chosen: Vec<Choice> = receipts
             .iter()
             .enumerate()
             .map(|(index, receipt)| {
                 let archived = known.get(index).map_or(&[][..], |known| known);
                 choose(&self.shared, young, receipt, archived, last)
             })
-            .collect()
+            .collect();
+        let stale = seen != self.shared.archived_count.load(Ordering::Acquire);
+        let one = |choice: &Choice| matches!(choice, Choice::One(_));
+        if stale && !chosen.iter().all(one) {
+            return Err(Undone::Stale(receipts));
+        }
+        let missing = missing_of(young, &chosen);
+        if !missing.is_empty() {
+            return Err(Undone::Missing(receipts, missing));
+        }
+        Ok((receipts, chosen))
     }
 
     /// Receipts whose answers must be there by now, looked at again by every rung. Those whose time is
@@ -275,27 +280,19 @@ impl Writer {
     fn look_again(
         &mut self,
         young: &mut Young,
-        (receipts, known, seen): Asked,
+        asked: Asked,
         over: bool,
         reply: Reply<usize, Vec<Receipt>>,
         now: UnixMs,
         batch: &mut Batch,
     ) {
-        let chosen = self.choose_all(young, &receipts, &known, true);
-        let stale = seen != self.shared.archived_count.load(Ordering::Acquire);
-        if stale
-            && chosen
-                .iter()
-                .any(|choice| !matches!(choice, Choice::One(_)))
-        {
-            drop(reply.send(Err(Undone::Stale(receipts))));
-            return;
-        }
-        let missing = missing_of(young, &chosen);
-        if !missing.is_empty() {
-            drop(reply.send(Err(Undone::Missing(receipts, missing))));
-            return;
-        }
+        let (receipts, chosen) = match self.choose_all(young, asked, true) {
+            Ok(chosen) => chosen,
+            Err(undone) => {
+                drop(reply.send(Err(undone)));
+                return;
+            }
+        };
         let mut found = 0;
         for (receipt, choice) in receipts.into_iter().zip(chosen) {
             let key = keys::carrier_canonical(receipt.route, &receipt.provider_id);
