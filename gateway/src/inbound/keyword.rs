@@ -175,7 +175,8 @@ pub fn folded(text: &str) -> Box<str> {
             _ => {}
         }
     }
-    folded.into_boxed_str()
+    // Neighbours that only met because what stood between them is gone may be one letter now.
+    folded.nfkc().collect::<String>().into_boxed_str()
 }
 
 fn push(folded: &mut String, space: &mut bool, character: char) {
