@@ -97,6 +97,8 @@ pub struct Inbound {
     pub default_endpoint: Option<String>,
     /// `[inbound.numbers.*]`.
     pub numbers: BTreeMap<String, InboundNumber>,
+    /// Own keywords of tenants, each with the endpoint that is told.
+    pub keyword_endpoints: Vec<(String, String)>,
     /// `opt_out_scope`: whether opting out is of everything the tenant sends, or of the number
     /// written to.
     pub opts_out_of_all: bool,
@@ -115,6 +117,8 @@ pub struct InboundNumber {
     pub tenant: String,
     /// The endpoint that is told, one of the tenant's.
     pub endpoint: Option<String>,
+    /// Own keywords on this number, each with the tenant's endpoint that is told instead.
+    pub keyword_endpoints: Vec<(String, String)>,
 }
 
 /// `[server]`.

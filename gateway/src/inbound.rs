@@ -137,6 +137,8 @@ pub struct Inbound {
     pub pieces: Vec<Piece>,
     /// What it asks for, and the keyword in the list's own spelling.
     pub keyword: Option<(Intent, Box<str>)>,
+    /// The tenant's own keyword that chose its endpoint, as the config spells it.
+    pub own_keyword: Option<Box<str>>,
     /// When it was whole, or given up: the time of its commit.
     pub received_at: UnixMs,
     /// The message that confirms what it asked for, accepted in the same commit.
@@ -189,6 +191,13 @@ impl Inbound {
             subject: self.id,
             changes: 0,
         })
+    }
+
+    /// Its keyword as it is told: what it asks for comes before the tenant's own.
+    #[must_use]
+    pub fn told_keyword(&self) -> Option<&str> {
+        let asked = self.keyword.as_ref().map(|(_, keyword)| &**keyword);
+        asked.or(self.own_keyword.as_deref())
     }
 
     /// What it takes in memory, about.

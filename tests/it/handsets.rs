@@ -82,6 +82,24 @@ async fn a_short_message_is_acknowledged_and_told_to_its_numbers_endpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_own_keyword_chooses_the_endpoint_and_is_told() {
+    let scene = Scene::start("mo-keyword", smsc_config(), |setup| {
+        setup.sections = format!(
+            "[inbound]\nkeyword_endpoints = {{ BOOK = \"crm\" }}\n\
+             [inbound.numbers.{NUMBER:?}]\ntenant = \"acme\"\n"
+        );
+    })
+    .await
+    .unwrap();
+    one_bind(&scene).await;
+    hand(&scene, 0, text("book, a table for two")).await;
+    let data = &wait_inbound(&scene, 1).await[0]["data"];
+    assert_eq!(data["keyword"], "BOOK");
+    assert_eq!(data["intent"], Value::Null);
+    assert_eq!(data["text"], "book, a table for two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parts_in_any_order_over_two_binds_with_repeats_make_one_message() {
     let scene = scene("mo-parts").await;
     for (bind, place) in [(0, 3), (1, 1), (0, 1), (1, 3)] {

@@ -84,6 +84,7 @@ fn inbound(config: &Config) -> rules::Config {
                     number: number.clone(),
                     tenant: tenant.clone(),
                     endpoint: None,
+                    own_keywords: Vec::new(),
                 });
             }
         }
@@ -94,7 +95,13 @@ fn inbound(config: &Config) -> rules::Config {
         number: number.clone(),
         tenant: owner.tenant.clone(),
         endpoint: owner.endpoint.clone(),
+        own_keywords: owner.keyword_endpoints.clone(),
     }));
+    let own = config.inbound.keyword_endpoints.iter();
+    let own = own.filter_map(|(keyword, endpoint)| {
+        let tenant = config.endpoints.get(endpoint)?.tenant.clone();
+        Some((keyword.clone(), tenant, endpoint.clone()))
+    });
     let default = config.inbound.default_endpoint.as_ref();
     rules::Config {
         reassembly_timeout: Some(config.inbound.reassembly_timeout),
@@ -103,6 +110,7 @@ fn inbound(config: &Config) -> rules::Config {
             Some((endpoint.tenant.clone(), name.clone()))
         }),
         numbers,
+        own_keywords: own.collect(),
         keywords: keyword::Config {
             languages: config.inbound.languages.clone(),
             words: config.inbound.words.clone(),

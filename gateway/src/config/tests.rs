@@ -8,6 +8,7 @@ use super::check::schema::SCHEMAS;
 use super::load::{Node, Value, parse};
 use super::*;
 
+mod inbound;
 mod mistakes;
 mod tlvs;
 
@@ -213,7 +214,7 @@ fn the_default_file_shows_every_key_and_no_other() {
     );
 }
 
-/// Every key path, names as `*` and items as `[]`; below headers and cost the operator chooses.
+/// Every key path, names as `*` and items as `[]`; below headers, cost and own keywords the operator chooses.
 fn collect(node: &Node, path: &str, paths: &mut BTreeSet<String>) {
     let Value::Table(table) = &node.value else {
         return;
@@ -231,7 +232,8 @@ fn collect(node: &Node, path: &str, paths: &mut BTreeSet<String>) {
         if !dynamic {
             paths.insert(below.clone());
         }
-        if below.ends_with(".headers") || below.ends_with(".cost") || below.ends_with("key.file") {
+        let chosen = [".headers", ".cost", "keyword_endpoints", "key.file"];
+        if chosen.iter().any(|name| below.ends_with(name)) {
             continue;
         }
         match (&node.value, below.as_str()) {

@@ -396,7 +396,7 @@ pub fn inbound_event(
     lookup: Lookup<'_>,
 ) -> serde_json::Result<()> {
     let inbound_id = lookup.ids.inbound(inbound.id);
-    let keyword = inbound.keyword.as_ref().map(|(_, keyword)| &**keyword);
+    let keyword = inbound.told_keyword();
     if event.kind == EventKind::RecipientHelpRequested {
         let data = HelpData {
             phone: &inbound.from,

@@ -9,6 +9,8 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::{Intent, Piece};
 
+pub mod own;
+
 /// Characters of the longest message that is looked at. Chosen: far above every keyword, so that a
 /// long message costs nothing.
 const CHARS_MAX: usize = 64;
@@ -151,13 +153,17 @@ impl Keywords {
     /// word in ASCII is one whatever its data_coding says.
     #[must_use]
     pub fn find_in(&self, text: Option<&str>, pieces: &[Piece]) -> Option<(Intent, Box<str>)> {
-        text.and_then(|text| self.find(text)).or_else(|| {
-            let [piece] = pieces else { return None };
-            let octets = piece.octets.get(usize::from(piece.header)..)?;
-            let ascii = str::from_utf8(octets).ok().filter(|text| text.is_ascii());
-            self.find(ascii?)
-        })
+        text.and_then(|text| self.find(text))
+            .or_else(|| self.find(ascii(pieces)?))
     }
+}
+
+/// A message of one part read as ASCII, if it is.
+#[must_use]
+pub fn ascii(pieces: &[Piece]) -> Option<&str> {
+    let [piece] = pieces else { return None };
+    let octets = piece.octets.get(usize::from(piece.header)..)?;
+    str::from_utf8(octets).ok().filter(|text| text.is_ascii())
 }
 
 /// A text as keywords are compared.

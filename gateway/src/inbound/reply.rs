@@ -150,6 +150,7 @@ mod tests {
             concat: None,
             pieces: Vec::new(),
             keyword: Some((Intent::OptOut, "STOP".into())),
+            own_keyword: None,
             received_at: UnixMs(at),
             auto_reply: Some(MessageId(2)),
         }

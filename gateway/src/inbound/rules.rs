@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use super::keyword::own::Own;
 use super::keyword::{self, Keywords};
 use crate::message::{EndpointIx, TenantIx};
 use crate::names::Names;
@@ -21,6 +22,9 @@ pub struct Config {
     pub default_endpoint: Option<(String, String)>,
     /// The numbers, in any form: E.164, short code, or a name.
     pub numbers: Vec<Number>,
+    /// Own keywords on any number of their tenant's without an endpoint of its own, and on numbers
+    /// that nobody has: the keyword, the tenant and its endpoint.
+    pub own_keywords: Vec<(String, String, String)>,
     /// What a message may ask for.
     pub keywords: keyword::Config,
     /// Whether opting out is of everything the tenant sends, not of the number written to alone.
@@ -36,6 +40,8 @@ pub struct Number {
     pub tenant: String,
     /// The endpoint that is told, if one is chosen for it.
     pub endpoint: Option<String>,
+    /// Own keywords on this number, each with the tenant's endpoint that is told.
+    pub own_keywords: Vec<(String, String)>,
 }
 
 /// The rules with the store's numbers for names.
@@ -45,6 +51,7 @@ pub struct Rules {
     pub timeout_ms: u64,
     default: Option<(TenantIx, EndpointIx)>,
     numbers: FxHashMap<Box<str>, Known>,
+    own_keywords: Own<(TenantIx, EndpointIx)>,
     /// What a message may ask for.
     pub keywords: Keywords,
     /// Whether opting out is of everything the tenant sends, not of the number written to alone.
@@ -56,17 +63,20 @@ pub struct Rules {
 struct Known {
     tenant: TenantIx,
     endpoint: Option<EndpointIx>,
+    own_keywords: Own<EndpointIx>,
     /// As the config spells it.
     spelled: Box<str>,
 }
 
 /// Whose an inbound message is, and which endpoint alone is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct Owner<'a> {
     /// The tenant; [`TenantIx::OPERATOR`] when the number is nobody's.
     pub tenant: TenantIx,
     /// `None`: every endpoint of the tenant that wants such events.
     pub endpoint: Option<EndpointIx>,
+    /// The own keyword that chose the endpoint, as the config spells it.
+    pub keyword: Option<&'a str>,
 }
 
 impl Rules {
@@ -83,26 +93,63 @@ impl Rules {
             let tenant = names.tenant_ix(&number.tenant)?;
             let endpoint = number.endpoint.as_deref();
             let endpoint = endpoint.and_then(|name| names.endpoint_ix(name));
+            let own = number.own_keywords.iter();
+            let own = own.filter_map(|(keyword, endpoint)| {
+                Some((keyword.as_str().into(), names.endpoint_ix(endpoint)?))
+            });
             let known = Known {
                 tenant,
                 endpoint,
+                own_keywords: own.collect(),
                 spelled: number.number.as_str().into(),
             };
             Some((canonical(&number.number), known))
         };
+        let own = config.own_keywords.iter();
+        let own = own.filter_map(|(keyword, tenant, endpoint)| {
+            let to = (names.tenant_ix(tenant)?, names.endpoint_ix(endpoint)?);
+            Some((keyword.as_str().into(), to))
+        });
         Self {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             default,
             numbers: config.numbers.iter().filter_map(number).collect(),
+            own_keywords: own.collect(),
             keywords: Keywords::new(&config.keywords),
             opts_out_of_all: config.opts_out_of_all,
         }
     }
 
-    /// Whose what is written to `to` is.
-    #[must_use]
-    pub fn owner(&self, to: &str) -> Owner {
+    /// Whose a message to `to` is, and who is told. `texts` are its text as it may be read; none when
+    /// its beginning is missing. What decides, in this order: an own keyword on the number, the number's
+    /// endpoint, an own keyword of the tenant's, the default. On a number that nobody has, an own keyword
+    /// says whose the message is.
+    pub fn owner<'t>(&self, to: &str, texts: impl Iterator<Item = &'t str> + Clone) -> Owner<'_> {
         let known = self.numbers.get(&canonical(to));
+        let by_number = known.and_then(|known| {
+            let word = texts
+                .clone()
+                .find_map(|text| known.own_keywords.find(text, |_| true))?;
+            Some((known.tenant, word.to, &*word.spelled))
+        });
+        let by_tenant = || {
+            let counts = |(tenant, _): &(TenantIx, EndpointIx)| {
+                known.is_none_or(|known| known.tenant == *tenant)
+            };
+            let word = texts
+                .clone()
+                .find_map(|text| self.own_keywords.find(text, counts))?;
+            Some((word.to.0, word.to.1, &*word.spelled))
+        };
+        let has_endpoint = known.is_some_and(|known| known.endpoint.is_some());
+        let by_keyword = by_number.or_else(|| (!has_endpoint).then(by_tenant)?);
+        if let Some((tenant, endpoint, keyword)) = by_keyword {
+            return Owner {
+                tenant,
+                endpoint: Some(endpoint),
+                keyword: Some(keyword),
+            };
+        }
         let known = known.map(|known| (known.tenant, known.endpoint));
         let (tenant, endpoint) = match (known, self.default) {
             (Some((tenant, None)), Some((default_tenant, default))) if default_tenant == tenant => {
@@ -112,7 +159,11 @@ impl Rules {
             (None, Some((tenant, default))) => (tenant, Some(default)),
             (None, None) => (TenantIx::OPERATOR, None),
         };
-        Owner { tenant, endpoint }
+        Owner {
+            tenant,
+            endpoint,
+            keyword: None,
+        }
     }
 
     /// A number that was written to, as the config spells it where it does.
@@ -137,56 +188,4 @@ pub(super) fn canonical(number: &str) -> Box<str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rules(default: Option<(&str, &str)>) -> Rules {
-        let names = Names {
-            tenants: vec!["acme".into(), "beta".into()],
-            routes: Vec::new(),
-            endpoints: vec!["crm".into(), "alerts".into()],
-        };
-        let number = |number: &str, tenant: &str, endpoint: Option<&str>| Number {
-            number: number.into(),
-            tenant: tenant.into(),
-            endpoint: endpoint.map(Into::into),
-        };
-        let config = Config {
-            reassembly_timeout: None,
-            default_endpoint: default.map(|(tenant, name)| (tenant.into(), name.into())),
-            numbers: vec![
-                number("71234", "acme", None),
-                number("+46769440001", "acme", Some("alerts")),
-                number("Beta", "beta", None),
-            ],
-            keywords: keyword::Config::default(),
-            opts_out_of_all: false,
-        };
-        Rules::new(&config, &names)
-    }
-
-    fn owner(tenant: u16, endpoint: Option<u16>) -> Owner {
-        Owner {
-            tenant: TenantIx(tenant),
-            endpoint: endpoint.map(EndpointIx),
-        }
-    }
-
-    #[test]
-    fn a_number_leads_to_its_endpoint_then_to_the_default_of_its_own_tenant_only() {
-        let rules = rules(Some(("acme", "crm")));
-        assert_eq!(rules.owner("46769440001"), owner(0, Some(1)));
-        assert_eq!(rules.owner("71234"), owner(0, Some(0)));
-        assert_eq!(rules.owner("BETA"), owner(1, None), "another tenant's");
-        assert_eq!(rules.owner("99999"), owner(0, Some(0)), "nobody's");
-    }
-
-    #[test]
-    fn what_nobody_is_told_of_is_the_operators() {
-        let rules = rules(None);
-        assert_eq!(rules.owner("71234"), owner(0, None));
-        let nobody = rules.owner("99999");
-        assert_eq!(nobody.tenant, TenantIx::OPERATOR);
-        assert_eq!(nobody.endpoint, None);
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use super::section::{Field, Section};
 use super::{Declared, HOUR, ITEMS_MAX};
 use crate::config::{Endpoint, Inbound, InboundNumber};
 use crate::event::{EventKind, EventKinds};
+use crate::inbound::keyword::own;
 use crate::inbound::reply::TEXT_CHARS_MAX;
 use crate::inbound::{Intent, keyword};
 
@@ -51,6 +52,59 @@ pub(super) fn inbound(
             .opt("default_endpoint")
             .map(|field| endpoint(&field, declared, endpoints)),
         numbers: numbers(section, declared, endpoints),
+        keyword_endpoints: own_keywords(section, declared, endpoints, None),
+    }
+}
+
+/// Own keywords, each with its endpoint: of `tenant`, where a number is the tenant's.
+fn own_keywords(
+    section: &Section<'_>,
+    declared: &Declared<'_>,
+    endpoints: &BTreeMap<String, Endpoint>,
+    tenant: Option<&str>,
+) -> Vec<(String, String)> {
+    let expected = "a table of keywords, each with an endpoint";
+    let Some(tables) = section.opt("keyword_endpoints") else {
+        return Vec::new();
+    };
+    let Some(named) = tables.table(expected) else {
+        return Vec::new();
+    };
+    if named.len() > ITEMS_MAX {
+        tables.wrong(&format!("at most {ITEMS_MAX} keywords"));
+    }
+    let mut seen: Vec<[Box<str>; 2]> = Vec::new();
+    let mut all = Vec::new();
+    for (keyword, node) in named.iter().take(ITEMS_MAX) {
+        let field = tables.child(keyword, node);
+        let [whole, first] = own::forms(keyword);
+        if keyword.chars().count() > KEYWORD_CHARS_MAX || whole.is_empty() || first.is_empty() {
+            field.wrong("under a keyword of 1 to 64 characters with a letter or digit in it");
+        }
+        if seen
+            .iter()
+            .any(|known| known[0] == whole || known[1] == first)
+        {
+            field.wrong("each keyword once; case and punctuation do not tell two apart");
+        }
+        seen.push([whole, first]);
+        let name = endpoint(&field, declared, endpoints);
+        let owner = endpoints
+            .get(&name)
+            .map(|endpoint| endpoint.tenant.as_str());
+        not_anothers(&field, tenant, owner);
+        all.push((keyword.clone(), name));
+    }
+    all
+}
+
+/// An endpoint of another tenant than the number's is told nothing of it.
+fn not_anothers(field: &Field<'_>, tenant: Option<&str>, owner: Option<&str>) {
+    if let (Some(tenant), Some(owner)) = (tenant, owner)
+        && tenant != owner
+    {
+        let expected = format!("an endpoint of tenant \"{tenant}\"");
+        field.wrong_hint(&expected, Some(format!("this one is \"{owner}\"'s")));
     }
 }
 
@@ -176,12 +230,8 @@ fn number_of(
         .map(|field| endpoint(&field, declared, endpoints));
     let owner = endpoint.as_ref().and_then(|name| endpoints.get(name));
     let owner = owner.map(|endpoint| &endpoint.tenant);
-    if let (Some(tenant), Some(owner)) = (&tenant, owner)
-        && tenant != owner
-        && let Some(field) = section.opt("endpoint")
-    {
-        let expected = format!("an endpoint of tenant \"{tenant}\"");
-        field.wrong_hint(&expected, Some(format!("this one is \"{owner}\"'s")));
+    if let Some(field) = section.opt("endpoint") {
+        not_anothers(&field, tenant.as_deref(), owner.map(String::as_str));
     }
     let Some(tenant) = tenant.or_else(|| owner.cloned()) else {
         // An endpoint that is not there has been told of.
@@ -190,5 +240,10 @@ fn number_of(
         }
         return None;
     };
-    Some(InboundNumber { tenant, endpoint })
+    let keyword_endpoints = own_keywords(&section, declared, endpoints, Some(&tenant));
+    Some(InboundNumber {
+        tenant,
+        endpoint,
+        keyword_endpoints,
+    })
 }

@@ -50,6 +50,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         "inbound",
         &[
             "default_endpoint",
+            "keyword_endpoints",
             "reassembly_timeout",
             "opt_out_scope",
             "numbers",
@@ -62,7 +63,10 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         &["languages", "opt_out", "opt_in", "help"],
     ),
     table("inbound.replies", &["opt_out", "opt_in", "help"]),
-    table("inbound.numbers.*", &["tenant", "endpoint"]),
+    table(
+        "inbound.numbers.*",
+        &["tenant", "endpoint", "keyword_endpoints"],
+    ),
     lacking("server", &["listen", "tls"], &["client_ca"]),
     table("server.tls", &["cert", "key"]),
     table("admin", &["listen"]),

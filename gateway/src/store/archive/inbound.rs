@@ -43,7 +43,7 @@ fn write(connection: &Connection, all: &[&Arc<Inbound>], names: &Names) -> rusql
             int(inbound.received_at.0),
             inbound.total(),
             u8::try_from(inbound.missing().count()).unwrap_or(u8::MAX),
-            inbound.keyword.as_ref().map(|(_, keyword)| keyword),
+            inbound.told_keyword(),
             blob,
         ])?;
     }

@@ -79,6 +79,7 @@ impl Journaled {
                 concat: gathered.concat,
                 pieces: gathered.pieces,
                 keyword: None,
+                own_keyword: None,
                 received_at: opened_at,
                 auto_reply: None,
             };

@@ -18,10 +18,12 @@ mod replies;
 
 fn setup(dir: &TempDir) -> Config {
     let mut config = config(dir);
+    config.endpoints.push("alerts".to_owned());
     config.inbound.numbers = vec![Number {
         number: "71234".to_owned(),
         tenant: "acme".to_owned(),
         endpoint: Some("crm".to_owned()),
+        own_keywords: vec![("BOOK A TABLE".to_owned(), "alerts".to_owned())],
     }];
     config
 }
@@ -145,6 +147,47 @@ async fn a_single_message_is_told_as_the_contract_has_it() {
     ] {
         assert_eq!(data[unknown], Value::Null, "{unknown}");
     }
+}
+
+#[tokio::test]
+async fn an_own_keyword_at_the_beginning_chooses_who_is_told() {
+    let world = World::new();
+    for text in ["Book a table, please", "stop", "a table"] {
+        world.receive(vec![part(None, text)]).await;
+    }
+    // In parts of which the last one never comes, and of which the first one never comes.
+    world
+        .receive(vec![
+            part(Some((7, 3, 1)), "Book a "),
+            part(Some((7, 3, 2)), "table"),
+        ])
+        .await;
+    world
+        .receive(vec![part(Some((8, 2, 2)), "book a table")])
+        .await;
+    world.clock.set(UnixMs(START + 600_000));
+    world.receive(Vec::new()).await;
+    let events = world.events().await.into_iter();
+    let told: Vec<(Option<EndpointIx>, Value)> = events
+        .filter(|told| told.event.kind == EventKind::InboundReceived)
+        .map(|told| {
+            let json: Value = serde_json::from_slice(&told.json).unwrap();
+            let endpoint = told.callback.map(|callback| callback.endpoint);
+            (endpoint, json["data"]["keyword"].clone())
+        })
+        .collect();
+    let (crm, alerts) = (Some(EndpointIx(0)), Some(EndpointIx(1)));
+    let book = Value::from("BOOK A TABLE");
+    assert_eq!(
+        told,
+        [
+            (alerts, book.clone()),
+            (crm, "STOP".into()),
+            (crm, Value::Null),
+            (alerts, book),
+            (crm, Value::Null),
+        ]
+    );
 }
 
 #[tokio::test]

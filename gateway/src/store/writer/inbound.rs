@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Batch, Writer};
 use crate::clock::UnixMs;
 use crate::inbound::assembly::{Gathered, Verdict};
+use crate::inbound::keyword::ascii;
 use crate::inbound::reply::{Asked, Verdict as Guarded};
 use crate::inbound::{Inbound, InboundPart, Intent, read};
 use crate::message::{MessageId, Phone, TenantIx};
@@ -217,8 +218,12 @@ impl Writer {
             concat,
             pieces,
         } = gathered;
-        let owner = self.shared.rules.owner(&to);
         let (text, encoding) = read::text(&pieces, &self.shared.charset(route));
+        // Where a message begins, its own keyword stands, whether or not the rest came.
+        let begins = pieces.first().is_some_and(|piece| piece.sequence == 1);
+        let texts = [text.as_deref(), ascii(&pieces)];
+        let texts = texts.into_iter().flatten().filter(|_| begins);
+        let owner = self.shared.rules.owner(&to, texts);
         let whole = concat.is_none_or(|concat| pieces.len() == usize::from(concat.total));
         let keywords = &self.shared.rules.keywords;
         // Of a part of a message nobody can say what all of it asks for.
@@ -235,6 +240,7 @@ impl Writer {
             concat,
             pieces,
             keyword: keyword.flatten(),
+            own_keyword: owner.keyword.map(Box::from),
             received_at: now,
             auto_reply: None,
         }

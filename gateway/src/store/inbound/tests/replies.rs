@@ -166,6 +166,7 @@ async fn an_own_number_that_looks_like_a_handset_gets_no_reply() {
         number: "+46769440001".to_owned(),
         tenant: "acme".to_owned(),
         endpoint: None,
+        own_keywords: Vec::new(),
     });
     let clock = Clock::manual(UnixMs(START));
     let (store, _) = Store::open(config, clock.clone()).unwrap();

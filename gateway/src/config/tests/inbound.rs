@@ -1,0 +1,72 @@
+//! Tests of `[inbound]`: own keywords.
+
+use super::*;
+
+/// Two tenants with an endpoint each; `extra` follows.
+fn text(extra: &str) -> String {
+    let endpoint = |name: &str, tenant: &str, types: &str| {
+        format!(
+            "[endpoints.{name}]\ntenant = \"{tenant}\"\nurl = \"https://{name}.example\"\n\
+             secret = {{ env = \"CRM_WEBHOOK_SECRET\" }}\ntypes = [\"{types}\"]\n"
+        )
+    };
+    let endpoints = [
+        endpoint("crm", "acme", "inbound.*"),
+        endpoint("other", "beta", "inbound.*"),
+        endpoint("deaf", "acme", "message.*"),
+    ];
+    format!(
+        "[tenants.acme]\nsenders = [\"ACME\"]\n[tenants.beta]\nsenders = [\"BETA\"]\n\
+         [routes.a]\ntype = \"smpp\"\nhosts = [\"h:1\"]\nsystem_id = \"x\"\n\
+         password = {{ env = \"SHORT\" }}\n{}{extra}",
+        endpoints.concat()
+    )
+}
+
+#[test]
+fn own_keywords_lead_to_their_endpoints() {
+    let text = text(
+        "[inbound]\nkeyword_endpoints = { BOOK = \"crm\", \"Boek nu\" = \"other\" }\n\
+         [inbound.numbers.71234]\ntenant = \"acme\"\nkeyword_endpoints = { \"STOP IT\" = \"crm\" }\n",
+    );
+    let (config, _) = load_text(&text, &env(), false).unwrap_or_else(|p| panic!("{p:#?}"));
+    let pair = |keyword: &str, endpoint: &str| (keyword.to_owned(), endpoint.to_owned());
+    let inbound = &config.inbound;
+    assert_eq!(
+        inbound.keyword_endpoints,
+        [pair("BOOK", "crm"), pair("Boek nu", "other")]
+    );
+    let number = &inbound.numbers["71234"].keyword_endpoints;
+    assert_eq!(number[..], [pair("STOP IT", "crm")]);
+}
+
+#[test]
+fn what_is_wrong_with_own_keywords_is_said() {
+    let number = "[inbound.numbers.71234]\ntenant = \"acme\"\n";
+    for (extra, said) in [
+        (
+            "[inbound.keyword_endpoints]\nBOOK = \"crn\"\n".to_owned(),
+            "inbound.keyword_endpoints.BOOK = \"crn\": expected the name of one of [endpoints.*]",
+        ),
+        (
+            "[inbound.keyword_endpoints]\nBOOK = \"deaf\"\n".to_owned(),
+            "inbound.keyword_endpoints.BOOK = \"deaf\": expected an endpoint whose types have",
+        ),
+        (
+            "[inbound.keyword_endpoints]\n\"!\" = \"crm\"\n".to_owned(),
+            "inbound.keyword_endpoints.! = \"crm\": expected under a keyword of 1 to 64",
+        ),
+        (
+            "[inbound.keyword_endpoints]\nBOOK = \"crm\"\n\"book!\" = \"crm\"\n".to_owned(),
+            "inbound.keyword_endpoints.book! = \"crm\": expected each keyword once",
+        ),
+        (
+            format!("{number}keyword_endpoints = {{ BOOK = \"other\" }}\n"),
+            "inbound.numbers.71234.keyword_endpoints.BOOK = \"other\": expected an endpoint of tenant \"acme\"",
+        ),
+    ] {
+        let problems = load_text(&text(&extra), &env(), false).expect_err("a mistake");
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(problems[0].contains(said), "{said}: {problems:#?}");
+    }
+}
