@@ -33,6 +33,8 @@ const ITEM_ERRORS_MAX: usize = 4;
 /// First and longest pause of a stream whose store takes nothing.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a group of a stream waits for a store that takes nothing, before its lines fail (chosen).
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Makes batch ids. They are never compared with message ids, so the shard is only there to tell two
 /// runs of the gateway apart.
@@ -636,7 +638,7 @@ pub(crate) async fn commit(
     let Some(kept) = kept.filter(|_| refused != Refused::Closed) else {
         return answers;
     };
-    let deadline = Instant::now() + patience;
+    let deadline = until(patience);
     for class in Class::ALL {
         let of_class = |(place, draft): (usize, &Draft)| {
             (draft.message.class == class).then(|| (place, draft.clone()))
@@ -646,7 +648,7 @@ pub(crate) async fn commit(
         if drafts.is_empty() {
             continue;
         }
-        match patiently(store, &drafts, deadline).await {
+        match patiently(deadline, || store.accept(drafts.clone())).await {
             Ok(accepted) => {
                 for (place, accepted) in places.into_iter().zip(accepted) {
                     answers[place] = Ok(accepted);
@@ -660,14 +662,19 @@ pub(crate) async fn commit(
     answers
 }
 
-async fn patiently(
-    store: &Store,
-    drafts: &[Draft],
+/// When patience that begins now is over.
+pub(crate) fn until(patience: Duration) -> Instant {
+    Instant::now() + patience
+}
+
+/// Calls the store until it takes what it is given, or `deadline` is over.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, Refused>>>(
     deadline: Instant,
-) -> Result<Vec<Accepted>, Refused> {
+    call: impl Fn() -> F,
+) -> Result<T, Refused> {
     let mut pause = PAUSE_FIRST;
     loop {
-        match store.accept(drafts.to_vec()).await {
+        match call().await {
             // A backlog drains while one waits; a full disk may not.
             Err(Refused::Overloaded) if Instant::now() < deadline => {
                 sleep(pause).await;

@@ -51,8 +51,6 @@ const GROUP_LINES: usize = 500;
 /// Groups at the store at a time (chosen: at 500 lines and 5 ms a commit this is 1.6 M lines/s; with
 /// the 50 lines of a small read, 160 k).
 const GROUPS_MAX: usize = 16;
-/// How long a group waits for a store that takes nothing, before its lines fail (chosen).
-const PATIENCE: Duration = Duration::from_secs(30);
 /// The next bytes of a stream have to come within this time (chosen: a batch's producer may pause).
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -237,7 +235,7 @@ impl Reader {
                 flight.push(Box::pin(async move {
                     Stored {
                         waiting,
-                        answers: batch::commit(&gateway.store, drafts, PATIENCE).await,
+                        answers: batch::commit(&gateway.store, drafts, batch::PATIENCE).await,
                     }
                 }));
                 // The first poll puts the group into the writer's inbox: in the order of the lines.

@@ -19,6 +19,7 @@ mod document;
 mod preview;
 mod socket;
 mod suppressions;
+mod suppressions_room;
 
 /// A gateway on a store that goes with its test.
 pub(crate) struct Rig {
@@ -41,6 +42,13 @@ impl Rig {
     }
 
     fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::made(change, |_| {})
+    }
+
+    fn made(
+        change: impl FnOnce(&mut Config),
+        change_store: impl FnOnce(&mut store::Config),
+    ) -> Self {
         let dir = std::env::temp_dir().join(format!("trunkline-accept-{:016x}", answer::random()));
         std::fs::create_dir_all(&dir).unwrap();
         let day = Duration::from_secs(86_400);
@@ -55,7 +63,7 @@ impl Rig {
             charset: codecs::text::Charset::default(),
         };
         let clock = Clock::system();
-        let facts = store::Config {
+        let mut facts = store::Config {
             path: dir.clone(),
             retention_messages: 30 * day,
             retention_content: 7 * day,
@@ -70,6 +78,7 @@ impl Rig {
             endpoints: owned(["crm", "hive"]),
             inbound: crate::inbound::rules::Config::default(),
         };
+        change_store(&mut facts);
         let (store, _) = Store::open(facts, clock.clone()).unwrap();
         let (stopper, stop) = Stopper::new();
         let mut config = config();

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 use tokio::sync::{oneshot, watch};
 
 mod receipts;
+mod room;
 
 use crate::clock::{Clock, UnixMs};
 use crate::event::EventKind;
@@ -29,16 +29,6 @@ use crate::store::young::Row;
 use crate::store::{
     Accepted, Config, Draft, EndpointState, EventPage, EventQuery, Page, Query, Record, Refused,
 };
-
-/// From this share of the memory budget on, accepts are slowed down: live messages take a quarter of
-/// it and the generation being archived a sixteenth, so beyond that the archiver has fallen behind.
-const SOFT_PERCENT: u64 = 35;
-/// The time of one draft when the budget is used up: 2,500 a second, far below what is archived.
-const PACE_MAX: Duration = Duration::from_micros(400);
-/// Less than a millisecond is not worth a timer (tokio's timers have that step).
-const PACE_MIN: Duration = Duration::from_millis(1);
-/// No accept waits longer: an HTTP client should rather be refused.
-const PACE_DELAY_MAX: Duration = Duration::from_millis(200);
 
 /// The store's handle; cheap to clone. Dropping the last one does not stop it: [`Store::close`] does.
 #[derive(Clone)]
@@ -188,59 +178,6 @@ impl Store {
                 }
                 Err(_) => return Err(Refused::Closed),
             }
-        }
-    }
-
-    /// Low classes are refused first: each has its share of `limits.queued`.
-    fn check_room(&self, drafts: &[Draft]) -> Result<(), Refused> {
-        if let Some(refused) = self.shared.refusing() {
-            return Err(refused);
-        }
-        let (queued, bytes) = {
-            let young = self.shared.young.read();
-            (young.queued, young.bytes())
-        };
-        let lowest = drafts.iter().map(|draft| draft.message.class).max();
-        let share = match lowest.unwrap_or(Class::Otp) {
-            Class::Otp => 100,
-            Class::Transactional => 95,
-            Class::Conversational => 90,
-            Class::Promotional => 80,
-        };
-        let limit = self.shared.config.queued / 100 * share;
-        let memory = self.shared.config.memory / 100 * share;
-        if queued >= limit || u64::try_from(bytes).unwrap_or(u64::MAX) >= memory {
-            Err(Refused::Overloaded)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Slows bulk accepts down when the archiver falls behind: from the soft limit on each draft takes
-    /// its time, all callers together, so that accepts go on at about the archiver's rate.
-    async fn pace(&self, drafts: usize) {
-        let bytes = u64::try_from(self.shared.young.read().bytes()).unwrap_or(u64::MAX);
-        let memory = self.shared.config.memory;
-        let soft = memory / 100 * SOFT_PERCENT;
-        let over = bytes.saturating_sub(soft);
-        if over == 0 {
-            return;
-        }
-        // Squared: hardly noticed at first, firm towards the hard limit.
-        let percent = over.saturating_mul(100) / (memory - soft).max(1);
-        let percent = u32::try_from(percent.min(100)).unwrap_or(100);
-        let drafts = u32::try_from(drafts).unwrap_or(u32::MAX);
-        let cost = PACE_MAX.saturating_mul(drafts) * percent * percent / 10_000;
-        let delay = {
-            let now = self.shared.clock.instant();
-            let mut next = self.shared.paced_until.lock();
-            let start = next.map_or(now, |next| next.max(now));
-            *next = Some(start + cost);
-            start - now
-        };
-        if delay >= PACE_MIN {
-            metrics::counter!("trunkline_store_accepts_slowed_total").increment(1);
-            tokio::time::sleep(delay.min(PACE_DELAY_MAX)).await;
         }
     }
 

@@ -44,12 +44,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Refused`]: the carrier has to send all of it again. Nothing of the call was written, unless
-    /// it is [`Refused::Overloaded`]: then an opt-out had no room (`limits.suppressions`). What finds the disk full only in the commit itself waits for room instead, as receipts do.
+    /// it is [`Refused::Overloaded`]: then `limits.memory` is used up by a quarter more than there is,
+    /// or an opt-out had no room (`limits.suppressions`). What finds the disk full only in the commit
+    /// itself waits for room instead, as receipts do.
     pub async fn receive(&self, parts: Vec<InboundPart>) -> Result<Taken, Refused> {
+        self.check_inbound()?;
         let shared = self.shared();
-        if let Some(refused) = shared.refusing() {
-            return Err(refused);
-        }
         let (reply, answer) = oneshot::channel();
         shared.inbox.push(Request::Inbound { parts, reply }, true);
         answer.await.unwrap_or(Err(Refused::Closed))

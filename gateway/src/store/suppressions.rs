@@ -192,17 +192,24 @@ impl Store {
         }
     }
 
-    /// Adds suppressions in one durable commit; the answers stand in their order.
+    /// Adds suppressions in one durable commit; the answers stand in their order. An imported file's
+    /// are slowed down when the archiver falls behind.
     ///
     /// # Errors
-    /// [`Refused`]: nothing of the call was written.
+    /// [`Refused`]: nothing of the call was written. [`Refused::Overloaded`]: `limits.memory` is used
+    /// up until the archiver has written what is there; a file's lines feel it before single ones do.
     pub async fn suppress(&self, items: Vec<NewSuppression>) -> Result<Vec<Suppressed>, Refused> {
-        if let Some(refused) = self.shared().refusing() {
-            return Err(refused);
+        let imported = |item: &NewSuppression| item.cause.source == Source::Import;
+        let imports = items.iter().any(imported);
+        self.check_suppressing(if imports { Source::Import } else { Source::Api })?;
+        if imports {
+            self.pace(items.len()).await;
         }
+        let room = self.shared().inbox.room(items.len()).await;
+        let _room = room.ok_or(Refused::Closed)?;
         let (reply, answer) = oneshot::channel();
         let request = Request::Suppress { items, reply };
-        self.shared().inbox.push(request, true);
+        self.shared().inbox.push(request, !imports);
         answer.await.map_err(|_| Refused::Closed)
     }
 
@@ -217,9 +224,7 @@ impl Store {
         id: MessageId,
         cause: Cause,
     ) -> Result<Option<Ended>, Refused> {
-        if let Some(refused) = self.shared().refusing() {
-            return Err(refused);
-        }
+        self.check_suppressing(cause.source)?;
         let ours = |record: &SuppressionRecord| {
             let whose = record.suppression.key.tenant;
             record.ended.is_none() && tenant.is_none_or(|tenant| tenant == whose)

@@ -1,6 +1,7 @@
 //! Import: a CSV file of who is not to be sent to, read as it comes and stored group by group.
 //!
-//! What is there already stays as it is, so a file that broke off is simply sent again.
+//! What is there already stays as it is, so a file that broke off is simply sent again. It is read no
+//! faster than it is stored: what memory has no room for stays in the client's socket.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::{TEXT_MAX, TOO_LONG, cause, expires_at, phone, scope_of};
 use crate::accept::answer::{self, Body};
 use crate::accept::problem::{Code, FieldError, Problem, shown};
 use crate::accept::router::Asked;
-use crate::accept::{Gateway, NDJSON_BYTES_MAX, body};
+use crate::accept::{Gateway, NDJSON_BYTES_MAX, batch, body};
 use crate::message::TenantIx;
 use crate::store::{NewSuppression, Refused, Suppressed, SuppressionsFull};
 use crate::suppression::{Cause, Key, Source};
@@ -216,13 +217,16 @@ impl File<'_> {
         })
     }
 
-    /// Stores the group durably, and counts what became of it.
+    /// Stores the group durably, and counts what became of it. While the store has no room for it
+    /// nothing more is read.
     async fn store(&mut self) -> Result<(), Problem> {
         if self.group.is_empty() {
             return Ok(());
         }
         let (lines, items): (Vec<_>, Vec<_>) = self.group.drain(..).unzip();
-        let answers = self.gateway.store.suppress(items).await?;
+        let deadline = batch::until(batch::PATIENCE);
+        let store = &self.gateway.store;
+        let answers = batch::patiently(deadline, || store.suppress(items.clone())).await?;
         if answers.len() != lines.len() {
             return Err(Problem::new(Code::Internal, "the store gave no answer"));
         }

@@ -15,6 +15,7 @@ use crate::store::{Config, EventQuery, Rendered, check, export};
 const START: u64 = 1_795_248_125_000;
 
 mod replies;
+mod room;
 
 fn setup(dir: &TempDir) -> Config {
     let mut config = config(dir);
