@@ -362,11 +362,31 @@ pub struct Receipt {
     pub received_at: UnixMs,
 }
 
+/// A receipt that says too little to belong to anything: no id, or no state that is known. It is kept
+/// for the operator as it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// The route account it came on.
+    pub route: RouteIx,
+    /// The message id it names, raw; empty when none can be read.
+    pub provider_id: ProviderId,
+    /// The number the message went to, when it tells one.
+    pub recipient: Option<Phone>,
+    /// Its text for people: what is not printable ASCII is escaped; at most 255 octets.
+    pub text: Box<str>,
+    /// The PDU with its header, its first 1,024 octets.
+    pub pdu: Box<[u8]>,
+    /// When it reached us.
+    pub received_at: UnixMs,
+}
+
 /// Receipts of one read, and where to say that they are on disk: only then is deliver_sm answered.
 #[derive(Debug)]
 pub struct ReceiptBatch {
     /// The receipts, in the order they came.
     pub receipts: Vec<Receipt>,
+    /// Those that cannot be read.
+    pub unreadable: Vec<Unreadable>,
     /// Told when they are durable; dropped when they could not be stored, and then the carrier is
     /// answered so that it sends them again.
     pub stored: oneshot::Sender<()>,

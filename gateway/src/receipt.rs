@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use crate::outcome::ReceiptBatch;
 use crate::stop::Stop;
-use crate::store::Store;
+use crate::store::{Matched, Store};
 
 /// Batches that may wait, from all links: each link has one out at a time and more only while it
 /// reads on.
@@ -17,14 +17,26 @@ const RECEIPTS_AT_ONCE: usize = 2_000;
 pub async fn run(mut batches: mpsc::Receiver<ReceiptBatch>, store: Store, stop: Stop) {
     let _guard = stop.guard("receipts");
     while let Some(first) = batches.recv().await {
-        let mut receipts = first.receipts;
+        let (mut receipts, mut unreadable) = (first.receipts, first.unreadable);
         let mut told = vec![first.stored];
         while receipts.len() < RECEIPTS_AT_ONCE {
             let Ok(more) = batches.try_recv() else { break };
             receipts.extend(more.receipts);
+            unreadable.extend(more.unreadable);
             told.push(more.stored);
         }
-        match store.apply_receipts(receipts).await {
+        count("unreadable", unreadable.len());
+        // One call each: nearly always there is nothing unreadable, and then nothing is called.
+        let stored = match unreadable.is_empty() {
+            true => Ok(()),
+            false => store.keep_unreadable(unreadable).await,
+        };
+        let matched = match (stored, receipts.is_empty()) {
+            (Ok(()), true) => Ok(Matched::default()),
+            (Ok(()), false) => store.apply_receipts(receipts).await,
+            (Err(refused), _) => Err(refused),
+        };
+        match matched {
             Ok(matched) => {
                 count("matched", matched.matched);
                 count("repeated", matched.repeated);

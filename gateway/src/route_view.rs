@@ -162,7 +162,7 @@ pub struct ReceiptsView {
     pub matched: u64,
     /// How many had to wait for their message to be known.
     pub parked: u64,
-    /// How many never found one and are kept for `GET /v1/routes/{name}/orphans`; of all routes together
+    /// How many never found one, or cannot be read, and are kept for `GET /v1/routes/{name}/orphans`; of all routes together
     /// the newest 1,000.
     pub orphans: u64,
     /// How the ids in receipts relate to those in answers.
@@ -217,22 +217,27 @@ pub struct OrphanListView {
     pub data: Vec<OrphanView>,
 }
 
-/// A receipt that never found its message.
+/// A receipt that never found its message, or that cannot be read.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct OrphanView {
-    /// The carrier's message id, as it came; octets that are no printable ASCII are escaped.
+    /// The carrier's message id, as it came; octets that are no printable ASCII are escaped. Empty when
+    /// none can be read.
     pub provider_message_id: String,
     /// The number that it names as the recipient; a national one lacks its country.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
-    /// What it says, by SMPP's seven letters, such as `DELIVRD`.
-    pub state: &'static str,
+    /// What it says, by SMPP's seven letters, such as `DELIVRD`; absent when it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
     /// Its error code, as it came.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
-    /// Its text, of bad news only.
+    /// Its text, of bad news and where it cannot be read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub text: String,
+    /// Where it cannot be read: its PDU in hexadecimal digits, the first 1,024 octets.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pdu: String,
     /// When it came.
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime)]
@@ -241,7 +246,7 @@ pub struct OrphanView {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime)]
     pub given_up_at: UnixMs,
-    /// Why: `no_message`, `ambiguous` or `no_room`.
+    /// Why: `no_message`, `ambiguous`, `no_room` or `unreadable`.
     pub why: &'static str,
 }
 

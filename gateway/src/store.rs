@@ -20,7 +20,7 @@ use crate::event::{Event, EventKinds};
 use crate::inbound::rules;
 use crate::message::life::{Life, Status};
 use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, TenantIx};
-use crate::outcome::{PartRule, Reason, Receipt};
+use crate::outcome::{PartRule, Reason, Receipt, Unreadable};
 
 mod archive;
 mod carriers;
@@ -135,11 +135,31 @@ impl Ladder {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orphan {
     /// The receipt.
-    pub receipt: Receipt,
+    pub receipt: Stray,
     /// Why it has none.
     pub why: OrphanWhy,
     /// When it was given up.
     pub at: UnixMs,
+}
+
+impl Orphan {
+    /// The route that it came on.
+    #[must_use]
+    pub fn route(&self) -> RouteIx {
+        match &self.receipt {
+            Stray::Read(receipt) => receipt.route,
+            Stray::Unreadable(unreadable) => unreadable.route,
+        }
+    }
+}
+
+/// What there is of a receipt without a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stray {
+    /// All of it.
+    Read(Receipt),
+    /// What can be shown of one that cannot be read.
+    Unreadable(Unreadable),
 }
 
 /// Why a receipt has no message.
@@ -151,6 +171,8 @@ pub enum OrphanWhy {
     Ambiguous,
     /// It had to make room for others that waited.
     NoRoom,
+    /// It has no id, or no state that is known.
+    Unreadable,
 }
 
 impl OrphanWhy {
@@ -161,6 +183,7 @@ impl OrphanWhy {
             Self::NoMessage => "no_message",
             Self::Ambiguous => "ambiguous",
             Self::NoRoom => "no_room",
+            Self::Unreadable => "unreadable",
         }
     }
 }

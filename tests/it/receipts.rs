@@ -112,6 +112,42 @@ async fn a_code_means_what_the_routes_map_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_cannot_be_read_is_shown_to_operators_as_it_came() {
+    let mut scene = Scene::plain("unreadable").await.unwrap();
+    let receipt = FromHandset {
+        esm_class: 0x04,
+        ..FromHandset::text("46701234567", "ACME", "01,0210021543,0210021500,30,id-9")
+    };
+    let answer = wait_for("the answer to the receipt", SOON, async || {
+        scene.smsc.hand(0, receipt.clone()).await
+    });
+    assert_eq!(answer.await, 0, "sent again it would read no better");
+    scene.gateway.kill().await.unwrap();
+    let started = Gateway::try_start(&scene.directory, &[]).await;
+    scene.gateway = started.unwrap().unwrap();
+    let operator = scene.gateway.client().with_key(OPERATOR_KEY);
+    let page = operator.json("/v1/routes/main/orphans").await.unwrap();
+    let orphan = &page["data"][0];
+    for (field, value) in [
+        ("provider_message_id", json!("")),
+        ("recipient", json!("46701234567")),
+        ("state", Value::Null),
+        ("text", json!("01,0210021543,0210021500,30,id-9")),
+        ("why", json!("unreadable")),
+    ] {
+        assert_eq!(orphan[field], value, "{orphan}");
+    }
+    let pdu = orphan["pdu"].as_str().unwrap_or_default();
+    // deliver_sm, and the end of its text.
+    assert!(
+        pdu.get(8..16) == Some("00000005") && pdu.ends_with("69642d39"),
+        "{orphan}"
+    );
+    let route = operator.json("/v1/routes/main").await.unwrap();
+    assert_eq!(route["receipts"]["orphans"], 1, "{route}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_finds_no_message_is_shown_to_operators() {
     let mut scene = Scene::plain("orphan").await.unwrap();
     let receipt = FromHandset {

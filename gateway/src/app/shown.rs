@@ -6,12 +6,12 @@ use crate::config::{Bind, Config, IdFormat};
 use crate::dispatch::limit::pace::LimitedBy;
 use crate::dispatch::view::{LinkState, RouteStates, Standing};
 use crate::link::{Carries, Then};
-use crate::message::RouteIx;
+use crate::message::{Phone, RouteIx};
 use crate::route_view::{
     Depths, HitsView, IdsView, LinkView, OrphanView, QueueView, RateView, ReceiptsView, RouteState,
     RouteView, ThrottleView,
 };
-use crate::store::{Learned, Orphan, Store};
+use crate::store::{Learned, Orphan, Store, Stray};
 
 /// What is shown of the routes, and where it comes from.
 pub(super) struct Shown {
@@ -136,17 +136,37 @@ fn ids(configured: IdFormat, learned: &Learned) -> IdsView {
 }
 
 fn orphan(orphan: &Orphan) -> OrphanView {
-    let receipt = &orphan.receipt;
-    OrphanView {
-        provider_message_id: receipt.provider_id.escape_ascii().to_string(),
-        recipient: receipt.recipient.map(|phone| phone.number().to_string()),
-        state: receipt.state.name(),
-        error: receipt.err.to_string(),
-        text: receipt.raw.to_string(),
-        received_at: receipt.received_at,
+    let of = |id: &[u8], recipient: Option<Phone>, received_at| OrphanView {
+        provider_message_id: id.escape_ascii().to_string(),
+        recipient: recipient.map(|phone| phone.number().to_string()),
+        state: None,
+        error: String::new(),
+        text: String::new(),
+        pdu: String::new(),
+        received_at,
         given_up_at: orphan.at,
         why: orphan.why.name(),
+    };
+    match &orphan.receipt {
+        Stray::Read(receipt) => OrphanView {
+            state: Some(receipt.state.name()),
+            error: receipt.err.to_string(),
+            text: receipt.raw.to_string(),
+            ..of(&receipt.provider_id, receipt.recipient, receipt.received_at)
+        },
+        Stray::Unreadable(receipt) => OrphanView {
+            text: receipt.text.to_string(),
+            pdu: hex(&receipt.pdu),
+            ..of(&receipt.provider_id, receipt.recipient, receipt.received_at)
+        },
     }
+}
+
+/// Two digits an octet.
+fn hex(octets: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    let pair = |octet: &u8| [digit(octet >> 4), digit(octet & 0xF)];
+    octets.iter().flat_map(pair).collect()
 }
 
 /// How a route stands by its links; `sends`: messages are to go over some of them.

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::event::EventKind;
 use crate::inbound::InboundPart;
 use crate::message::{EndpointIx, MessageId, Parts, RouteIx, TenantIx};
-use crate::outcome::{Next, Receipt, Settle};
+use crate::outcome::{Next, Receipt, Settle, Unreadable};
 use crate::store::inbound::Taken;
 use crate::store::matching::Candidates;
 use crate::store::suppressions::{NewSuppression, Suppressed};
@@ -86,6 +86,11 @@ pub(crate) enum Request {
         adopt: Adopted,
         seen: u64,
         reply: Reply<Matched, Vec<Receipt>>,
+    },
+    /// Receipts that cannot be read, to be kept for the operator.
+    Unreadable {
+        receipts: Vec<Unreadable>,
+        reply: oneshot::Sender<()>,
     },
     /// Receipts that have waited for their message for a while. The reply tells how many found it.
     LookAgain {
@@ -207,6 +212,7 @@ impl Request {
             Self::Accept { drafts, .. } => drafts.len(),
             Self::Settle { settles, .. } => settles.len(),
             Self::Receipts { receipts, .. } | Self::LookAgain { receipts, .. } => receipts.len(),
+            Self::Unreadable { receipts, .. } => receipts.len(),
             Self::Inbound { parts, .. } => parts.len(),
             Self::MoveOn { ids, .. }
             | Self::RejectSuppressed { ids, .. }

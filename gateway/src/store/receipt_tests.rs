@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::tests::{TempDir, accepted, config, delivered, draft};
 use super::*;
 use crate::clock::Clock;
+use crate::outcome::ProviderId;
 
 const ROUTE: RouteIx = RouteIx(0);
 const START: UnixMs = UnixMs(1_795_248_000_000);
@@ -157,7 +158,10 @@ async fn a_receipt_without_a_message_is_kept_for_the_operator() {
     let orphans = world.store().orphans(ROUTE);
     let why: Vec<_> = orphans
         .iter()
-        .map(|orphan| (&*orphan.receipt.provider_id, orphan.why))
+        .map(|orphan| match &orphan.receipt {
+            Stray::Read(receipt) => (&*receipt.provider_id, orphan.why),
+            Stray::Unreadable(receipt) => (&*receipt.provider_id, orphan.why),
+        })
         .collect();
     assert_eq!(
         why,
@@ -175,6 +179,42 @@ async fn a_receipt_without_a_message_is_kept_for_the_operator() {
         "also from the snapshot"
     );
     assert_eq!(world.status(one).await, Status::Sent);
+}
+
+#[tokio::test]
+async fn a_receipt_that_cannot_be_read_is_kept_for_the_operator_also_after_a_restart() {
+    let mut world = World::new(IdFormat::Auto, Transform::default());
+    let unreadable = |number: u64| Unreadable {
+        route: ROUTE,
+        provider_id: ProviderId::default(),
+        recipient: None,
+        text: number.to_string().into(),
+        pdu: b"\0\0\0\x10"[..].into(),
+        received_at: world.clock.now(),
+    };
+    let all = (0..1_003).map(unreadable).collect();
+    let kept: Vec<_> = (3..1_003).rev().map(unreadable).collect();
+    world.store().keep_unreadable(all).await.unwrap();
+    world.restart();
+    let orphans = world.store().orphans(ROUTE);
+    world.store().archive_now().await;
+    world.restart();
+    assert_eq!(
+        world.store().orphans(ROUTE),
+        orphans,
+        "also from the snapshot"
+    );
+    let found: Vec<_> = orphans
+        .into_iter()
+        .map(|orphan| match orphan.receipt {
+            Stray::Unreadable(receipt) if orphan.why == OrphanWhy::Unreadable => receipt,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(found == kept, "the newest thousand, the newest first");
+    world.store().close();
+    let closed = world.store().keep_unreadable(vec![kept[0].clone()]).await;
+    assert_eq!(closed, Err(Refused::Closed));
 }
 
 #[tokio::test]

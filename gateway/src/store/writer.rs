@@ -380,7 +380,7 @@ impl Writer {
 
     fn apply_rest(&mut self, young: &mut Young, request: Request, now: UnixMs, batch: &mut Batch) {
         match request {
-            Request::Receipts { .. } | Request::LookAgain { .. } => {
+            Request::Receipts { .. } | Request::LookAgain { .. } | Request::Unreadable { .. } => {
                 self.apply_receipts(young, request, now, batch);
             }
             Request::Overdue { ids, adopt, reply } => {

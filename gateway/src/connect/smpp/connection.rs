@@ -361,23 +361,25 @@ impl<'a> Connection<'a> {
         let status = match receipt::read(frame, self.lent.config, wall) {
             Read::Receipt(receipt) => {
                 self.lent.meters.tally.receipts += 1;
-                self.inbox.push(*receipt, reply);
+                self.inbox.take(reply).0.push(*receipt);
                 return;
             }
-            Read::Unreadable(text) => {
+            // Sent again it would read no better: it is kept, and acknowledged (smpp.md §4.2).
+            Read::Unreadable(unreadable) => {
                 self.lent.meters.tally.unreadable += 1;
                 let due = self.logged_receipt.is_none_or(|at| at + LOG_EVERY <= now);
                 if due {
                     self.logged_receipt = Some(now);
+                    let text = &unreadable.text;
                     tracing::warn!(route, %text, "a receipt without an id or a known state");
                 }
-                // Sent again it would read no better (smpp.md §4.2).
-                CommandStatus::OK
+                self.inbox.take(reply).1.push(*unreadable);
+                return;
             }
             Read::Inbound => match inbound::read(frame, self.lent.config, wall) {
                 Some(part) => {
                     self.lent.meters.tally.inbound += 1;
-                    self.from_handsets.push(part, reply);
+                    self.from_handsets.take(reply).push(part);
                     return;
                 }
                 // The session has parsed it; what it cannot be read as now, it never will.

@@ -12,25 +12,30 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::meters::Tally;
 use crate::inbound::{InboundBatch, InboundPart};
-use crate::outcome::{Receipt, ReceiptBatch};
+use crate::outcome::{Receipt, ReceiptBatch, Unreadable};
 
 /// What is handed to the store in one go.
 pub(super) trait Batch: Sized {
-    /// One of it.
-    type Item;
+    /// What it is made of.
+    type Items: Default;
 
     /// Of items, and whom to tell.
-    fn new(items: Vec<Self::Item>, stored: oneshot::Sender<()>) -> Self;
+    fn new(items: Self::Items, stored: oneshot::Sender<()>) -> Self;
 
     /// Where those are counted that were not stored.
     fn not_stored(tally: &mut Tally) -> &mut u64;
 }
 
 impl Batch for ReceiptBatch {
-    type Item = Receipt;
+    /// Receipts, and those that cannot be read.
+    type Items = (Vec<Receipt>, Vec<Unreadable>);
 
-    fn new(receipts: Vec<Receipt>, stored: oneshot::Sender<()>) -> Self {
-        Self { receipts, stored }
+    fn new((receipts, unreadable): Self::Items, stored: oneshot::Sender<()>) -> Self {
+        Self {
+            receipts,
+            unreadable,
+            stored,
+        }
     }
 
     fn not_stored(tally: &mut Tally) -> &mut u64 {
@@ -39,7 +44,7 @@ impl Batch for ReceiptBatch {
 }
 
 impl Batch for InboundBatch {
-    type Item = InboundPart;
+    type Items = Vec<InboundPart>;
 
     fn new(parts: Vec<InboundPart>, stored: oneshot::Sender<()>) -> Self {
         Self { parts, stored }
@@ -53,7 +58,8 @@ impl Batch for InboundBatch {
 /// Bounded by the session's inbound window: what is in here has not been answered.
 #[derive(Debug)]
 pub(super) struct Inbox<B: Batch> {
-    items: Vec<B::Item>,
+    items: B::Items,
+    /// Whom to answer for them, one for each.
     replies: Vec<Reply>,
     /// Batches at the store, oldest first; it stores them in this order.
     stored: VecDeque<(oneshot::Receiver<()>, Vec<Reply>)>,
@@ -65,7 +71,7 @@ impl<B: Batch> Inbox<B> {
     /// An empty one; `retry` is the status on which the carrier sends again.
     pub(super) fn new(retry: CommandStatus) -> Self {
         Self {
-            items: Vec::new(),
+            items: B::Items::default(),
             replies: Vec::new(),
             stored: VecDeque::new(),
             retry,
@@ -73,13 +79,13 @@ impl<B: Batch> Inbox<B> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.stored.is_empty()
+        self.replies.is_empty() && self.stored.is_empty()
     }
 
-    /// One came.
-    pub(super) fn push(&mut self, item: B::Item, reply: Reply) {
-        self.items.push(item);
+    /// One came, which the caller adds to the items.
+    pub(super) fn take(&mut self, reply: Reply) -> &mut B::Items {
         self.replies.push(reply);
+        &mut self.items
     }
 
     /// Waits for the oldest batch; says whether it is stored. Cancel safe.
@@ -126,7 +132,7 @@ impl<B: Batch> Inbox<B> {
         session: &mut Session,
         tally: &mut Tally,
     ) -> bool {
-        if self.items.is_empty() {
+        if self.replies.is_empty() {
             return true;
         }
         match store.try_reserve() {
@@ -140,7 +146,7 @@ impl<B: Batch> Inbox<B> {
             }
             Err(TrySendError::Full(())) => false,
             Err(TrySendError::Closed(())) => {
-                self.items.clear();
+                self.items = B::Items::default();
                 let replies = std::mem::take(&mut self.replies);
                 answer::<B>(&replies, self.status(false), session, tally);
                 true

@@ -11,7 +11,7 @@ use super::config::{Config, Reading};
 use crate::clock::UnixMs;
 use crate::message::Phone;
 use crate::outcome::error_map::Stat;
-use crate::outcome::{Reason, Receipt, ReceiptState};
+use crate::outcome::{Reason, Receipt, ReceiptState, Unreadable};
 
 /// Octets of a receipt's text that are kept, for bad news only (vocabulary: `Receipt::raw`).
 const RAW_OCTETS_MAX: usize = 255;
@@ -19,6 +19,9 @@ const RAW_OCTETS_MAX: usize = 255;
 const ERR_OCTETS_MAX: usize = 16;
 /// Octets of a carrier's id that are kept (vocabulary: `ProviderId`).
 const ID_OCTETS_MAX: usize = 255;
+/// Octets of a PDU that are kept of an unreadable receipt (vocabulary: `Unreadable::pdu`). Chosen: several
+/// times the 250 or so that receipts have.
+const PDU_OCTETS_MAX: usize = 1_024;
 /// data_coding of UCS-2. SMPP v3.4 §5.2.19.
 const UCS2: u8 = 8;
 
@@ -29,8 +32,8 @@ pub(super) enum Read {
     Receipt(Box<Receipt>),
     /// A message or an acknowledgement from a handset.
     Inbound,
-    /// A receipt without an id or without a state that we know; its text, safe to log.
-    Unreadable(Box<str>),
+    /// A receipt without an id or without a state that we know.
+    Unreadable(Box<Unreadable>),
 }
 
 /// What deliver_sm and data_sm have in common.
@@ -45,7 +48,7 @@ struct Delivered<'a> {
 /// Reads one. The session has checked that its body parses.
 pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
     let Some(delivered) = delivered(frame) else {
-        return Read::Unreadable(Box::default());
+        return unreadable((frame, None), &[], (config, now));
     };
     let text = text_of(&delivered);
     let tlvs = Tlvs {
@@ -86,7 +89,8 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
     let state = own.map(|own| own.state);
     let state = state.or_else(|| verdict.state.map(in_our_words));
     let (Some(id), Some(state)) = (verdict.id, state) else {
-        return Read::Unreadable(shown(text, RAW_OCTETS_MAX));
+        let id = verdict.id.unwrap_or_default();
+        return unreadable((frame, Some(&delivered)), id, (config, now));
     };
     let state = ended(state, kind, rules);
     let bad = state.is_final() && state != ReceiptState::Delivered;
@@ -111,6 +115,23 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
             Box::default()
         },
         tlvs: config.tlvs.kept(delivered.tlvs, bad),
+        received_at: now,
+    }))
+}
+
+/// What is kept of a receipt that names no id, or no state that is known.
+fn unreadable(
+    (frame, delivered): (&Frame, Option<&Delivered<'_>>),
+    id: &[u8],
+    (config, now): (&Config, UnixMs),
+) -> Read {
+    let pdu = frame.octets();
+    Read::Unreadable(Box::new(Unreadable {
+        route: config.route,
+        provider_id: id.get(..ID_OCTETS_MAX).unwrap_or(id).into(),
+        recipient: delivered.and_then(|delivered| recipient(delivered.source)),
+        text: shown(delivered.map_or(&[], text_of), RAW_OCTETS_MAX),
+        pdu: pdu.get(..PDU_OCTETS_MAX).unwrap_or(pdu).into(),
         received_at: now,
     }))
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 use crate::message::RouteIx;
-use crate::outcome::Receipt;
+use crate::outcome::{Receipt, Unreadable};
 use crate::store::handle::Store;
 use crate::store::inbox::{Adopted, KnownParts, Matched, Request, Undone};
 use crate::store::matching::{self, Agreement, Candidates, Choice};
@@ -51,6 +51,17 @@ impl Store {
                 Err(_) => return Err(Refused::Closed),
             }
         }
+    }
+
+    /// Keeps receipts that cannot be read for the operator, among the orphans.
+    ///
+    /// # Errors
+    /// [`Refused::Closed`] when the store has stopped: the carrier has to send them again.
+    pub async fn keep_unreadable(&self, receipts: Vec<Unreadable>) -> Result<(), Refused> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Unreadable { receipts, reply };
+        self.shared.inbox.push(request, true);
+        answer.await.map_err(|_| Refused::Closed)
     }
 
     /// Looks again at receipts that wait for their message: once when their answers must be there, and
@@ -163,7 +174,7 @@ impl Store {
     pub fn orphans(&self, route: RouteIx) -> Vec<Orphan> {
         let young = self.shared.young.read();
         let own = young.orphans.iter().rev();
-        own.filter(|orphan| orphan.receipt.route == route)
+        own.filter(|orphan| orphan.route() == route)
             .cloned()
             .collect()
     }
@@ -173,7 +184,7 @@ impl Store {
     pub fn orphan_count(&self, route: RouteIx) -> usize {
         let young = self.shared.young.read();
         let own = young.orphans.iter();
-        own.filter(|orphan| orphan.receipt.route == route).count()
+        own.filter(|orphan| orphan.route() == route).count()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::store::record::OpRef;
 use crate::store::shared::{ReceiptCounts, Shared};
 use crate::store::writer::{Batch, Done, Writer, adopt_all, missing};
 use crate::store::young::Young;
-use crate::store::{Orphan, OrphanWhy, Rung, keys};
+use crate::store::{Orphan, OrphanWhy, Rung, Stray, keys};
 
 /// Receipts of one request, what the archive knows of them, and how many generations it had then.
 type Asked = (Vec<Receipt>, KnownParts, u64);
@@ -168,7 +168,18 @@ impl Writer {
                 adopt_all(&self.shared, young, adopt);
                 self.look_again(young, (receipts, known, seen), over, reply, now, batch);
             }
-            // The caller hands over these two only.
+            Request::Unreadable { receipts, reply } => {
+                for receipt in receipts {
+                    self.orphan(
+                        young,
+                        Stray::Unreadable(receipt),
+                        OrphanWhy::Unreadable,
+                        now,
+                    );
+                }
+                batch.done.push(Done::Plain(reply));
+            }
+            // The caller hands over these only.
             _ => {}
         }
     }
@@ -181,20 +192,20 @@ impl Writer {
             self.blob.push(&OpRef::Unpark { key });
         }
         for receipt in given_up {
-            self.orphan(young, receipt, OrphanWhy::NoRoom, now);
+            self.orphan(young, Stray::Read(receipt), OrphanWhy::NoRoom, now);
         }
     }
 
     /// Gives a receipt up: it is kept for the operator.
-    fn orphan(&mut self, young: &mut Young, receipt: Receipt, why: OrphanWhy, now: UnixMs) {
-        let route = self.shared.names.route(receipt.route).to_owned();
-        let labels = [("route", route), ("why", why.name().to_owned())];
-        metrics::counter!("trunkline_receipts_orphaned_total", &labels).increment(1);
+    fn orphan(&mut self, young: &mut Young, receipt: Stray, why: OrphanWhy, now: UnixMs) {
         let orphan = Orphan {
             receipt,
             why,
             at: now,
         };
+        let route = self.shared.names.route(orphan.route()).to_owned();
+        let labels = [("route", route), ("why", why.name().to_owned())];
+        metrics::counter!("trunkline_receipts_orphaned_total", &labels).increment(1);
         self.blob.push(&OpRef::Orphan { orphan: &orphan });
         young.orphan(orphan);
     }
@@ -314,8 +325,12 @@ impl Writer {
                     found += 1;
                     self.matched(young, &one, &receipt, now);
                 }
-                Choice::Ambiguous => self.orphan(young, receipt, OrphanWhy::Ambiguous, now),
-                Choice::Nothing => self.orphan(young, receipt, OrphanWhy::NoMessage, now),
+                Choice::Ambiguous => {
+                    self.orphan(young, Stray::Read(receipt), OrphanWhy::Ambiguous, now);
+                }
+                Choice::Nothing => {
+                    self.orphan(young, Stray::Read(receipt), OrphanWhy::NoMessage, now);
+                }
             }
         }
         batch.done.push(Done::LookAgain(reply, found));

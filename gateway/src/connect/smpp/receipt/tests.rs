@@ -185,11 +185,38 @@ fn messages_and_nonsense_are_told_apart() {
         ..inbound
     };
     assert_eq!(read(&frame(&sme_ack), &by_text, UnixMs(1)), Read::Inbound);
-    let odd = text(b"id:1 stat:\x1b[31mWHAT\r\n\xff");
-    let Read::Unreadable(shown) = read(&frame(&odd), &config(), UnixMs(1)) else {
+}
+
+#[test]
+fn what_cannot_be_read_is_kept_as_it_came_and_safe_to_show() {
+    let odd = DeliverSm {
+        source: from(1, b"46701234567"),
+        ..text(b"id:1 stat:\x1b[31mWHAT\r\n\xff")
+    };
+    let pdu = frame(&odd);
+    let Read::Unreadable(unreadable) = read(&pdu, &config(), UnixMs(7)) else {
         panic!("unreadable")
     };
-    assert_eq!(&*shown, "id:1 stat:\\x1b[31mWHAT\\r\\n\\xff");
+    let kept = Unreadable {
+        route: RouteIx(2),
+        provider_id: b"1"[..].into(),
+        recipient: Phone::parse("+46701234567"),
+        text: "id:1 stat:\\x1b[31mWHAT\\r\\n\\xff".into(),
+        pdu: pdu.octets()[..].into(),
+        received_at: UnixMs(7),
+    };
+    assert_eq!(*unreadable, kept);
+    let mut payload = TlvBuf::new();
+    payload.push(Tag::MESSAGE_PAYLOAD, &[b'x'; 60_000]).unwrap();
+    let long = DeliverSm {
+        tlvs: payload.as_tlvs(),
+        ..text(b"")
+    };
+    let Read::Unreadable(unreadable) = read(&frame(&long), &config(), UnixMs(7)) else {
+        panic!("unreadable")
+    };
+    let sizes = (unreadable.pdu.len(), unreadable.text.len());
+    assert_eq!(sizes, (PDU_OCTETS_MAX, RAW_OCTETS_MAX));
 }
 
 #[test]

@@ -266,6 +266,32 @@ async fn a_whole_window_is_out_before_the_first_answer() {
 }
 
 #[tokio::test]
+async fn a_receipt_that_cannot_be_read_is_acknowledged_when_it_is_stored_as_it_came() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    let odd = deliver(4, b"your message has arrived");
+    for (sequence, status) in [(7, 0), (8, 0x64)] {
+        carrier.write(&[(DELIVER, 0, sequence, &odd)]).await;
+        let batch = batch(&mut rig).await;
+        let (read, unreadable) = (batch.receipts.len(), &batch.unreadable);
+        assert_eq!((read, unreadable.len()), (0, 1));
+        assert_eq!(&*unreadable[0].text, "your message has arrived");
+        assert!(unreadable[0].pdu.ends_with(&odd));
+        match status {
+            0 => batch.stored.send(()).unwrap(),
+            _ => drop(batch),
+        }
+        let Pdu(command, answered, echoed, _) = carrier.read().await;
+        assert_eq!(
+            (command, answered, echoed),
+            (DELIVER_RESP, status, sequence)
+        );
+    }
+}
+
+#[tokio::test]
 async fn receipts_are_acknowledged_when_stored_and_enquire_link_at_once() {
     let mut carrier = Carrier::new().await;
     let mut rig = start(carrier.config());
@@ -353,7 +379,10 @@ async fn a_handsets_message_is_acknowledged_when_it_is_stored_and_not_before() {
     carrier
         .write(&[(DELIVER, 0, 1, &hello), (DELIVER, 0, 2, &nonsense)])
         .await;
-    // What is nobody's business is answered at once; the message waits for the store.
+    // Neither waits behind the other.
+    let odd = batch(&mut rig).await;
+    assert_eq!(odd.unreadable.len(), 1);
+    odd.stored.send(()).unwrap();
     assert_eq!(carrier.read().await, Pdu(DELIVER_RESP, 0, 2, vec![0]));
     let batch = timeout(PATIENCE, rig.inbound.recv())
         .await
