@@ -4,8 +4,9 @@ use std::fmt;
 
 use bytes::BytesMut;
 
-use super::fields::{Body, DecodeError, EncodeError, Field, Limits, Quirks, check};
+use super::fields::{Body, DecodeError, EncodeError, Field, Limits, Quirks};
 use super::frame::{CommandId, Header};
+use super::put::{Fields, Put};
 use super::status::CommandStatus;
 use super::tlv::{Scan, Tag, Tlvs};
 
@@ -123,31 +124,26 @@ impl<'a> Bind<'a> {
         limits: &Limits,
         out: &mut BytesMut,
     ) -> Result<(), EncodeError> {
-        check(Field::SystemId, self.system_id, limits.system_id)?;
-        check(Field::Password, self.password, limits.password)?;
-        check(Field::SystemType, self.system_type, limits.system_type)?;
-        check(
-            Field::AddressRange,
-            self.address_range,
-            limits.address_range,
-        )?;
-        let octets = self.system_id.len()
-            + self.password.len()
-            + self.system_type.len()
-            + self.address_range.len()
-            + 7;
         let header = Header {
             command: kind.command(),
             status: CommandStatus::OK,
             sequence,
         };
-        let mut room = header.encode(octets, out);
-        room.cstring(self.system_id);
-        room.cstring(self.password);
-        room.cstring(self.system_type);
-        room.put(&[self.interface_version, self.addr_ton, self.addr_npi]);
-        room.cstring(self.address_range);
-        Ok(())
+        header.encode(self, limits, out)
+    }
+}
+
+impl Fields for Bind<'_> {
+    fn put<'a>(&'a self, limits: &Limits, to: &mut impl Put<'a>) {
+        to.cstring(Field::SystemId, self.system_id, limits.system_id);
+        to.cstring(Field::Password, self.password, limits.password);
+        to.cstring(Field::SystemType, self.system_type, limits.system_type);
+        to.fixed([self.interface_version, self.addr_ton, self.addr_npi]);
+        to.cstring(
+            Field::AddressRange,
+            self.address_range,
+            limits.address_range,
+        );
     }
 }
 
@@ -194,22 +190,20 @@ impl<'a> BindResp<'a> {
             sequence,
         };
         if !status.is_ok() {
-            header.encode(0, out);
+            header.encode_bare(out);
             return Ok(());
         }
-        check(Field::SystemId, self.system_id, limits.system_id)?;
-        let tlv_octets = if self.sc_interface_version.is_some() {
-            5
-        } else {
-            0
-        };
-        let mut room = header.encode(self.system_id.len() + 1 + tlv_octets, out);
-        room.cstring(self.system_id);
+        header.encode(self, limits, out)
+    }
+}
+
+impl Fields for BindResp<'_> {
+    fn put<'a>(&'a self, limits: &Limits, to: &mut impl Put<'a>) {
+        to.cstring(Field::SystemId, self.system_id, limits.system_id);
         if let Some(version) = self.sc_interface_version {
-            room.put(&Tag::SC_INTERFACE_VERSION.0.to_be_bytes());
-            room.put(&[0, 1, version]);
+            let [high, low] = Tag::SC_INTERFACE_VERSION.0.to_be_bytes();
+            to.fixed([high, low, 0, 1, version]);
         }
-        Ok(())
     }
 }
 
@@ -259,17 +253,19 @@ impl<'a> Outbind<'a> {
         limits: &Limits,
         out: &mut BytesMut,
     ) -> Result<(), EncodeError> {
-        check(Field::SystemId, self.system_id, limits.system_id)?;
-        check(Field::Password, self.password, limits.password)?;
         let header = Header {
             command: CommandId::OUTBIND,
             status: CommandStatus::OK,
             sequence,
         };
-        let mut room = header.encode(self.system_id.len() + self.password.len() + 2, out);
-        room.cstring(self.system_id);
-        room.cstring(self.password);
-        Ok(())
+        header.encode(self, limits, out)
+    }
+}
+
+impl Fields for Outbind<'_> {
+    fn put<'a>(&'a self, limits: &Limits, to: &mut impl Put<'a>) {
+        to.cstring(Field::SystemId, self.system_id, limits.system_id);
+        to.cstring(Field::Password, self.password, limits.password);
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use super::fields::{Address, Body, DecodeError, EncodeError, Field, Limits, Quirks};
 use super::frame::{CommandId, Header};
 use super::layout::{self, Part, TIME_OCTETS_MAX, layout};
+use super::put::{Fields, Put};
 use super::status::CommandStatus;
 use super::tlv::Tlvs;
 

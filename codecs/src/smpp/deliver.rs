@@ -2,8 +2,9 @@
 
 use bytes::BytesMut;
 
-use super::fields::{Address, Body, DecodeError, EncodeError, Field, Limits, Quirks, check};
+use super::fields::{Address, Body, DecodeError, EncodeError, Field, Limits, Quirks};
 use super::frame::{CommandId, Header};
+use super::put::{Fields, Put};
 use super::receipt::is_reserved;
 use super::status::CommandStatus;
 use super::submit::{SubmitSm, user_data};
@@ -112,8 +113,7 @@ pub fn encode_deliver_resp(status: CommandStatus, sequence: u32, out: &mut Bytes
         status,
         sequence,
     }
-    .encode(1, out)
-    .cstring(b"");
+    .encode_octets(&[0], out);
 }
 
 /// data_sm's body. SMPP v3.4 §4.7.1; the text is in message_payload.
@@ -173,31 +173,27 @@ impl<'a> DataSm<'a> {
         limits: &Limits,
         out: &mut BytesMut,
     ) -> Result<(), EncodeError> {
-        check(Field::ServiceType, self.service_type, limits.service_type)?;
-        check(Field::SourceAddr, self.source.addr, limits.data_address)?;
-        check(Field::DestAddr, self.dest.addr, limits.data_address)?;
-        let octets = 10
-            + self.service_type.len()
-            + self.source.addr.len()
-            + self.dest.addr.len()
-            + self.tlvs.raw().len();
         let header = Header {
             command: CommandId::DATA_SM,
             status: CommandStatus::OK,
             sequence,
         };
-        let mut room = header.encode(octets, out);
-        room.cstring(self.service_type);
-        room.address(&self.source);
-        room.address(&self.dest);
-        room.put(&[self.esm_class, self.registered_delivery, self.data_coding]);
-        room.put(self.tlvs.raw());
-        Ok(())
+        header.encode(self, limits, out)
     }
 
     /// The text with its UDH.
     #[must_use]
     pub fn user_data(&self) -> &'a [u8] {
         self.tlvs.message_payload().unwrap_or_default()
+    }
+}
+
+impl Fields for DataSm<'_> {
+    fn put<'a>(&'a self, limits: &Limits, to: &mut impl Put<'a>) {
+        to.cstring(Field::ServiceType, self.service_type, limits.service_type);
+        to.address(Field::SourceAddr, &self.source, limits.data_address);
+        to.address(Field::DestAddr, &self.dest, limits.data_address);
+        to.fixed([self.esm_class, self.registered_delivery, self.data_coding]);
+        to.tlvs(self.tlvs);
     }
 }

@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use bytes::{BufMut, BytesMut};
-
 pub use super::quirks::Quirks;
 use super::status::CommandStatus;
 use super::tlv::{Scan, Tlvs};
@@ -338,55 +336,8 @@ pub(crate) fn check(field: Field, value: &[u8], octets_max: usize) -> Result<(),
             octets_max,
         });
     }
-    if has_nul(value) {
+    if value.contains(&0) {
         return Err(EncodeError::Nul { field });
     }
     Ok(())
-}
-
-/// Looks for a NUL eight octets at a time: these strings are too short for a call of memchr.
-#[inline]
-fn has_nul(value: &[u8]) -> bool {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let in_word = |word: &[u8; 8]| {
-        let word = u64::from_le_bytes(*word);
-        word.wrapping_sub(LOW) & !word & HIGH != 0
-    };
-    // The last word overlaps the one before it: no octets are left over.
-    match value.last_chunk() {
-        Some(last) => value.as_chunks().0.iter().any(in_word) || in_word(last),
-        None => value.contains(&0),
-    }
-}
-
-/// Checks a length-prefixed value before it is sent.
-#[inline]
-pub(crate) fn check_octets(
-    field: Field,
-    value: &[u8],
-    octets_max: usize,
-) -> Result<(), EncodeError> {
-    if value.len() > octets_max {
-        return Err(EncodeError::TooLong {
-            field,
-            octets: value.len(),
-            octets_max,
-        });
-    }
-    Ok(())
-}
-
-/// Writes a C-octet string that [`check`] has passed.
-#[inline]
-pub(crate) fn put_cstring(out: &mut BytesMut, value: &[u8]) {
-    out.put_slice(value);
-    out.put_u8(0);
-}
-
-/// Writes an address that [`check`] has passed.
-#[inline]
-pub(crate) fn put_address(out: &mut BytesMut, address: &Address<'_>) {
-    out.put_slice(&[address.ton, address.npi]);
-    put_cstring(out, address.addr);
 }

@@ -4,11 +4,10 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::deliver::{DataSm, DeliverSm};
 use super::fields::{DecodeError, Quirks};
-use super::room::Room;
 use super::status::CommandStatus;
 use super::submit::SubmitSm;
 
@@ -153,15 +152,6 @@ impl Header {
             status: CommandStatus(u32::from_be_bytes([s0, s1, s2, s3])),
             sequence: u32::from_be_bytes([q0, q1, q2, q3]),
         })
-    }
-
-    /// Makes room for a PDU with `body_octets` of body and writes its header.
-    #[inline]
-    pub(crate) fn encode(self, body_octets: usize, out: &mut BytesMut) -> Room<'_> {
-        let octets = HEADER_OCTETS + body_octets;
-        let mut room = Room::new(out, octets);
-        room.put(&self.words(octets));
-        room
     }
 
     #[inline]

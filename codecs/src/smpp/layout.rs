@@ -2,8 +2,8 @@
 //!
 //! submit_sm, deliver_sm and the binds, which live in hot paths or tolerate more, are written out.
 
-use super::fields::{Address, Body, DecodeError, EncodeError, Field, check, check_octets};
-use super::room::Room;
+use super::fields::{Address, Body, DecodeError, Field};
+use super::put::Put;
 use super::tlv::{Scan, Tlvs};
 
 /// Octets of a time with its NUL. SMPP v3.4 §7.1.1.
@@ -19,9 +19,7 @@ pub(super) trait Part {
         field: Field,
         limit: usize,
     ) -> Result<Self::Of<'a>, DecodeError>;
-    fn check(value: Self::Of<'_>, field: Field, limit: usize) -> Result<(), EncodeError>;
-    fn octets(value: Self::Of<'_>) -> usize;
-    fn put(value: Self::Of<'_>, room: &mut Room<'_>);
+    fn put<'a>(value: Self::Of<'a>, field: Field, limit: usize, to: &mut impl Put<'a>);
 }
 
 /// A C-octet string.
@@ -46,16 +44,8 @@ impl Part for CString {
         body.cstring(field, limit)
     }
 
-    fn check(value: &[u8], field: Field, limit: usize) -> Result<(), EncodeError> {
-        check(field, value, limit)
-    }
-
-    fn octets(value: &[u8]) -> usize {
-        value.len() + 1
-    }
-
-    fn put(value: &[u8], room: &mut Room<'_>) {
-        room.cstring(value);
+    fn put<'a>(value: &'a [u8], field: Field, limit: usize, to: &mut impl Put<'a>) {
+        to.cstring(field, value, limit);
     }
 }
 
@@ -70,16 +60,8 @@ impl Part for Addr {
         body.address(field, limit)
     }
 
-    fn check(value: Address<'_>, field: Field, limit: usize) -> Result<(), EncodeError> {
-        check(field, value.addr, limit)
-    }
-
-    fn octets(value: Address<'_>) -> usize {
-        value.addr.len() + 3
-    }
-
-    fn put(value: Address<'_>, room: &mut Room<'_>) {
-        room.address(&value);
+    fn put<'a>(value: Address<'a>, field: Field, limit: usize, to: &mut impl Put<'a>) {
+        to.address(field, &value, limit);
     }
 }
 
@@ -90,16 +72,8 @@ impl Part for Octet {
         body.u8(field)
     }
 
-    fn check(_: u8, _: Field, _: usize) -> Result<(), EncodeError> {
-        Ok(())
-    }
-
-    fn octets(_: u8) -> usize {
-        1
-    }
-
-    fn put(value: u8, room: &mut Room<'_>) {
-        room.put(&[value]);
+    fn put<'a>(value: u8, _: Field, _: usize, to: &mut impl Put<'a>) {
+        to.fixed([value]);
     }
 }
 
@@ -110,17 +84,8 @@ impl Part for Text {
         body.short_message()
     }
 
-    fn check(value: &[u8], field: Field, limit: usize) -> Result<(), EncodeError> {
-        check_octets(field, value, limit.min(usize::from(u8::MAX)))
-    }
-
-    fn octets(value: &[u8]) -> usize {
-        value.len() + 1
-    }
-
-    fn put(value: &[u8], room: &mut Room<'_>) {
-        room.put(&[u8::try_from(value.len()).unwrap_or(u8::MAX)]);
-        room.put(value);
+    fn put<'a>(value: &'a [u8], _: Field, limit: usize, to: &mut impl Put<'a>) {
+        to.short_message(value, limit);
     }
 }
 
@@ -131,16 +96,8 @@ impl Part for Params {
         body.tlvs(Scan::Strict)
     }
 
-    fn check(_: Tlvs<'_>, _: Field, _: usize) -> Result<(), EncodeError> {
-        Ok(())
-    }
-
-    fn octets(value: Tlvs<'_>) -> usize {
-        value.raw().len()
-    }
-
-    fn put(value: Tlvs<'_>, room: &mut Room<'_>) {
-        room.put(value.raw());
+    fn put<'a>(value: Tlvs<'a>, _: Field, _: usize, to: &mut impl Put<'a>) {
+        to.tlvs(value);
     }
 }
 
@@ -185,12 +142,19 @@ macro_rules! layout {
                 limits: &Limits,
                 out: &mut BytesMut,
             ) -> Result<(), EncodeError> {
-                $(layout::$part::check(self.$field, Field::$at, layout::limit(limits, $limit))?;)*
-                let octets = 0 $(+ layout::$part::octets(self.$field))*;
                 let (command, status) = (CommandId::$command, CommandStatus::OK);
-                let mut room = Header { command, status, sequence }.encode(octets, out);
-                $(layout::$part::put(self.$field, &mut room);)*
-                Ok(())
+                Header { command, status, sequence }.encode(self, limits, out)
+            }
+        }
+
+        impl Fields for $name<'_> {
+            fn put<'a>(&'a self, limits: &Limits, to: &mut impl Put<'a>) {
+                $(layout::$part::put(
+                    self.$field,
+                    Field::$at,
+                    layout::limit(limits, $limit),
+                    to,
+                );)*
             }
         }
     };

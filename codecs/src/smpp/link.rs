@@ -13,7 +13,7 @@ pub fn encode_bare(command: CommandId, status: CommandStatus, sequence: u32, out
         status,
         sequence,
     };
-    header.encode(0, out);
+    header.encode_bare(out);
 }
 
 /// Appends generic_nack. `sequence` is the offender's, 0 if it could not be read.

@@ -3,10 +3,9 @@
 use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
 
-use super::fields::{
-    Address, Body, DecodeError, EncodeError, Field, Kind, Limits, Quirks, check, put_address,
-};
+use super::fields::{Address, Body, DecodeError, EncodeError, Field, Kind, Limits, Quirks, check};
 use super::frame::{CommandId, Header};
+use super::put::{Fields, Put};
 use super::status::CommandStatus;
 use super::submit::SubmitSm;
 use super::tlv::{Scan, Tlvs};
@@ -170,12 +169,16 @@ impl<'a> SubmitMulti<'a> {
             status: CommandStatus::OK,
             sequence,
         };
-        let Dests { raw, count } = self.dests;
-        self.sm
-            .encode_with(header, limits, out, raw.len() + 1, |room| {
-                room.put(&[count]);
-                room.put(raw);
-            })
+        header.encode(self, limits, out)
+    }
+}
+
+impl Fields for SubmitMulti<'_> {
+    fn put<'a>(&'a self, limits: &Limits, to: &mut impl Put<'a>) {
+        self.sm.put_head(limits, to);
+        to.fixed([self.dests.count]);
+        to.octets(Field::DestAddr, self.dests.raw, usize::MAX);
+        self.sm.put_rest(limits, to);
     }
 }
 
@@ -272,17 +275,19 @@ impl<'a> SubmitMultiResp<'a> {
             sequence,
         };
         if !status.is_ok() && *self == Self::default() {
-            header.encode(0, out);
+            header.encode_bare(out);
             return Ok(());
         }
-        check(Field::MessageId, self.message_id, limits.message_id)?;
-        let octets = self.message_id.len() + 2 + self.unsuccess.len() + self.tlvs.raw().len();
-        let mut room = header.encode(octets, out);
-        room.cstring(self.message_id);
-        room.put(&[self.no_unsuccess]);
-        room.put(self.unsuccess);
-        room.put(self.tlvs.raw());
-        Ok(())
+        header.encode(self, limits, out)
+    }
+}
+
+impl Fields for SubmitMultiResp<'_> {
+    fn put<'a>(&'a self, limits: &Limits, to: &mut impl Put<'a>) {
+        to.cstring(Field::MessageId, self.message_id, limits.message_id);
+        to.fixed([self.no_unsuccess]);
+        to.octets(Field::Unsuccess, self.unsuccess, usize::MAX);
+        to.tlvs(self.tlvs);
     }
 }
 
@@ -318,7 +323,10 @@ impl UnsuccessBuf {
                 octets: usize::from(u8::MAX) + 1,
                 octets_max: usize::from(u8::MAX),
             })?;
-        put_address(&mut self.raw, &unsuccess.dest);
+        let Address { ton, npi, addr } = unsuccess.dest;
+        self.raw.put_slice(&[ton, npi]);
+        self.raw.put_slice(addr);
+        self.raw.put_u8(0);
         self.raw.put_u32(unsuccess.status.0);
         Ok(())
     }

@@ -201,8 +201,7 @@ impl<'a> Pdu<'a> {
             | Self::GenericNack => encode_bare(header.command, status, sequence, out),
             Self::Other { command, body } => {
                 let command = *command;
-                let mut room = Header { command, ..header }.encode(body.len(), out);
-                room.put(body);
+                Header { command, ..header }.encode_octets(body, out);
             }
         }
         Ok(())

@@ -2,9 +2,10 @@
 
 use bytes::BytesMut;
 
-use super::fields::{Address, Body, DecodeError, EncodeError, Field, Limits, Quirks, check};
+use super::fields::{Address, Body, DecodeError, EncodeError, Field, Limits, Quirks};
 use super::frame::{CommandId, Header};
 use super::layout::{self, Part, TIME_OCTETS_MAX, layout};
+use super::put::{Fields, Put};
 use super::status::CommandStatus;
 use super::tlv::{Scan, Tlvs};
 
@@ -109,18 +110,21 @@ impl<'a> QuerySmResp<'a> {
             sequence,
         };
         if !status.is_ok() {
-            header.encode(0, out);
+            header.encode_bare(out);
             return Ok(());
         }
-        check(Field::MessageId, self.message_id, limits.message_id)?;
-        check(Field::FinalDate, self.final_date, TIME_OCTETS_MAX)?;
-        let octets = self.message_id.len() + self.final_date.len() + self.tlvs.raw().len() + 4;
-        let mut room = header.encode(octets, out);
-        room.cstring(self.message_id);
-        room.cstring(self.final_date);
-        room.put(&[self.message_state.unwrap_or_default()]);
-        room.put(&[self.error_code.unwrap_or_default()]);
-        room.put(self.tlvs.raw());
-        Ok(())
+        header.encode(self, limits, out)
+    }
+}
+
+impl Fields for QuerySmResp<'_> {
+    fn put<'a>(&'a self, limits: &Limits, to: &mut impl Put<'a>) {
+        to.cstring(Field::MessageId, self.message_id, limits.message_id);
+        to.cstring(Field::FinalDate, self.final_date, TIME_OCTETS_MAX);
+        to.fixed([
+            self.message_state.unwrap_or_default(),
+            self.error_code.unwrap_or_default(),
+        ]);
+        to.tlvs(self.tlvs);
     }
 }

@@ -2,17 +2,12 @@
 
 use bytes::BytesMut;
 
-use super::fields::{
-    Address, Body, DecodeError, EncodeError, Field, Limits, Quirks, check, check_octets,
-};
+use super::fields::{Address, Body, DecodeError, EncodeError, Field, Limits, Quirks};
 use super::frame::{CommandId, Header};
 use super::layout::TIME_OCTETS_MAX;
-use super::room::Room;
+use super::put::{Fields, Put};
 use super::status::CommandStatus;
 use super::tlv::{Scan, Tlvs};
-
-/// Octets of submit_sm that have one size, without dest: eight flags, two TON/NPI, four NULs.
-const FIXED_OCTETS: usize = 8 + 2 + 4;
 
 /// submit_sm's body. SMPP v3.4 §4.4.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,70 +133,54 @@ impl<'a> SubmitSm<'a> {
         limits: &Limits,
         out: &mut BytesMut,
     ) -> Result<(), EncodeError> {
-        check(Field::DestAddr, self.dest.addr, limits.address)?;
         let header = Header {
             command,
             status: CommandStatus::OK,
             sequence,
         };
-        let dest_octets = self.dest.addr.len() + 3;
-        self.encode_with(header, limits, out, dest_octets, |room| {
-            room.address(&self.dest);
-        })
+        header.encode(self, limits, out)
     }
 
-    /// Appends a PDU whose recipients, checked already, `put_dest` writes.
-    #[inline]
-    pub(super) fn encode_with(
-        &self,
-        header: Header,
-        limits: &Limits,
-        out: &mut BytesMut,
-        dest_octets: usize,
-        put_dest: impl FnOnce(&mut Room<'_>),
-    ) -> Result<(), EncodeError> {
-        check(Field::ServiceType, self.service_type, limits.service_type)?;
-        check(Field::SourceAddr, self.source.addr, limits.address)?;
-        check(
+    /// What comes before the recipient, in submit_multi too.
+    #[inline(always)]
+    pub(super) fn put_head<'f>(&'f self, limits: &Limits, to: &mut impl Put<'f>) {
+        to.cstring(Field::ServiceType, self.service_type, limits.service_type);
+        to.address(Field::SourceAddr, &self.source, limits.address);
+    }
+
+    /// What comes behind the recipient, in submit_multi too.
+    #[inline(always)]
+    pub(super) fn put_rest<'f>(&'f self, limits: &Limits, to: &mut impl Put<'f>) {
+        to.fixed([self.esm_class, self.protocol_id, self.priority_flag]);
+        to.cstring(
             Field::ScheduleDeliveryTime,
             self.schedule_delivery_time,
             TIME_OCTETS_MAX,
-        )?;
-        check(Field::ValidityPeriod, self.validity_period, TIME_OCTETS_MAX)?;
-        let octets_max = limits.short_message.min(usize::from(u8::MAX));
-        check_octets(Field::ShortMessage, self.short_message, octets_max)?;
-        let sm_length = u8::try_from(self.short_message.len()).unwrap_or(u8::MAX);
-        let octets = FIXED_OCTETS
-            + self.service_type.len()
-            + self.source.addr.len()
-            + dest_octets
-            + self.schedule_delivery_time.len()
-            + self.validity_period.len()
-            + self.short_message.len()
-            + self.tlvs.raw().len();
-        let mut room = header.encode(octets, out);
-        room.cstring(self.service_type);
-        room.address(&self.source);
-        put_dest(&mut room);
-        room.put(&[self.esm_class, self.protocol_id, self.priority_flag]);
-        room.cstring(self.schedule_delivery_time);
-        room.cstring(self.validity_period);
-        room.put(&[
+        );
+        to.cstring(Field::ValidityPeriod, self.validity_period, TIME_OCTETS_MAX);
+        to.fixed([
             self.registered_delivery,
             self.replace_if_present,
             self.data_coding,
             self.sm_default_msg_id,
-            sm_length,
         ]);
-        room.put(self.short_message);
-        room.put(self.tlvs.raw());
-        Ok(())
+        to.short_message(self.short_message, limits.short_message);
+        to.tlvs(self.tlvs);
     }
 
     /// The text with its UDH, from short_message or message_payload, whichever is longer.
     #[must_use]
     pub fn user_data(&self) -> &'a [u8] {
         user_data(self.short_message, self.tlvs)
+    }
+}
+
+impl Fields for SubmitSm<'_> {
+    #[inline(always)]
+    fn put<'a>(&'a self, limits: &Limits, to: &mut impl Put<'a>) {
+        self.put_head(limits, to);
+        to.address(Field::DestAddr, &self.dest, limits.address);
+        self.put_rest(limits, to);
     }
 }
 
@@ -313,14 +292,17 @@ impl<'a> SubmitSmResp<'a> {
             sequence,
         };
         if !status.is_ok() && self.message_id.is_empty() && self.tlvs.is_empty() {
-            header.encode(0, out);
+            header.encode_bare(out);
             return Ok(());
         }
-        check(Field::MessageId, self.message_id, limits.message_id)?;
-        let octets = self.message_id.len() + 1 + self.tlvs.raw().len();
-        let mut room = header.encode(octets, out);
-        room.cstring(self.message_id);
-        room.put(self.tlvs.raw());
-        Ok(())
+        header.encode(self, limits, out)
+    }
+}
+
+impl Fields for SubmitSmResp<'_> {
+    #[inline(always)]
+    fn put<'a>(&'a self, limits: &Limits, to: &mut impl Put<'a>) {
+        to.cstring(Field::MessageId, self.message_id, limits.message_id);
+        to.tlvs(self.tlvs);
     }
 }
