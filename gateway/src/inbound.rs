@@ -40,6 +40,8 @@ pub struct InboundPart {
     pub octets: Box<[u8]>,
     /// When it was read.
     pub received_at: UnixMs,
+    /// The message of ours that it may answer, and whose that is. The store looks for it.
+    pub in_reply_to: Option<(TenantIx, MessageId)>,
 }
 
 impl InboundPart {
@@ -143,6 +145,9 @@ pub struct Inbound {
     pub received_at: UnixMs,
     /// The message that confirms what it asked for, accepted in the same commit.
     pub auto_reply: Option<MessageId>,
+    /// The newest message of its tenant to who wrote, from the number written to (contract.md §3: within
+    /// 7 days, best effort).
+    pub in_reply_to: Option<MessageId>,
 }
 
 /// One part's content.

@@ -89,6 +89,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Messages from handsets delivered without all of their parts, by why they were given up",
     ),
     (
+        "trunkline_inbound_lookups_left_out_total",
+        "Parts of handsets' messages told without looking for what they answer: too many at once",
+    ),
+    (
         "trunkline_inbound_replies_total",
         "Automatic replies to handsets, by whether they were sent or why not",
     ),

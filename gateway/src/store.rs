@@ -281,6 +281,8 @@ pub struct Query {
     pub reason: Option<Reason>,
     /// Accepted at or after; 24 h ago when no indexed field narrows and none is given.
     pub since: Option<UnixMs>,
+    /// Sent from this number.
+    pub sent_from: Option<SentFrom>,
     /// Accepted before.
     pub until: Option<UnixMs>,
     /// Continue below this id.
@@ -288,6 +290,10 @@ pub struct Query {
     /// At most so many.
     pub limit: usize,
 }
+
+/// A number: what a carrier took from it is meant, whether or not its plus was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentFrom(pub Box<str>);
 
 /// A page of messages. It may be short and still carry `next`: the row budget was used up.
 #[derive(Clone, Debug, Default)]

@@ -194,6 +194,7 @@ fn query(parameters: &mut Parameters, ids: Ids, names: &Names) -> Query {
         reason: p.parsed("reason", "must be a reason's code", Reason::from_code),
         since: p.parsed("since", NOT_RFC3339, timestamp),
         until: p.parsed("until", NOT_RFC3339, timestamp),
+        sent_from: None,
         before: None,
         limit: p.limit(),
     }

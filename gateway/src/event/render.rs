@@ -440,7 +440,7 @@ pub fn inbound_event(
         provider_message_id: None,
         sent_at: None,
         received_at: Shown(inbound.received_at),
-        in_reply_to: None,
+        in_reply_to: inbound.in_reply_to.map(|id| lookup.ids.message(id)),
         auto_reply: inbound.auto_reply.map(|id| lookup.ids.message(id)),
     };
     write(out, event, lookup, data)

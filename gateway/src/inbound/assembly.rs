@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Concat, InboundPart, Piece, Width};
 use crate::clock::UnixMs;
-use crate::message::{MessageId, RouteIx};
+use crate::message::{MessageId, RouteIx, TenantIx};
 
 /// Open sets of one sender on one route; beyond it the oldest is given up. Chosen: a handset sends one
 /// message after the other.
@@ -72,6 +72,8 @@ pub struct Set {
     pieces: Vec<Piece>,
     /// A digest of each part, by place.
     digests: Vec<(u8, u64)>,
+    /// What its newest part may answer.
+    in_reply_to: Option<(TenantIx, MessageId)>,
 }
 
 impl Set {
@@ -107,6 +109,7 @@ impl Set {
             from: self.key.from,
             to: self.key.to,
             pieces: self.pieces,
+            in_reply_to: self.in_reply_to,
         }
     }
 }
@@ -126,6 +129,8 @@ pub struct Gathered {
     pub concat: Option<Concat>,
     /// In the order of places.
     pub pieces: Vec<Piece>,
+    /// What it may answer, and whose that is.
+    pub in_reply_to: Option<(TenantIx, MessageId)>,
 }
 
 impl Gathered {
@@ -133,6 +138,7 @@ impl Gathered {
     #[must_use]
     pub fn single(id: MessageId, part: InboundPart) -> Self {
         let (route, from, to) = (part.route, part.from.clone(), part.to.clone());
+        let in_reply_to = part.in_reply_to;
         Self {
             id,
             route,
@@ -140,6 +146,7 @@ impl Gathered {
             to,
             concat: None,
             pieces: vec![Piece::of(part)],
+            in_reply_to,
         }
     }
 }
@@ -211,11 +218,13 @@ impl Sets {
             opened_at: part.received_at,
             pieces: Vec::new(),
             digests: Vec::new(),
+            in_reply_to: None,
         });
         if self.open.insert(id, key.clone()).is_none() {
             self.by_source.entry(key.source()).or_default().push(id);
         }
         set.digests.push((concat.sequence, digest(&part)));
+        set.in_reply_to = part.in_reply_to.or(set.in_reply_to);
         let piece = Piece::of(part);
         self.bytes += piece.memory_bytes();
         let at = set

@@ -153,6 +153,7 @@ mod tests {
             own_keyword: None,
             received_at: UnixMs(at),
             auto_reply: Some(MessageId(2)),
+            in_reply_to: None,
         }
     }
 

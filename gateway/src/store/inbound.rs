@@ -11,6 +11,8 @@ use crate::store::inbox::Request;
 use crate::store::shared::Shared;
 use crate::store::{Callback, Refused};
 
+pub(crate) mod answered;
+
 /// What became of parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
@@ -50,6 +52,7 @@ impl Store {
     pub async fn receive(&self, parts: Vec<InboundPart>) -> Result<Taken, Refused> {
         self.check_inbound()?;
         let shared = self.shared();
+        let parts = self.answered(parts).await;
         let (reply, answer) = oneshot::channel();
         shared.inbox.push(Request::Inbound { parts, reply }, true);
         answer.await.unwrap_or(Err(Refused::Closed))

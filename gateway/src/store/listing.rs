@@ -346,6 +346,10 @@ pub(crate) fn matches(query: &Query, message: &Message, life: &Life) -> bool {
             .is_none_or(|sending| sending != life.parts_out().is_empty())
         && query.class.is_none_or(|class| class == message.class)
         && query.to.is_none_or(|to| to == message.to)
+        && query
+            .sent_from
+            .as_ref()
+            .is_none_or(|from| from.is(message.text(Text::From), life.sent_at))
         && query.batch.is_none_or(|batch| message.batch == Some(batch))
         && query
             .route

@@ -134,7 +134,7 @@ pub(crate) fn delivered(provider: &str) -> Receipt {
     }
 }
 
-async fn accept_one(store: &Store, draft: Draft) -> MessageId {
+pub(crate) async fn accept_one(store: &Store, draft: Draft) -> MessageId {
     match store.accept(vec![draft]).await.unwrap().remove(0) {
         Accepted::Stored(message) => message.id,
         other => panic!("{other:?}"),

@@ -20,6 +20,7 @@ use crate::message::{EndpointIx, Message, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::Receipt;
 use crate::store::carriers::Carriers;
 use crate::store::depths::{self, Depths, Place};
+use crate::store::inbound::answered::Latest;
 use crate::store::suppressions::{self, recent::Recent};
 use crate::store::{EndpointState, IdempotencyKey, Learned, Orphan, Record, Transform, keys};
 use crate::suppression::{Ended, Suppression};
@@ -178,6 +179,8 @@ pub(crate) struct Young {
     pub(crate) inbound: assembly::Sets,
     /// Automatic replies of the last minutes.
     pub(crate) replied: reply::Guard,
+    /// Which message handsets may answer.
+    pub(crate) latest: Latest,
     pub(crate) endpoints: FxHashMap<EndpointIx, EndpointState>,
     /// What happened to suppressions since the archive was last written.
     pub(crate) suppressions: Recent,
@@ -378,7 +381,11 @@ impl Young {
                     ..(*row.message).clone()
                 });
             }
+            let was_sent = row.life.sent_at;
             row.life.apply(change);
+            if row.life.sent_at != was_sent {
+                self.latest.note(&row.message);
+            }
             generation.bytes += row.life.heap_bytes() - bytes.min(row.life.heap_bytes());
             let now = (row.life.status == Status::Queued, row.life.is_final);
             let changes = u16::try_from(row.life.log.len()).unwrap_or(u16::MAX);

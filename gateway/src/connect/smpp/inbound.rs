@@ -61,6 +61,7 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Option<Inboun
         header: u16::try_from(header).unwrap_or(0),
         octets: octets.into(),
         received_at: now,
+        in_reply_to: None,
     })
 }
 

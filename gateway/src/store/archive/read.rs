@@ -71,7 +71,7 @@ impl Archive {
     }
 
     /// Nothing was written yet, not even what a crash kept from being finished.
-    fn is_untouched(&self) -> bool {
+    pub(crate) fn is_untouched(&self) -> bool {
         self.is_empty() && self.history.read().is_empty() && self.queued().1 == 0
     }
 

@@ -82,6 +82,7 @@ impl Journaled {
                 own_keyword: None,
                 received_at: opened_at,
                 auto_reply: None,
+                in_reply_to: None,
             };
             write_line(out, ids, &inbound, "waiting for parts")?;
             count += 1;

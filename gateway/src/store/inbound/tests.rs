@@ -14,6 +14,7 @@ use crate::store::{Config, EventQuery, Rendered, check, export};
 /// 2026-11-21T08:02:05Z.
 const START: u64 = 1_795_248_125_000;
 
+mod answered;
 mod replies;
 mod room;
 
@@ -44,6 +45,7 @@ pub(crate) fn part(place: Option<(u16, u8, u8)>, text: &str) -> InboundPart {
         header: 0,
         octets: text.as_bytes().into(),
         received_at: UnixMs(START),
+        in_reply_to: None,
     }
 }
 

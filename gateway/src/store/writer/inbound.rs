@@ -217,6 +217,7 @@ impl Writer {
             to,
             concat,
             pieces,
+            in_reply_to,
         } = gathered;
         let (text, encoding) = read::text(&pieces, &self.shared.charset(route));
         // Where a message begins, its own keyword stands, whether or not the rest came.
@@ -224,6 +225,9 @@ impl Writer {
         let texts = [text.as_deref(), ascii(&pieces)];
         let texts = texts.into_iter().flatten().filter(|_| begins);
         let owner = self.shared.rules.owner(&to, texts);
+        // Another tenant's messages are none of its business.
+        let answers = in_reply_to.filter(|(tenant, _)| *tenant == owner.tenant);
+        let answers = answers.map(|(_, message)| message);
         let whole = concat.is_none_or(|concat| pieces.len() == usize::from(concat.total));
         let keywords = &self.shared.rules.keywords;
         // Of a part of a message nobody can say what all of it asks for.
@@ -243,6 +247,7 @@ impl Writer {
             own_keyword: owner.keyword.map(Box::from),
             received_at: now,
             auto_reply: None,
+            in_reply_to: answers,
         }
     }
 
