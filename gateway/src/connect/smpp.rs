@@ -16,9 +16,8 @@
 //! that none has. A link that stopped for good (wrong password, wrong port) still answers what it is
 //! handed, as not sent, until the gateway stops.
 //!
-//! Receipts are acknowledged when the store says that they are on disk, and refused as "temporary"
-//! when it could not keep them. Messages from handsets are not in this version: they are refused with
-//! `ESME_RX_R_APPN`, counted, and named in the log once for each connection.
+//! Receipts and handsets' messages are acknowledged when the store says that they are on disk, and
+//! refused with the route's `retry_status` when it could not keep them.
 //!
 //! Not chosen: a task each for reading and writing. One loop over one session needs no lock, and one
 //! turn of it does a whole batch of each.
@@ -369,7 +368,8 @@ impl Link {
         let (alarm, said) = match (next, failure) {
             (Next::Stop, Failure::Credentials) => (
                 Alarm::Credentials,
-                "; refused too often, not tried again, because carriers lock accounts: put the                  account's settings right and start the gateway again",
+                "; refused too often, not tried again, because carriers lock accounts: put the \
+                 account's settings right and start the gateway again",
             ),
             (Next::Stop, Failure::Unsupported) if transceiver => (
                 Alarm::Hopeless,
