@@ -16,14 +16,15 @@ use crate::message::life::Life;
 use crate::message::{Ids, MessageId, Text};
 use crate::store::Record;
 use crate::store::archive::file::{self, Kind, PENDING};
-use crate::store::archive::suppressed::{self, SUPPRESSIONS};
+use crate::store::archive::suppressed::SUPPRESSIONS;
 use crate::store::archive::{Archive, history, keys_file, pending};
 use crate::store::journal::{self, JournalError, Known, Walk};
 use crate::store::open::{self, OpenError};
 use crate::store::record::{BlobError, Op, Reading};
-use crate::store::state::{STATE, Snapshot};
+use crate::store::state::{self, STATE, Snapshot};
 
 mod inbound;
+mod suppressed;
 
 /// Lines about one file, at most: the first ones tell enough.
 const LINES_MAX: usize = 10;
@@ -144,6 +145,8 @@ pub struct ExportReport {
     pub messages: u64,
     /// Messages from handsets written, those that still wait for parts among them.
     pub inbound: u64,
+    /// Suppressions written, those that have ended and are still kept among them.
+    pub suppressions: u64,
     /// What could not be read.
     pub damaged: Vec<Damage>,
 }
@@ -178,11 +181,9 @@ pub fn check(directory: &Path) -> Result<CheckReport, OpenError> {
                 }
             }
             if sound && name == SUPPRESSIONS {
-                let path = directory.join(&name);
-                let read = file::open_for_reading(&path)
-                    .and_then(|connection| suppressed::each(&connection, |_| ()));
-                if let Err(error) = read {
-                    report.damage(&path, None, error);
+                let wrong = suppressed::each(directory, |_| ());
+                for what in wrong.into_iter().take(LINES_MAX) {
+                    report.damage(&directory.join(&name), None, what);
                 }
             }
             if sound && is_keys(&name) {
@@ -306,6 +307,8 @@ struct StateFacts {
     snapshot: Option<Snapshot>,
     node: Option<u64>,
     epoch: Option<u64>,
+    /// Their names, by index.
+    tenants: Vec<String>,
 }
 
 fn state_facts(path: &Path) -> rusqlite::Result<StateFacts> {
@@ -328,6 +331,8 @@ fn state_facts(path: &Path) -> rusqlite::Result<StateFacts> {
         snapshot: snapshot.and_then(|blob| postcard::from_bytes(&blob).ok()),
         node: number("node")?,
         epoch: number("epoch")?,
+        // Only shown; what else is wrong with the file is told.
+        tenants: state::names(&connection, "tenant").unwrap_or_default(),
     })
 }
 
@@ -375,7 +380,8 @@ struct Line<'a> {
 
 /// Writes every readable message as one JSON line: from history, then pending, then the journal, each
 /// message as it stands in the youngest of them; then the messages from handsets, which have an
-/// `inbound_id` in place of an `id`. What is damaged is left out and named.
+/// `inbound_id` in place of an `id`, and the suppressions, which have a `suppression_id`. What is
+/// damaged is left out and named.
 ///
 /// # Errors
 /// [`OpenError`]: the directory is in use or cannot be listed, or `out` cannot be written.
@@ -386,7 +392,7 @@ pub fn export(directory: &Path, out: &Path) -> Result<ExportReport, OpenError> {
     let ids = Ids::new(facts.node.unwrap_or(0));
     let names = names(directory)?;
     // Journaled messages are held in memory: as many as the gateway itself would hold.
-    let (journaled, received) = from_journal(directory, &facts, &mut report)?;
+    let (journaled, received, listed) = from_journal(directory, &facts, &mut report)?;
     let wrong = |why| OpenError::Directory {
         path: out.to_owned(),
         why,
@@ -427,11 +433,20 @@ pub fn export(directory: &Path, out: &Path) -> Result<ExportReport, OpenError> {
         }
     }
     inbound += received.write(&mut writer, ids).map_err(wrong)?;
+    let mut lines = suppressed::Lines::new(&mut writer, ids, &facts.tenants);
+    if names.iter().any(|name| name == SUPPRESSIONS) {
+        let read = suppressed::each(directory, |record| lines.archived(record, &listed));
+        for what in read {
+            report.damage(&directory.join(SUPPRESSIONS), None, what);
+        }
+    }
+    let suppressions = lines.journaled(&listed).map_err(wrong)?;
     writer.flush().map_err(wrong)?;
     writer.get_ref().sync_all().map_err(wrong)?;
     Ok(ExportReport {
         messages,
         inbound,
+        suppressions,
         damaged: report.damaged,
     })
 }
@@ -513,16 +528,24 @@ fn with_text(record: Record, content: Option<&Connection>) -> Record {
     }
 }
 
+/// What the journal has.
+type Journaled = (
+    BTreeMap<MessageId, Record>,
+    inbound::Journaled,
+    suppressed::Journaled,
+);
+
 /// The messages of the journal, with all readable changes; archived ones that have changed since; and
-/// what it has of handsets' messages.
+/// what it has of handsets' messages and of suppressions.
 fn from_journal(
     directory: &Path,
     facts: &StateFacts,
     report: &mut CheckReport,
-) -> Result<(BTreeMap<MessageId, Record>, inbound::Journaled), OpenError> {
+) -> Result<Journaled, OpenError> {
     let mut records: BTreeMap<MessageId, Record> = BTreeMap::new();
     let snapshot = facts.snapshot.clone().unwrap_or_default();
     let mut received = inbound::Journaled::new(&snapshot);
+    let mut listed = suppressed::Journaled::new(&snapshot);
     // A damaged archive file is named when its turn comes.
     let archive = Archive::open_offline(directory, &snapshot).ok();
     let older = |id, batch| {
@@ -545,9 +568,10 @@ fn from_journal(
                 records.insert(id, record);
             }
         }
+        Op::Suppress { .. } | Op::Unsuppress { .. } => listed.op(batch, op),
         other => received.op(batch, other),
     })?;
-    Ok((records, received))
+    Ok((records, received, listed))
 }
 
 fn write_line(out: &mut impl Write, ids: Ids, record: &Record, source: &str) -> io::Result<()> {

@@ -207,14 +207,7 @@ impl State {
     }
 
     fn known(&self, kind: &str) -> Result<Vec<String>, StateError> {
-        let connection = self.connection.lock();
-        let read = || -> rusqlite::Result<Vec<String>> {
-            connection
-                .prepare_cached("SELECT name FROM names WHERE kind = ?1 ORDER BY ix")?
-                .query_map([kind], |row| row.get(0))?
-                .collect()
-        };
-        read().map_err(|error| wrong(&self.path, &error))
+        names(&self.connection.lock(), kind).map_err(|error| wrong(&self.path, &error))
     }
 
     fn intern(
@@ -289,6 +282,14 @@ impl State {
     pub(crate) fn last_id(snapshot: &Snapshot) -> MessageId {
         MessageId(snapshot.last_id)
     }
+}
+
+/// The names of a kind, by index.
+pub(crate) fn names(connection: &Connection, kind: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT name FROM names WHERE kind = ?1 ORDER BY ix")?
+        .query_map([kind], |row| row.get(0))?
+        .collect()
 }
 
 fn wrong(path: &Path, error: &rusqlite::Error) -> StateError {

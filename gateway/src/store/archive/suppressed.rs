@@ -3,6 +3,8 @@
 //! The index of those that hold is a copy of what a start needs, so that it reads nothing else. Each
 //! row carries a checksum over these columns: SQLite would not notice a flipped digit of a number.
 
+use std::cell::Cell;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use rustc_hash::FxHashSet;
 
@@ -119,22 +121,37 @@ pub(crate) fn each_holding(
     Ok(())
 }
 
-/// Calls `each` for every suppression that is kept, by id.
+/// Calls `each` for every readable suppression that is kept. Tells what could not be read: the rows
+/// around a damaged page are reached from the other end.
 pub(crate) fn each(
     connection: &Connection,
     mut each: impl FnMut(SuppressionRecord),
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Vec<String>> {
     // Without the table, the process ended between creating the file and its first commit.
     if !connection.table_exists(None, "suppressions")? {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let mut select =
-        connection.prepare(&format!("SELECT {COLUMNS} FROM suppressions ORDER BY id"))?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        each(record(row)?);
+    let mut wrong = Vec::new();
+    let last = Cell::new(0);
+    let mut walk = |order: &str, after: i64, wrong: &mut Vec<String>| -> rusqlite::Result<()> {
+        let sql = format!("SELECT {COLUMNS} FROM suppressions WHERE id > ?1 ORDER BY {order}");
+        let mut select = connection.prepare(&sql)?;
+        let mut rows = select.query([after])?;
+        while let Some(row) = rows.next()? {
+            last.set(row.get(0)?);
+            match record(row) {
+                Ok(record) => each(record),
+                Err(error) => wrong.push(error.to_string()),
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = walk("id", i64::MIN, &mut wrong) {
+        wrong.push(error.to_string());
+        // Ends at the damage with an error that is known already.
+        drop(walk("id DESC", last.get(), &mut wrong));
     }
-    Ok(())
+    Ok(wrong)
 }
 
 /// Reads one.

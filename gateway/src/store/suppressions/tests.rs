@@ -304,3 +304,84 @@ async fn ended_ones_are_forgotten_after_their_events_and_holding_ones_never() {
     assert_eq!(store.suppression_figures().count, 3);
     store.close();
 }
+
+#[tokio::test]
+async fn an_offline_export_has_each_once_with_its_end() {
+    let (dir, clock) = (TempDir::new(), Clock::manual(UnixMs(START)));
+    let store = open(&dir, &clock);
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        ids.push(add(&store, new(number, Scope::All)).await.id().unwrap());
+    }
+    let end = async |id, why: &'static str| {
+        let ended = store.unsuppress(Some(ACME), id, cause(Source::Api, why));
+        ended.await.unwrap().unwrap();
+    };
+    end(ids[0], "archived").await;
+    store.archive_now().await;
+    // An end of an archived one, and one that begins, in the journal alone.
+    end(ids[1], "journaled").await;
+    let sender = Scope::Sender("ACME".into());
+    ids.push(add(&store, new(9, sender)).await.id().unwrap());
+    store.close();
+    let shown = store.ids();
+    drop(store);
+
+    let out = dir.0.join("out.ndjson");
+    let report = crate::store::export(&dir.0, &out).unwrap();
+    assert_eq!((report.suppressions, report.damaged), (5, vec![]));
+    let text = std::fs::read_to_string(&out).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| -> serde_json::Value { serde_json::from_str(line).unwrap() });
+    let mut lines: Vec<serde_json::Value> = lines.collect();
+    lines.sort_by_key(|line| line["suppression_id"].to_string());
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (&line["suppression_id"], &line["ended"]["text"]))
+        .collect();
+    let known: Vec<serde_json::Value> = ids
+        .iter()
+        .map(|id| shown.suppression(*id).to_string().into())
+        .collect();
+    let none = serde_json::Value::Null;
+    let ends = [
+        "archived".into(),
+        "journaled".into(),
+        none.clone(),
+        none.clone(),
+        none,
+    ];
+    assert_eq!(told, known.iter().zip(&ends).collect::<Vec<_>>());
+    let last = serde_json::json!({
+        "suppression_id": known[4], "tenant": "acme", "phone": "+46700000009", "scope": "sender",
+        "value": "ACME", "source": "api", "by": "crm", "keyword": "", "text": "asked by letter",
+        "created_at": "2026-11-21T08:02:05.000Z",
+    });
+    assert_eq!(lines[4], last);
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_named_and_the_others_are_exported() {
+    let (dir, clock) = (TempDir::new(), Clock::manual(UnixMs(START)));
+    let store = open(&dir, &clock);
+    for number in 0..3 {
+        add(&store, new(number, Scope::All)).await;
+    }
+    store.archive_now().await;
+    store.close();
+    drop(store);
+    let path = dir.0.join("suppressions.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let other = "UPDATE suppressions SET phone = phone + 1000 WHERE phone % 10 = 1";
+    assert_eq!(connection.execute(other, []).unwrap(), 1);
+    drop(connection);
+    let report = crate::store::export(&dir.0, &dir.0.join("out.ndjson")).unwrap();
+    assert_eq!(report.suppressions, 2);
+    let damage = &report.damaged[..];
+    assert!(
+        matches!(damage, [one] if one.path == path && one.what.contains("checksum")),
+        "{damage:?}"
+    );
+    assert_eq!(crate::store::check(&dir.0).unwrap().damaged, damage);
+}
