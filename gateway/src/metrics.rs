@@ -22,6 +22,9 @@ pub const NDJSON_STREAMS: &str = "trunkline_ndjson_streams";
 /// Bytes of request bodies held in memory, beyond the first 16 KiB of each.
 pub const HTTP_BODY_BYTES: &str = "trunkline_http_body_bytes";
 
+/// Lines of imported suppressions, by `result` (`accepted`, `already_there`, `rejected`).
+pub const SUPPRESSIONS_IMPORTED: &str = "trunkline_suppressions_imported_total";
+
 /// Bucket bounds of every `_seconds` histogram: 0.5 ms to 10 s (chosen: the aims for accept are 5 ms
 /// and 20 ms at p99, so bounds stand at both).
 pub const SECONDS_BUCKETS: [f64; 12] = [
@@ -156,6 +159,10 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         "trunkline_suppressions_refused_total",
         "Suppressions refused: limits.suppressions, or a tenant's senders, are used up",
+    ),
+    (
+        SUPPRESSIONS_IMPORTED,
+        "Lines of imported suppressions, by what became of them",
     ),
     (
         "trunkline_webhook_events_total",

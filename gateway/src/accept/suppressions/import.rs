@@ -19,6 +19,7 @@ use crate::accept::problem::{Code, FieldError, Problem, shown};
 use crate::accept::router::Asked;
 use crate::accept::{Gateway, NDJSON_BYTES_MAX, batch, body};
 use crate::message::TenantIx;
+use crate::metrics as names;
 use crate::store::{NewSuppression, Refused, Suppressed, SuppressionsFull};
 use crate::suppression::{Cause, Key, Source};
 
@@ -230,10 +231,11 @@ impl File<'_> {
         if answers.len() != lines.len() {
             return Err(Problem::new(Code::Internal, "the store gave no answer"));
         }
+        let (mut added, mut there) = (0, 0);
         for (line, answer) in lines.into_iter().zip(answers) {
             match answer {
-                Suppressed::Added(_) => self.done.accepted += 1,
-                Suppressed::There(_) => self.done.already_there += 1,
+                Suppressed::Added(_) => added += 1,
+                Suppressed::There(_) => there += 1,
                 Suppressed::Full(full) => {
                     let detail = super::no_room(full).to_owned();
                     let code = match full {
@@ -244,6 +246,10 @@ impl File<'_> {
                 }
             }
         }
+        self.done.accepted += added;
+        self.done.already_there += there;
+        tell("accepted", added);
+        tell("already_there", there);
         Ok(())
     }
 }
@@ -251,10 +257,15 @@ impl File<'_> {
 impl ImportView {
     fn reject(&mut self, line: u64, code: &'static str, detail: String) {
         self.rejected += 1;
+        tell("rejected", 1);
         if self.errors.len() < ERRORS_MAX {
             self.errors.push(LineError { line, code, detail });
         }
     }
+}
+
+fn tell(result: &'static str, lines: u64) {
+    metrics::counter!(names::SUPPRESSIONS_IMPORTED, "result" => result).increment(lines);
 }
 
 /// Where a file has what.
