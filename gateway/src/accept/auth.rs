@@ -68,10 +68,7 @@ pub(crate) fn authenticate(
             Code::InsufficientScope,
             format!("the key {} lacks the scope {name}", key.name),
         )
-        .with_header(
-            "www-authenticate",
-            format!("Bearer realm=\"trunkline\", error=\"insufficient_scope\", scope=\"{name}\""),
-        ));
+        .challenged(scope));
     }
     let mut names = headers.get_all("trunkline-tenant").iter();
     let named = match (names.next(), names.next()) {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::request::{FailoverIn, Request, Str};
 use crate::accept::shape::not_available;
-use crate::accept::{Door, PlanError, PlanRequest, Planned, Why};
+use crate::accept::{Door, PlanError, PlanRequest, Planned, Scope, Why};
 use crate::clock::UnixMs;
 use crate::message::{
     Class, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Policy, Priority, ROUTES_MAX,
@@ -411,7 +411,7 @@ impl<'a> Check<'a> {
                 if !self.origin.overrides {
                     let detail = "ignore needs the scope policy:override";
                     let error = FieldError::at(at, "override_not_allowed", detail);
-                    self.add(error.alone(Code::OverrideNotAllowed));
+                    self.add(error.lacking(Code::OverrideNotAllowed, Scope::PolicyOverride));
                 }
                 true
             }

@@ -570,6 +570,10 @@ fn problem(status: u16, codes: &str) -> Response {
         429 => rated(builder).header("Retry-After", out("Seconds.")),
         503 => builder.header("Retry-After", out("Seconds.")),
         401 => builder.header("WWW-Authenticate", out("Bearer.")),
+        403 => builder.header(
+            "WWW-Authenticate",
+            out("Bearer, with the scope that is missing."),
+        ),
         _ => builder,
     };
     builder.build()

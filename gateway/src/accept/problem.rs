@@ -9,6 +9,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::accept::Scope;
 use crate::accept::ingress::RateHeaders;
 use crate::store::Refused;
 
@@ -300,6 +301,10 @@ pub(crate) struct FieldError {
     #[serde(skip)]
     #[schema(ignore)]
     pub(crate) cause: Cause,
+    /// The scope that the key lacks, when that is the mistake.
+    #[serde(skip)]
+    #[schema(ignore)]
+    lacks: Option<Scope>,
 }
 
 /// The code of a problem that has only one cause.
@@ -326,6 +331,7 @@ impl FieldError {
             code,
             detail: detail.into(),
             cause: Cause::default(),
+            lacks: None,
         }
     }
 
@@ -352,6 +358,15 @@ impl FieldError {
             pointer: None,
             header: Some(name),
             ..Self::at("", code, detail)
+        }
+    }
+
+    /// With the code that the problem has when this is its only cause, which is a scope that the key
+    /// lacks.
+    pub(crate) fn lacking(self, code: Code, scope: Scope) -> Self {
+        Self {
+            lacks: Some(scope),
+            ..self.alone(code)
         }
     }
 
@@ -400,9 +415,15 @@ impl Problem {
             _ => Cow::Owned(format!("more than {ERRORS_MAX} fields are not valid")),
         };
         errors.truncate(ERRORS_MAX);
-        Self {
+        let code = if same { first } else { Code::InvalidRequest };
+        let lacks = errors.iter().find_map(|error| error.lacks);
+        let problem = Self {
             errors,
-            ..Self::new(if same { first } else { Code::InvalidRequest }, detail)
+            ..Self::new(code, detail)
+        };
+        match lacks.filter(|_| code.status() == 403) {
+            Some(scope) => problem.challenged(scope),
+            None => problem,
         }
     }
 
@@ -420,6 +441,14 @@ impl Problem {
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
+    }
+
+    /// With the challenge of a key that lacks a scope (RFC 6750 §3.1).
+    pub(crate) fn challenged(self, scope: Scope) -> Self {
+        let scope = scope.name();
+        let challenge =
+            format!("Bearer realm=\"trunkline\", error=\"insufficient_scope\", scope=\"{scope}\"");
+        self.with_header("www-authenticate", challenge)
     }
 
     /// With a header.

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::Check;
+use crate::accept::Scope;
 use crate::accept::problem::{Code, FieldError};
 use crate::accept::request::TlvsIn;
 use crate::accept::shape::push_token;
@@ -33,7 +34,7 @@ impl Check<'_> {
         if !self.origin.raw {
             let detail = "needs the scope messages:raw";
             let error = FieldError::at(AT, "insufficient_scope", detail);
-            self.add(error.alone(Code::InsufficientScope));
+            self.add(error.lacking(Code::InsufficientScope, Scope::MessagesRaw));
             return Vec::new();
         }
         if asked.len() > TLVS_MAX {
@@ -162,6 +163,9 @@ mod tests {
             problem.errors[0].pointer.as_deref(),
             Some("/content/sms/tlv")
         );
+        let (name, value) = *problem.header.expect("the scope that is missing");
+        assert_eq!(name, "www-authenticate");
+        assert!(value.ends_with(r#"error="insufficient_scope", scope="messages:raw""#));
         assert!(check("{}", false).is_ok(), "none asks for nothing");
         assert!(check(r#"{"pe":"1101","0x14ff":"00"}"#, true).is_ok());
     }
