@@ -22,13 +22,27 @@ use crate::accept::single::{self, origin};
 use crate::accept::{BODY_MAX, Gateway, body};
 use crate::message::{Encoding, SmsOptions, Text};
 use crate::names::Names;
+use crate::outcome::Reason;
 
 /// What a message would become.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Preview)]
 pub(crate) struct PreviewView<'a> {
+    /// What policy says of it now.
+    policy: PolicyPreview,
     /// The plan's steps, in order.
     steps: Vec<StepPreview<'a>>,
+}
+
+/// What policy says.
+#[derive(Debug, Serialize, ToSchema)]
+struct PolicyPreview {
+    /// `accepted` or `rejected`.
+    verdict: &'static str,
+    /// Why it would be rejected: the code of the message's reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "suppressed")]
+    reason: Option<&'static str>,
 }
 
 /// One step.
@@ -109,8 +123,15 @@ where
     let sugar = merge::expand(&mut request, &mut errors);
     let origin = origin(&gateway.door, asked, tenant);
     let checked = check::planned(&gateway.door, &request, sugar, errors, origin)?;
-    let step = step(&checked, &gateway.door.names);
-    answer::json(StatusCode::OK, &PreviewView { steps: vec![step] })
+    let refusal = single::refusal(&checked.message, &gateway.store);
+    let view = PreviewView {
+        policy: PolicyPreview {
+            verdict: refusal.map_or("accepted", |_| "rejected"),
+            reason: refusal.map(Reason::code),
+        },
+        steps: vec![step(&checked, &gateway.door.names)],
+    };
+    answer::json(StatusCode::OK, &view)
 }
 
 fn step<'a>(checked: &'a Checked, names: &'a Names) -> StepPreview<'a> {

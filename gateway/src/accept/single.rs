@@ -15,6 +15,7 @@ use crate::accept::request::{Request, merge, parse};
 use crate::accept::router::Asked;
 use crate::accept::{BODY_MAX, Door, Gateway, Scope, body, idempotency, view};
 use crate::message::{Message, TenantIx};
+use crate::outcome::Reason;
 use crate::store::{Accepted, Draft, Store};
 
 /// Answers `POST /v1/messages`.
@@ -170,6 +171,15 @@ pub(crate) fn key_of(
     Ok(Some(idempotency::of_message(tenant, key, request)))
 }
 
+/// Why a message would be rejected if it were accepted now; the same look as the store's own when it
+/// accepts.
+pub(crate) fn refusal(message: &Message, store: &Store) -> Option<Reason> {
+    match store.is_suppressed(message) {
+        true => Some(Reason::Suppressed),
+        false => message.refused(),
+    }
+}
+
 /// With `Prefer: handling=strict` a policy refusal is an error instead of an outcome; without it,
 /// `strict` is `None`.
 ///
@@ -180,15 +190,17 @@ pub(crate) fn lawful_or_not_strict(
     strict: Option<&Store>,
 ) -> Result<(), Problem> {
     let Some(store) = strict else { return Ok(()) };
-    if message.routes.is_empty() {
-        let detail = "no routing rule matches this message";
-        return Err(Problem::new(Code::NoRoute, detail));
+    match refusal(message, store) {
+        None => Ok(()),
+        Some(Reason::Suppressed) => {
+            let detail = "the recipient is suppressed: GET /v1/suppressions tells by what";
+            Err(Problem::new(Code::Suppressed, detail))
+        }
+        Some(_) => {
+            let detail = "no routing rule matches this message";
+            Err(Problem::new(Code::NoRoute, detail))
+        }
     }
-    if store.is_suppressed(message) {
-        let detail = "the recipient is suppressed: GET /v1/suppressions tells by what";
-        return Err(Problem::new(Code::Suppressed, detail));
-    }
-    Ok(())
 }
 
 /// The problem of a key that was used with another request.

@@ -13,7 +13,7 @@ async fn a_preview_tells_what_a_message_would_become_and_stores_nothing() {
         )
         .await;
     assert_eq!(answer.status, 200);
-    let expected = serde_json::json!({"steps": [{
+    let expected = serde_json::json!({"policy": {"verdict": "accepted"}, "steps": [{
         "channel": "sms", "encoding": "gsm7", "chars": 3, "segments": 1, "replaced": [],
         "truncated": false, "rule": 0,
         "routes": [
@@ -37,6 +37,8 @@ async fn a_preview_shows_the_text_that_would_be_sent_and_each_replacement() {
     let replaced = serde_json::json!([{"position": 0, "character": "“", "replacement": "\""}]);
     assert_eq!(step["replaced"], replaced);
     assert_eq!(step["routes"], serde_json::json!([]), "no rule matches");
+    let rejected = serde_json::json!({"verdict": "rejected", "reason": "no_route"});
+    assert_eq!(answer.json()["policy"], rejected);
     assert!(step.get("rule").is_none());
     let body = r#"{"to":"+46701234567","from":"ACME","content":{"sms":{"data":"AAEC"}}}"#;
     let answer = rig.post("/v1/messages/preview", &[JSON], body).await;

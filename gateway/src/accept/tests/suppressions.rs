@@ -57,6 +57,9 @@ async fn who_is_suppressed_is_not_sent_to_until_it_is_deleted() {
     rig.post("/v1/messages", &strict, HELLO)
         .await
         .is(422, "suppressed");
+    let preview = rig.post("/v1/messages/preview", &[JSON], HELLO).await;
+    let rejected = serde_json::json!({"verdict": "rejected", "reason": "suppressed"});
+    assert_eq!(preview.json()["policy"], rejected, "as it was");
     let other = HELLO.replace("ACME", "71234");
     let other = rig.post("/v1/messages", &[JSON], other).await;
     assert_eq!(other.json()["status"], "queued", "another sender's");
@@ -69,6 +72,13 @@ async fn who_is_suppressed_is_not_sent_to_until_it_is_deleted() {
     );
     let refused = rig.post("/v1/messages", &[JSON], ignore.clone()).await;
     refused.is(403, "override_not_allowed");
+    let missing =
+        r#"Bearer realm="trunkline", error="insufficient_scope", scope="policy:override""#;
+    assert_eq!(refused.headers["www-authenticate"], missing);
+    let preview = rig
+        .post("/v1/messages/preview", &OPERATOR, ignore.clone())
+        .await;
+    assert_eq!(preview.json()["policy"]["verdict"], "accepted");
     let sent = rig.post("/v1/messages", &OPERATOR, ignore).await;
     assert_eq!(sent.json()["status"], "queued");
 
