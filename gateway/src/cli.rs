@@ -131,6 +131,35 @@ pub struct SimSmsc {
     /// Its `SmscConfig` with the faults, as JSON; what is left out is the default
     #[arg(long, value_name = "JSON")]
     pub config: Option<String>,
+    /// Handsets write to this number, and go on until it is stopped
+    #[arg(long, value_name = "NUMBER")]
+    pub mo_to: Option<String>,
+    /// Who writes, in place of 46701234567
+    #[arg(long, value_name = "NUMBER", requires = "mo_to")]
+    pub mo_from: Option<String>,
+    /// What is written, in place of Hello; in parts, the last one first, when it is long
+    #[arg(long, value_name = "TEXT", requires = "mo_to")]
+    pub mo_text: Option<String>,
+    /// Messages a second at most, in place of 1
+    #[arg(long, value_name = "RATE", requires = "mo_to")]
+    pub mo_rate: Option<f64>,
+    /// Messages in all, in place of no end
+    #[arg(long, value_name = "COUNT", requires = "mo_to")]
+    pub mo_count: Option<u64>,
+}
+
+impl SimSmsc {
+    /// What handsets write, if they shall.
+    fn handsets(&self) -> Option<sim::smsc::Handsets> {
+        let plain = sim::smsc::Handsets::default();
+        Some(sim::smsc::Handsets {
+            to: self.mo_to.clone()?,
+            from: self.mo_from.clone().unwrap_or(plain.from),
+            text: self.mo_text.clone().unwrap_or(plain.text),
+            per_second: self.mo_rate.unwrap_or(plain.per_second),
+            count: self.mo_count.unwrap_or(plain.count),
+        })
+    }
 }
 
 /// `sim receiver`.

@@ -2,7 +2,7 @@
 //! suppresses. Over two binds, out of order, and through a kill -9.
 
 use serde_json::Value;
-use sim::smsc::FromHandset;
+use sim::smsc::{FromHandset, Handsets, SmscConfig};
 use trunkline_tests::scene::{received, smsc_config};
 use trunkline_tests::{SOON, Scene, wait_for};
 
@@ -97,6 +97,40 @@ async fn an_own_keyword_chooses_the_endpoint_and_is_told() {
     assert_eq!(data["keyword"], "BOOK");
     assert_eq!(data["intent"], Value::Null);
     assert_eq!(data["text"], "book, a table for two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_simulators_handsets_write_by_themselves_comes_whole() {
+    let long = "Привет ".repeat(20);
+    let smsc = SmscConfig {
+        handsets: Some(Handsets {
+            to: NUMBER.to_owned(),
+            text: long.clone(),
+            per_second: 50.0,
+            count: 3,
+            ..Handsets::default()
+        }),
+        ..smsc_config()
+    };
+    let scene = Scene::start("mo-sim", smsc, |setup| {
+        setup.routes[0] = setup.routes[0].clone().binds(2, 20);
+        setup.sections = format!("[inbound.numbers.{NUMBER:?}]\nendpoint = \"crm\"\n");
+    })
+    .await
+    .unwrap();
+    let told = wait_inbound(&scene, 3).await;
+    for told in &told {
+        let data = &told["data"];
+        assert_eq!(
+            (&data["text"], &data["parts"]),
+            (&long.as_str().into(), &3.into())
+        );
+    }
+    wait_for("every acknowledgement", SOON, async || {
+        let report = scene.smsc.report();
+        (report.inbound_acked == 9).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //!
 //! What passes here is not our codec on both sides: an SMSC that Kannel understands is one.
 
-use sim::smsc::{Faults, Seen, Smsc, SmscConfig};
+use sim::smsc::{Faults, FromHandset, Seen, Smsc, SmscConfig};
 use trunkline_tests::kannel::Kannel;
 use trunkline_tests::scene::smsc_config;
 use trunkline_tests::{SOON, peers, wait_for};
@@ -102,6 +102,52 @@ async fn kannel_sends_gsm7_ucs2_and_long_and_gets_its_receipts() {
         .called(&["/dlr", "to=46700000001", "type=2"])
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kannel_takes_what_handsets_write_and_hands_it_on() {
+    let name = "kannel_takes_what_handsets_write_and_hands_it_on";
+    let Some(on) = On::start(name, "secret").await else {
+        return;
+    };
+    wait_for("its bind", SOON, async || {
+        (on.smsc.report().binds_now == 1).then_some(())
+    })
+    .await;
+    let hand = async |message: FromHandset| {
+        // Acknowledged with ROK: bearerbox has it in its store, or has handed it to smsbox.
+        assert_eq!(on.smsc.hand(0, message).await, Some(0));
+    };
+    // In the GSM alphabet @ is 0x00 and $ is 0x02.
+    let mut gsm7 = FromHandset::text("46700000800", "12345", "Hej ");
+    gsm7.octets.extend(b"\x00 \x02");
+    hand(gsm7).await;
+    // %p has the plus of an international number.
+    on.kannel
+        .called(&["/mo?", "from=%2B46700000800&to=12345", "text=Hej+%40+%24"])
+        .await
+        .unwrap();
+    let ucs2 = FromHandset {
+        data_coding: 8,
+        octets: "Привет".encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        ..FromHandset::text("46700000801", "12345", "")
+    };
+    hand(ucs2).await;
+    // Kannel hands UCS-2 on in its octets: 04 1F, 04 40, 04 38 (which is an 8), and so on.
+    let words = "text=%04%1F%04%40%048%042%045%04B";
+    on.kannel
+        .called(&["/mo?", "from=%2B46700000801", "coding=2", words])
+        .await
+        .unwrap();
+    // In parts, the last one first: Kannel puts them together.
+    for (place, words) in [(2, "one"), (1, "Two in ")] {
+        hand(FromHandset::text("46700000802", "12345", words).part(7, 2, place)).await;
+    }
+    on.kannel
+        .called(&["/mo?", "from=%2B46700000802", "text=Two+in+one"])
+        .await
+        .unwrap();
+    assert_eq!(on.smsc.report().odd, 0, "Kannel saw or did something odd");
 }
 
 #[tokio::test(flavor = "multi_thread")]

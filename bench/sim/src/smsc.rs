@@ -16,6 +16,7 @@
 //! One task per connection; delays wait in a heap of that task, not in tasks of their own.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +40,7 @@ pub use count::{DUPLICATE_KEYS_MAX, Report, Seen};
 pub use faults::{
     ErrorShare, Faults, ReceiptId, Receipts, RefusedDest, Scripted, ScriptedAnswer, Send,
 };
-pub use handset::FromHandset;
+pub use handset::{FromHandset, Handsets};
 
 use count::Counts;
 use handset::Handed;
@@ -81,6 +82,8 @@ pub struct SmscConfig {
     pub seed: u64,
     /// How it misbehaves from the start.
     pub faults: Faults,
+    /// What handsets write by themselves.
+    pub handsets: Option<Handsets>,
 }
 
 impl Default for SmscConfig {
@@ -99,6 +102,7 @@ impl Default for SmscConfig {
             enquire_link_ms: 30_000,
             seed: 1,
             faults: Faults::default(),
+            handsets: None,
         }
     }
 }
@@ -173,6 +177,20 @@ impl Shared {
         left.remove(system_id).unwrap_or_default()
     }
 
+    /// See [`Smsc::hand`].
+    async fn hand(&self, bind: usize, message: FromHandset) -> Option<u32> {
+        let handsets = {
+            let binds = self.binds();
+            let mut numbers: Vec<u64> = binds.keys().copied().collect();
+            numbers.sort_unstable();
+            let number = numbers.get(bind.checked_rem(numbers.len())?)?;
+            binds.get(number)?.handsets.clone()
+        };
+        let (answered, answer) = oneshot::channel();
+        handsets.send(Handed { message, answered }).await.ok()?;
+        answer.await.ok()
+    }
+
     /// How often a scripted key has come before; `None` when there is no room to remember it.
     fn scripted_before(&self, key: u64) -> Option<usize> {
         let mut scripted = self.scripted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,14 +228,20 @@ pub struct Smsc {
     /// Connections that we opened ourselves.
     calls: mpsc::Sender<TcpStream>,
     accept: JoinHandle<()>,
+    /// The handsets that write by themselves.
+    writing: Option<JoinHandle<()>>,
 }
 
 impl Smsc {
     /// Listens and serves until stopped.
     ///
     /// # Errors
-    /// Fails when the address cannot be listened on.
+    /// Fails when the address cannot be listened on, or what handsets shall write cannot be written.
     pub async fn start(config: SmscConfig) -> std::io::Result<Self> {
+        let handsets = config.handsets.clone();
+        if let Some(Err(error)) = handsets.as_ref().map(|handsets| handsets.parts(0)) {
+            return Err(std::io::Error::new(ErrorKind::InvalidInput, error));
+        }
         let listener = TcpListener::bind(config.listen).await?;
         let addr = listener.local_addr()?;
         let faults = Arc::new(config.faults.clone());
@@ -237,12 +261,14 @@ impl Smsc {
         });
         let (calls, called) = mpsc::channel(1);
         let accept = tokio::spawn(accept(listener, called, Arc::clone(&shared), orders));
+        let writing = handsets.map(|handsets| tokio::spawn(handsets.write(Arc::clone(&shared))));
         Ok(Self {
             addr,
             shared,
             control,
             calls,
             accept,
+            writing,
         })
     }
 
@@ -288,7 +314,7 @@ impl Smsc {
         let head = [length, CommandId::OUTBIND.0, 0, 1].map(u32::to_be_bytes);
         let pdu = [head.as_flattened(), &body].concat();
         stream.write_all(&pdu).await?;
-        let stopped = |_| std::io::Error::from(std::io::ErrorKind::NotConnected);
+        let stopped = |_| std::io::Error::from(ErrorKind::NotConnected);
         self.calls.send(stream).await.map_err(stopped)
     }
 
@@ -301,20 +327,14 @@ impl Smsc {
     /// their connections (beyond the last it begins again), and waits for its answer: its
     /// command_status. `None`: there is no such bind, or it ended first.
     pub async fn hand(&self, bind: usize, message: FromHandset) -> Option<u32> {
-        let handsets = {
-            let binds = self.shared.binds();
-            let mut numbers: Vec<u64> = binds.keys().copied().collect();
-            numbers.sort_unstable();
-            let number = numbers.get(bind.checked_rem(numbers.len())?)?;
-            binds.get(number)?.handsets.clone()
-        };
-        let (answered, answer) = oneshot::channel();
-        handsets.send(Handed { message, answered }).await.ok()?;
-        answer.await.ok()
+        self.shared.hand(bind, message).await
     }
 
     /// Unbinds and closes every connection, then stops listening; returns the last report.
     pub async fn stop(mut self) -> Report {
+        if let Some(writing) = &self.writing {
+            writing.abort();
+        }
         self.control.send_modify(|control| control.stop = true);
         let joined = (&mut self.accept).await;
         debug_assert!(
@@ -328,6 +348,9 @@ impl Smsc {
 impl Drop for Smsc {
     fn drop(&mut self) {
         self.accept.abort();
+        if let Some(writing) = &self.writing {
+            writing.abort();
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Verbs that run something: the gateway, the demo, the simulators, the store's offline tools.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use serde_json::json;
@@ -130,11 +130,15 @@ pub(super) fn demo(demo: &Demo, json: bool, out: &mut dyn Write) -> Result<(), F
 pub(super) fn sim_smsc(smsc: &SimSmsc, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let mut config: sim::smsc::SmscConfig = parse("--config", smsc.config.as_deref())?;
     config.listen = smsc.listen.unwrap_or(config.listen);
+    config.handsets = smsc.handsets().or(config.handsets);
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let smsc = sim::smsc::Smsc::start(config.clone())
             .await
-            .map_err(|error| Failure::failed(format!("--listen {}: {error}", config.listen)))?;
+            .map_err(|error| match error.kind() {
+                ErrorKind::InvalidInput => Failure::usage(format!("--mo-text: {error}")),
+                _ => Failure::failed(format!("--listen {}: {error}", config.listen)),
+            })?;
         announce(out, json, smsc.addr())?;
         signals.stop().await;
         show(out, json, &smsc.stop().await)

@@ -219,6 +219,7 @@ impl Connection {
                 Event::BindRequest(request) => self.on_bind(&request),
                 Event::Answered(answer) | Event::LateAnswer(answer) => {
                     if let Some(told) = self.told.remove(&answer.token) {
+                        self.tally.inbound_acked += u64::from(answer.status.is_ok());
                         // Who asked may have gone.
                         let _gone = told.send(answer.status.0);
                         continue;
@@ -522,6 +523,7 @@ impl Connection {
             let sent = self.session.deliver(self.now, self.token, &message.pdu());
             match sent {
                 Ok(()) => {
+                    self.tally.inbound_sent += 1;
                     self.told.insert(self.token, answered);
                     self.token += 1;
                 }

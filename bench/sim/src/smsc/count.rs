@@ -51,6 +51,10 @@ pub struct Report {
     pub receipts_unacked: u64,
     /// Not sent: no bind to send on, or too many waiting.
     pub receipts_dropped: u64,
+    /// Parts of handsets' messages that were sent, again ones included.
+    pub inbound_sent: u64,
+    /// Of these, those that were acknowledged with status 0.
+    pub inbound_acked: u64,
     /// Deviations from the protocol that the ESMEs showed.
     pub odd: u64,
     /// Accepted messages by part number; 0 = not part of a longer message.
@@ -128,6 +132,8 @@ counters!(
     receipts_sent,
     receipts_acked,
     receipts_dropped,
+    inbound_sent,
+    inbound_acked,
     odd
 );
 
