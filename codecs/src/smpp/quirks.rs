@@ -53,6 +53,12 @@ quirks! {
     ODD_VERSION = 16, "odd_version";
     /// An esm_class whose message type is reserved.
     ODD_CLASS = 17, "odd_class";
+    /// UCS-2 of an odd number of octets: the last one was dropped.
+    ODD_UCS2 = 18, "odd_ucs2";
+    /// UCS-2 with a byte order mark, which the specification has no place for.
+    BYTE_ORDER_MARK = 19, "byte_order_mark";
+    /// A text with octets that its alphabet does not have.
+    UNREADABLE = 20, "unreadable";
 }
 
 impl Quirks {

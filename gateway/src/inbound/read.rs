@@ -1,5 +1,6 @@
 //! Read: the text of a message that came in parts.
 
+use codecs::smpp::Quirks;
 use codecs::text::{Alphabet, Charset, Dcs, Decoded, Udh, decode};
 
 use super::Piece;
@@ -9,28 +10,62 @@ const MIXED: &str = "mixed";
 /// The word for a message with a part that is no text.
 const BINARY: &str = "binary";
 
-/// The text of a message's parts, in their order, and the word of its alphabet; no text where a part
-/// has none.
+/// What the parts of a message say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// `None` where a part is no text.
+    pub text: Option<String>,
+    /// The alphabet's word.
+    pub encoding: &'static str,
+    /// What was wrong with how it was written.
+    pub quirks: Quirks,
+}
+
+/// The text of a message's parts, in their order.
 ///
 /// Parts that follow each other and are written alike are joined before they are read: an escape or
 /// surrogate pair may be cut between two of them (smpp.md §2.4).
 #[must_use]
-pub fn text(pieces: &[Piece], charset: &Charset) -> (Option<String>, &'static str) {
+pub fn text(pieces: &[Piece], charset: &Charset) -> Text {
     let mut whole = String::new();
     let mut word: Option<&'static str> = None;
+    let mut quirks = Quirks::NONE;
     let packed = charset.default == Alphabet::Gsm7Packed;
     for run in pieces.chunk_by(|a, b| !packed && follow(a, b)) {
-        let Decoded { text, encoding, .. } = read(run, charset);
-        let Some(text) = text else {
-            return (None, BINARY);
+        let decoded = read(run, charset);
+        quirks.insert(odd(&decoded));
+        let Some(text) = decoded.text else {
+            return Text {
+                text: None,
+                encoding: BINARY,
+                quirks,
+            };
         };
         whole.push_str(&text);
         word = Some(match word {
-            Some(before) if before != encoding => MIXED,
-            _ => encoding,
+            Some(before) if before != decoded.encoding => MIXED,
+            _ => decoded.encoding,
         });
     }
-    (Some(whole), word.unwrap_or(BINARY))
+    Text {
+        text: Some(whole),
+        encoding: word.unwrap_or(BINARY),
+        quirks,
+    }
+}
+
+fn odd(decoded: &Decoded) -> Quirks {
+    let mut quirks = Quirks::NONE;
+    for (seen, quirk) in [
+        (decoded.odd_length, Quirks::ODD_UCS2),
+        (decoded.byte_order_mark, Quirks::BYTE_ORDER_MARK),
+        (decoded.replaced, Quirks::UNREADABLE),
+    ] {
+        if seen {
+            quirks.insert(quirk);
+        }
+    }
+    quirks
 }
 
 /// Whether the second part goes on where the first one ends.
@@ -89,7 +124,23 @@ mod tests {
     }
 
     fn read(pieces: &[Piece]) -> (Option<String>, &'static str) {
-        text(pieces, &Charset::default())
+        let read = text(pieces, &Charset::default());
+        (read.text, read.encoding)
+    }
+
+    #[test]
+    fn what_is_odd_is_named() {
+        for (data_coding, octets, quirk, text) in [
+            (8, &[0, b'H', 0, b'i', 0][..], Quirks::ODD_UCS2, "Hi"),
+            (8, &[0xFE, 0xFF, 0, b'H'], Quirks::BYTE_ORDER_MARK, "H"),
+            (8, &[0xD8, 0x3D, 0, b'H'], Quirks::UNREADABLE, "\u{FFFD}H"),
+            (1, &[b'H', 0x80], Quirks::UNREADABLE, "H\u{FFFD}"),
+            (8, &[0, b'H'], Quirks::NONE, "H"),
+            (0, b"H", Quirks::NONE, "H"),
+        ] {
+            let read = super::text(&[piece(1, data_coding, octets)], &Charset::default());
+            assert_eq!((read.text.as_deref(), read.quirks), (Some(text), quirk));
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Journaled {
                 continue;
             }
             // How the route writes its default alphabet is not known offline.
-            let (text, encoding) = read::text(&gathered.pieces, &Charset::default());
+            let read = read::text(&gathered.pieces, &Charset::default());
             let inbound = Inbound {
                 id: gathered.id,
                 tenant: crate::message::TenantIx::OPERATOR,
@@ -74,8 +74,8 @@ impl Journaled {
                 route: gathered.route,
                 from: gathered.from,
                 to: gathered.to,
-                text: text.map(String::into_boxed_str),
-                encoding: encoding.into(),
+                text: read.text.map(String::into_boxed_str),
+                encoding: read.encoding.into(),
                 concat: gathered.concat,
                 pieces: gathered.pieces,
                 keyword: None,

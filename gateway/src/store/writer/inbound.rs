@@ -6,8 +6,9 @@ use super::{Batch, Writer};
 use crate::clock::UnixMs;
 use crate::inbound::assembly::{Gathered, Verdict};
 use crate::inbound::keyword::ascii;
+use crate::inbound::read::{self, Text};
 use crate::inbound::reply::{Asked, Verdict as Guarded};
-use crate::inbound::{Inbound, InboundPart, Intent, read};
+use crate::inbound::{Inbound, InboundPart, Intent};
 use crate::message::{MessageId, Phone, TenantIx};
 use crate::store::inbound::Taken;
 use crate::store::record::OpRef;
@@ -219,7 +220,16 @@ impl Writer {
             pieces,
             in_reply_to,
         } = gathered;
-        let (text, encoding) = read::text(&pieces, &self.shared.charset(route));
+        let Text {
+            text,
+            encoding,
+            quirks,
+        } = read::text(&pieces, &self.shared.charset(route));
+        for quirk in quirks.names() {
+            let route = self.shared.names.route(route).to_owned();
+            metrics::counter!("trunkline_smpp_quirks_total", "route" => route, "quirk" => quirk)
+                .increment(1);
+        }
         // Where a message begins, its own keyword stands, whether or not the rest came.
         let begins = pieces.first().is_some_and(|piece| piece.sequence == 1);
         let texts = [text.as_deref(), ascii(&pieces)];
