@@ -57,6 +57,8 @@ static PLAIN: Dialect = Dialect {
     national: Vec::new(),
     long: Long::Udh8,
     flash: Flash::F0,
+    ia5_is_default: false,
+    ucs2_little_endian: false,
 };
 
 /// The candidate routes of a message, the first one to try first.

@@ -254,6 +254,47 @@ async fn data_coding_0_is_read_in_the_routes_alphabet() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn data_coding_1_and_the_order_of_octets_are_the_routes_both_ways() {
+    let scene = Scene::start("mo-charset", smsc_config(), |setup| {
+        let route = setup.routes[0].clone();
+        setup.routes[0] =
+            route.with("charset = { default = \"latin1\", ia5 = \"default\", ucs2 = \"le\" }");
+        setup.sections = format!("[inbound.numbers.{NUMBER:?}]\ntenant = \"acme\"\n");
+    })
+    .await
+    .unwrap();
+    one_bind(&scene).await;
+    for (data_coding, octets) in [
+        (1, &[0xE5][..]),
+        (8, &[0x16, 0x04]),
+        // A byte order mark wins; the last octet is one too many.
+        (8, &[0xFE, 0xFF, 0x04, 0x16, 0]),
+    ] {
+        let mut message = text("");
+        (message.data_coding, message.octets) = (data_coding, octets.to_vec());
+        hand(&scene, 0, message).await;
+    }
+    let told = wait_inbound(&scene, 3).await;
+    let texts: Vec<&str> = told
+        .iter()
+        .filter_map(|told| told["data"]["text"].as_str())
+        .collect();
+    assert_eq!(texts, ["å", "Ж", "Ж"]);
+    let metrics = scene.gateway.admin_client().get("/metrics").await.unwrap();
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    for quirk in ["odd_ucs2", "byte_order_mark"] {
+        let counted = format!("trunkline_smpp_quirks_total{{route=\"main\",quirk=\"{quirk}\"}} 1");
+        assert!(metrics.contains(&counted), "{counted}");
+    }
+    let to = format!("+{HANDSET}");
+    let message = serde_json::json!({"to": to, "from": NUMBER, "text": "Ж"});
+    let id = scene.send(&message).await;
+    scene.status(&id, "delivered").await;
+    let seen = scene.smsc.messages();
+    assert_eq!(seen[0].short_message, [0x16, 0x04]);
+}
+
 const CONFIRMED: &str = "You get no more messages.";
 
 /// As [`scene`], and STOP is confirmed.

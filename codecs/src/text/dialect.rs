@@ -1,6 +1,6 @@
 //! Dialect: how one carrier wants texts written.
 
-use super::decode::Alphabet;
+use super::decode::{Alphabet, Charset};
 use super::{Encoding, Language};
 
 /// What a carrier takes. The default is what most take, and what the plain path writes: unpacked
@@ -15,6 +15,10 @@ pub struct Dialect {
     pub long: Long,
     /// How flash is said.
     pub flash: Flash,
+    /// data_coding 1 of what it delivers means its default alphabet, not ASCII (smpp.md §2.2).
+    pub ia5_is_default: bool,
+    /// data_coding 8 is little endian, both ways, against the standard (smpp.md §2.2).
+    pub ucs2_little_endian: bool,
 }
 
 /// How a text of several segments goes out. smpp.md §2.3.
@@ -49,7 +53,20 @@ impl Dialect {
     /// Whether the plain path writes what this carrier wants, but for flash.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.alphabet == Alphabet::Gsm7 && self.national.is_empty() && self.long == Long::Udh8
+        self.alphabet == Alphabet::Gsm7
+            && self.national.is_empty()
+            && self.long == Long::Udh8
+            && !self.ucs2_little_endian
+    }
+
+    /// How what it delivers is to be read.
+    #[must_use]
+    pub const fn charset(&self) -> Charset {
+        Charset {
+            default: self.alphabet,
+            ia5_is_default: self.ia5_is_default,
+            ucs2_little_endian: self.ucs2_little_endian,
+        }
     }
 
     /// The data_coding of a text.
@@ -82,6 +99,15 @@ impl Dialect {
             (0, alphabet) => alphabet,
             (_, Alphabet::Gsm7Packed) => Alphabet::Gsm7Packed,
             _ => Alphabet::Gsm7,
+        }
+    }
+
+    /// How a text under a data_coding of [`data_coding`](Self::data_coding) is to be written.
+    #[must_use]
+    pub const fn charset_of(&self, data_coding: u8) -> Charset {
+        Charset {
+            default: self.alphabet_of(data_coding),
+            ..self.charset()
         }
     }
 }

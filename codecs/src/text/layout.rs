@@ -5,7 +5,7 @@
 
 use bytes::BufMut;
 
-use super::decode::Alphabet;
+use super::decode::{Alphabet, Charset};
 use super::gsm7::{self, packed};
 use super::udh::{Concat, Fields};
 use super::{
@@ -173,7 +173,7 @@ impl<'a> Layout<'a> {
         &self,
         text: &str,
         part: Part,
-        alphabet: Alphabet,
+        charset: impl Into<Charset>,
         out: &mut impl BufMut,
     ) -> Result<bool, TextError> {
         let Part { index, total, .. } = part;
@@ -187,7 +187,7 @@ impl<'a> Layout<'a> {
         };
         let piece = piece.ok_or(TextError::NoSuchSegment)?;
         let header = self.write_header(part, out);
-        self.write_text(piece, alphabet, header, out)?;
+        self.write_text(piece, charset.into(), header, out)?;
         Ok(header > 0)
     }
 
@@ -198,10 +198,10 @@ impl<'a> Layout<'a> {
     pub fn write_whole(
         &self,
         text: &str,
-        alphabet: Alphabet,
+        charset: impl Into<Charset>,
         out: &mut impl BufMut,
     ) -> Result<(), TextError> {
-        self.write_text(text, alphabet, 0, out)
+        self.write_text(text, charset.into(), 0, out)
     }
 
     /// Appends the user data of one part of binary data; says whether it begins with a header.
@@ -260,15 +260,15 @@ impl<'a> Layout<'a> {
     fn write_text(
         &self,
         piece: &str,
-        alphabet: Alphabet,
+        charset: Charset,
         header: usize,
         out: &mut impl BufMut,
     ) -> Result<(), TextError> {
         if self.encoding == Encoding::Ucs2 {
-            ucs2::encode(piece, out);
+            ucs2::write(piece, charset.ucs2_little_endian, out);
             return Ok(());
         }
-        match alphabet {
+        match charset.default {
             Alphabet::Gsm7 => self.septets(piece, out),
             Alphabet::Gsm7Packed => {
                 let mut septets = Vec::with_capacity(piece.len());
@@ -276,7 +276,7 @@ impl<'a> Layout<'a> {
                 packed::pack(septets, packed::fill_bits(header), out);
                 Ok(())
             }
-            _ => alphabet.encode(piece, out),
+            alphabet => alphabet.encode(piece, out),
         }
     }
 

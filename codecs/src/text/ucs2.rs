@@ -19,6 +19,16 @@ pub fn encode(text: &str, out: &mut impl BufMut) {
     }
 }
 
+/// As [`encode`], little endian for a peer that reads no other.
+pub fn write(text: &str, little_endian: bool, out: &mut impl BufMut) {
+    if !little_endian {
+        return encode(text, out);
+    }
+    for unit in text.encode_utf16() {
+        out.put_u16_le(unit);
+    }
+}
+
 /// Reads UTF-16, big endian unless a byte order mark says otherwise; never fails.
 ///
 /// A lone surrogate becomes U+FFFD; of an odd number of octets the last is dropped, which the

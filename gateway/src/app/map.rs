@@ -28,7 +28,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         response_timeout: route.response_timeout,
         ladder: ladder(&route.receipts),
         parts: route.receipts.parts,
-        charset: route.dialect.alphabet.into(),
+        charset: route.dialect.charset(),
     };
     store::Config {
         path: config.store.path.clone(),

@@ -162,7 +162,10 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         "routes.*.receipts.id_transform",
         &["strip_prefix", "strip_suffix", "first", "last"],
     ),
-    table("routes.*.charset", &["default", "national", "flash"]),
+    table(
+        "routes.*.charset",
+        &["default", "national", "flash", "ia5", "ucs2"],
+    ),
     table(
         "routes.*.outbind",
         &["listen", "allow", "system_id", "password"],

@@ -48,6 +48,14 @@ pub(super) fn dialect(route: &Section<'_>) -> Dialect {
     if let Some(field) = charset.opt("flash") {
         dialect.flash = field.word(&FLASHES, &[]).unwrap_or_default();
     }
+    if let Some(field) = charset.opt("ia5") {
+        let words = [("ascii", false), ("default", true)];
+        dialect.ia5_is_default = field.word(&words, &[]).unwrap_or_default();
+    }
+    if let Some(field) = charset.opt("ucs2") {
+        let words = [("be", false), ("le", true)];
+        dialect.ucs2_little_endian = field.word(&words, &[]).unwrap_or_default();
+    }
     dialect.national = national(&charset, &dialect);
     dialect
 }

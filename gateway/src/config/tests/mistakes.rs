@@ -163,6 +163,16 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "window = 50",
+        "charset = { ia5 = \"gsm7\" }",
+        "routes.carrier-a.charset.ia5 = \"gsm7\": expected \"ascii\" or \"default\"",
+    ),
+    (
+        "window = 50",
+        "charset = { ucs2 = \"LE\" }",
+        "routes.carrier-a.charset.ucs2 = \"LE\": expected \"be\" or \"le\"",
+    ),
+    (
+        "window = 50",
         "charset = { flash = \"f1\" }",
         "routes.carrier-a.charset.flash = \"f1\": expected \"f0\" or \"10\" or \"18\" or \"tlv\"",
     ),

@@ -57,9 +57,9 @@ pub(super) fn write(message: &Message, part: u8, dialect: &Dialect) -> Result<Co
     let layout = layout(message, options);
     if options.payload_segments.is_some() {
         content.data_coding = dialect.data_coding(layout.encoding, options.flash);
-        let alphabet = dialect.alphabet_of(content.data_coding);
+        let charset = dialect.charset_of(content.data_coding);
         let mut octets = Vec::with_capacity(body.len());
-        layout.write_whole(body, alphabet, &mut octets)?;
+        layout.write_whole(body, charset, &mut octets)?;
         content.tlvs.push(Tag::MESSAGE_PAYLOAD, &octets)?;
         return Ok(content);
     }
@@ -82,8 +82,8 @@ pub(super) fn write(message: &Message, part: u8, dialect: &Dialect) -> Result<Co
         layout.write_octets(&data, place, out)?
     } else {
         content.data_coding = dialect.data_coding(layout.encoding, options.flash);
-        let alphabet = dialect.alphabet_of(content.data_coding);
-        layout.write(body, place, alphabet, out)?
+        let charset = dialect.charset_of(content.data_coding);
+        layout.write(body, place, charset, out)?
     };
     if header {
         content.esm_class = ESM_CLASS_UDHI;

@@ -49,6 +49,19 @@ fn shown(parts: &[Content], charset: &Charset) -> String {
 }
 
 #[test]
+fn a_carrier_that_reads_little_endian_gets_it_in_every_part() {
+    let dialect = Dialect {
+        ucs2_little_endian: true,
+        ..Dialect::default()
+    };
+    assert!(!dialect.is_plain());
+    let text = "Ж😀".repeat(30);
+    let parts = all(&message(&text, Encoding::Ucs2, 2, None), &dialect);
+    assert_eq!(parts[0].short_message[6..8], [0x16, 0x04]);
+    assert_eq!(shown(&parts, &dialect.charset()), text);
+}
+
+#[test]
 fn an_8_bit_reference_is_the_low_octet_and_a_16_bit_one_needs_the_room() {
     let text = "x".repeat(300);
     let narrow = message(&text, Encoding::Gsm7, 2, None);
