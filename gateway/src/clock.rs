@@ -36,6 +36,16 @@ impl UnixMs {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// Year, month, day, hour, minute and second in UTC.
+    #[must_use]
+    pub fn utc(self) -> [u64; 6] {
+        let ms = self.0.min(LAST_MS);
+        let (days, in_day) = (ms / 86_400_000, ms % 86_400_000);
+        let (year, month, day) = civil(days);
+        let [hour, minute] = [in_day / 3_600_000, in_day / 60_000 % 60];
+        [year, month, day, hour, minute, in_day / 1_000 % 60]
+    }
+
     /// This point, unless it is [`Self::ZERO`].
     #[must_use]
     pub fn known(self) -> Option<Self> {
@@ -50,9 +60,7 @@ const LAST_MS: u64 = 253_402_300_799_999;
 /// so that the general formatter was 2 % of all CPU. Later than the year 9999 shows as its end.
 impl fmt::Display for UnixMs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = self.0.min(LAST_MS);
-        let (days, in_day) = (ms / 86_400_000, ms % 86_400_000);
-        let (year, month, day) = civil(days);
+        let [year, month, day, hour, minute, second] = self.utc();
         let mut text = *b"0000-00-00T00:00:00.000Z";
         let mut put = |at: std::ops::Range<usize>, mut number: u64| {
             for digit in text[at].iter_mut().rev() {
@@ -63,10 +71,10 @@ impl fmt::Display for UnixMs {
         put(0..4, year);
         put(5..7, month);
         put(8..10, day);
-        put(11..13, in_day / 3_600_000);
-        put(14..16, in_day / 60_000 % 60);
-        put(17..19, in_day / 1_000 % 60);
-        put(20..23, in_day % 1_000);
+        put(11..13, hour);
+        put(14..16, minute);
+        put(17..19, second);
+        put(20..23, self.0.min(LAST_MS) % 1_000);
         f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }

@@ -290,6 +290,8 @@ pub struct Route {
     pub error_map: ErrorMap,
     /// TLVs of the carrier's own.
     pub tlvs: Vec<Tlv>,
+    /// How validity_period is written.
+    pub validity: Validity,
     /// The longest validity_period that the carrier takes.
     pub max_validity: Option<Duration>,
     /// How the carrier wants texts written.
@@ -304,6 +306,17 @@ pub struct Route {
     pub dest_npi: Option<u8>,
     /// The calling code of the numbers that the carrier writes in national form.
     pub inbound_country: Option<String>,
+}
+
+/// `routes.*.validity`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// What is left of the message's lifetime.
+    Relative,
+    /// When it ends, in UTC.
+    Absolute,
+    /// Nothing is written: the carrier's own applies.
+    Absent,
 }
 
 /// `routes.*.throttle`; absent is what the limits have by themselves.

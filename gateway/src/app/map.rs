@@ -323,6 +323,11 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
         dialect: route.dialect.clone(),
         ask: route.receipts.ask,
         reading: reading(route),
+        validity: match route.validity {
+            config::Validity::Relative => smpp::ValidityForm::Relative,
+            config::Validity::Absolute => smpp::ValidityForm::Absolute,
+            config::Validity::Absent => smpp::ValidityForm::Absent,
+        },
         max_validity: route.max_validity.unwrap_or(base.max_validity),
         source,
         dest: (

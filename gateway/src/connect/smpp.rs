@@ -67,7 +67,9 @@ mod wire;
 mod tests;
 
 pub use account::Account;
-pub use config::{Binds, Config, INBOUND_WINDOW, Password, Reading, Seat, SourceRules, Tls};
+pub use config::{
+    Binds, Config, INBOUND_WINDOW, Password, Reading, Seat, SourceRules, Tls, ValidityForm,
+};
 pub use outbind::{Calls, Listen, Outbinds};
 pub use tlvs::{Dictionary, Shown};
 

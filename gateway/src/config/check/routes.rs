@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::section::{Field, Section};
 use super::{DAY, HOUR, outbind, receipts, texts, tlvs, way};
 use crate::config::load::Value;
-use crate::config::{Bind, Receipts, Route, Secret, value};
+use crate::config::{Bind, Receipts, Route, Secret, Validity, value};
 
 /// Hosts of one account. Chosen: carriers name two to four.
 const HOSTS_MAX: usize = 16;
@@ -48,6 +48,7 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         .opt("version")
         .and_then(|f| f.word(&[("3.3", 0x33), ("3.4", 0x34), ("5.0", 0x50)], &[]))
         .unwrap_or(0x34);
+    let (validity, max_validity) = lifetimes(&section);
     let binds = hosts.len() * usize::from(binds_per_host);
     let rate = super::throttle::rate(&section, binds * window);
     Some(Route {
@@ -76,12 +77,8 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         retry_status: super::throttle::retry_status(&section),
         receipts,
         error_map: receipts::error_map(&section),
-        max_validity: section.opt("max_validity").map(|f| {
-            f.duration(
-                SECOND * 60..=DAY * 365,
-                "the longest validity that the carrier takes",
-            )
-        }),
+        validity,
+        max_validity,
         dialect: texts::dialect(&section),
         source_ton: number_kind(&section, "source_ton"),
         source_npi: number_kind(&section, "source_npi"),
@@ -140,6 +137,27 @@ fn timers(section: &Section<'_>) -> (Duration, Duration) {
         section.duration("enquire_link", SECOND..=HOUR, silence),
         section.duration("response_timeout", SECOND..=SECOND * 600, answer),
     )
+}
+
+/// How validity_period is written, and its longest.
+fn lifetimes(section: &Section<'_>) -> (Validity, Option<Duration>) {
+    let forms = [
+        ("relative", Validity::Relative),
+        ("absolute", Validity::Absolute),
+        ("none", Validity::Absent),
+    ];
+    let form = section
+        .opt("validity")
+        .and_then(|field| field.word(&forms, &[]))
+        .unwrap_or(Validity::Relative);
+    let longest = section.opt("max_validity").map(|field| {
+        if form == Validity::Absent {
+            field.wrong("no max_validity beside validity = \"none\": none is written");
+        }
+        let why = "the longest validity that the carrier takes";
+        field.duration(SECOND * 60..=DAY * 365, why)
+    });
+    (form, longest)
 }
 
 fn hosts(section: &Section<'_>) -> Vec<String> {

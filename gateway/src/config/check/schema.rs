@@ -127,6 +127,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
             "retry_status",
             "receipts",
             "error_map",
+            "validity",
             "max_validity",
             "tlvs",
             "charset",

@@ -208,6 +208,16 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "window = 50",
+        "validity = \"never\"",
+        "routes.carrier-a.validity = \"never\": expected \"relative\" or \"absolute\" or \"none\"",
+    ),
+    (
+        "window = 50",
+        "validity = \"none\"\nmax_validity = \"24h\"",
+        "routes.carrier-a.max_validity = \"24h\": expected no max_validity beside validity = \"none\"",
+    ),
+    (
+        "window = 50",
         "tls_pins = [\"sha256/AAAA\"]",
         "routes.carrier-a.tls_pins = a list: expected this key only with tls = true",
     ),

@@ -71,6 +71,8 @@ pub struct Config {
     pub inbound_country: Option<String>,
     /// How it wants texts written.
     pub dialect: Dialect,
+    /// How validity_period is written.
+    pub validity: ValidityForm,
     /// Longest validity_period that the carrier takes.
     pub max_validity: Duration,
     /// How senders are written.
@@ -153,6 +155,7 @@ impl Config {
             reading: Reading::default(),
             inbound_country: None,
             dialect: Dialect::default(),
+            validity: ValidityForm::Relative,
             max_validity: Duration::from_secs(72 * 3600),
             source: SourceRules::default(),
             dest: (1, 1),
@@ -197,6 +200,18 @@ impl Config {
             ..session::Config::esme(esme)
         }
     }
+}
+
+/// How a carrier takes validity_period: smpp.md §1.3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ValidityForm {
+    /// What is left, which needs no common idea of the time.
+    #[default]
+    Relative,
+    /// When it ends, in UTC.
+    Absolute,
+    /// Not at all: the carrier's own applies.
+    Absent,
 }
 
 /// How a carrier writes its receipts.

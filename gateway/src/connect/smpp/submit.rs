@@ -1,6 +1,6 @@
 //! submit_sm from a message: addresses, text, validity, flags.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use codecs::smpp::session::{Session, SubmitRefused};
 use codecs::smpp::{Address, EncodeError, Field, SubmitSm};
@@ -12,15 +12,11 @@ use crate::clock::UnixMs;
 use crate::message::{Encoding, Message, Phone, Priority, Text};
 use crate::outcome::{Attempt, Outcome, OutcomeResult, ProviderId, Reason, Retry, Whose};
 use content::{Content, Unwritable};
+use validity::Validity;
 
 mod content;
+mod validity;
 
-/// Shortest validity_period: what is left of a lifetime is rounded up to it, because carriers refuse
-/// less (chosen). A part whose lifetime is over is not sent at all.
-const VALIDITY_MIN: Duration = Duration::from_secs(60);
-/// Longest validity_period: its relative form has two digits of days, and months have no fixed
-/// length. SMPP v3.4 §7.1.1.
-const VALIDITY_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Digits of the longest number. ITU-T E.164 §6.2.1 has 15; a u64 has 20.
 const DIGITS_MAX: usize = 20;
 /// Octets of user data in one segment: 140 packed, so 160 septets unpacked. 3GPP TS 23.040.
@@ -50,7 +46,8 @@ pub(super) fn submit(
         let outcome = ours(result, reason, whose, Retry::Never, wall);
         Err(NotTaken::Impossible(Box::new(outcome)))
     };
-    let Some(validity) = validity(message.expires_at, wall, config.max_validity) else {
+    let (form, longest) = (config.validity, config.max_validity);
+    let Some(validity) = Validity::left(form, message.expires_at, wall, longest) else {
         // The dispatcher expires what waits; this one ran out on its last step.
         let (reason, whose) = (Reason::ExpiredInQueue, Whose::Us);
         return impossible(reason, whose, OutcomeResult::NotSent);
@@ -90,7 +87,7 @@ pub(super) fn submit(
         },
         esm_class,
         priority_flag: priority(message),
-        validity_period: &validity,
+        validity_period: validity.as_octets(),
         registered_delivery: u8::from(
             config.receipts && config.ask.holds(attempt.part, message.segments),
         ),
@@ -209,29 +206,6 @@ fn written(phone: Phone, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
     &digits[at..]
 }
 
-/// What is left of a lifetime, relative (`000001023000000R`, SMPP v3.4 §7.1.1): it needs no common
-/// idea of the time zone. `None` when it is over.
-fn validity(expires_at: UnixMs, now: UnixMs, longest: Duration) -> Option<[u8; 16]> {
-    let left = expires_at.since(now);
-    if left.is_zero() {
-        return None;
-    }
-    let longest = longest.clamp(VALIDITY_MIN, VALIDITY_MAX);
-    let seconds = left.clamp(VALIDITY_MIN, longest).as_secs();
-    let mut text = *b"000000000000000R";
-    let fields = [
-        seconds / 86_400,
-        seconds / 3_600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-    ];
-    for (pair, field) in text[4..12].as_chunks_mut::<2>().0.iter_mut().zip(fields) {
-        let digit = |number: u64| b'0' + u8::try_from(number % 10).unwrap_or_default();
-        *pair = [digit(field / 10), digit(field)];
-    }
-    Some(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,24 +223,6 @@ mod tests {
         assert_eq!(of("46701234567"), (1, 1, &b"46701234567"[..]));
         assert_eq!(of("+"), (5, 0, &b"+"[..]));
         assert_eq!(of(""), (0, 0, &b""[..]));
-    }
-
-    #[test]
-    fn validity_is_relative_and_within_its_bounds() {
-        let of = |ms, hours: u64| {
-            let text = validity(
-                UnixMs(1_000 + ms),
-                UnixMs(1_000),
-                Duration::from_secs(hours * 3600),
-            );
-            text.map(|text| String::from_utf8(text.to_vec()).unwrap())
-        };
-        assert_eq!(of(300_000, 72).unwrap(), "000000000500000R");
-        assert_eq!(of(1, 72).unwrap(), "000000000100000R");
-        assert_eq!(of(90_061_000, 72).unwrap(), "000001010101000R");
-        assert_eq!(of(90_061_000, 24).unwrap(), "000001000000000R");
-        assert_eq!(of(u64::MAX / 2, 10_000).unwrap(), "000030000000000R");
-        assert_eq!(of(0, 72), None);
     }
 
     #[test]
