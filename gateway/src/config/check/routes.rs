@@ -79,7 +79,7 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         error_map: receipts::error_map(&section),
         validity,
         max_validity,
-        dialect: texts::dialect(&section),
+        dialect: texts::dialect(&section, version),
         source_ton: number_kind(&section, "source_ton"),
         source_npi: number_kind(&section, "source_npi"),
         dest_ton: number_kind(&section, "dest_ton"),

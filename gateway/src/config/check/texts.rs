@@ -3,6 +3,7 @@
 use codecs::text::{Alphabet, Dialect, Flash, Language, Long};
 
 use super::section::Section;
+use super::tlvs::needs_tlvs;
 
 /// Words of `charset.default`.
 const ALPHABETS: [(&str, Alphabet); 5] = [
@@ -29,14 +30,17 @@ const LONGS: [(&str, Long); 4] = [
     ("payload", Long::Payload),
 ];
 
-/// A route's dialect, with the defaults where nothing is said.
-pub(super) fn dialect(route: &Section<'_>) -> Dialect {
+/// The dialect of a route of this version, with the defaults where nothing is said.
+pub(super) fn dialect(route: &Section<'_>, version: u8) -> Dialect {
     let charset = route
         .opt("charset")
         .and_then(|field| field.section("routes.*.charset"));
     let mut dialect = Dialect::default();
     if let Some(field) = route.opt("long_messages") {
         dialect.long = field.word(&LONGS, &[]).unwrap_or_default();
+        if matches!(dialect.long, Long::Sar | Long::Payload) {
+            needs_tlvs(&field, version);
+        }
     }
     let Some(charset) = charset else {
         return dialect;
@@ -47,6 +51,9 @@ pub(super) fn dialect(route: &Section<'_>) -> Dialect {
     }
     if let Some(field) = charset.opt("flash") {
         dialect.flash = field.word(&FLASHES, &[]).unwrap_or_default();
+        if dialect.flash == Flash::Tlv {
+            needs_tlvs(&field, version);
+        }
     }
     if let Some(field) = charset.opt("ia5") {
         let words = [("ascii", false), ("default", true)];

@@ -9,8 +9,15 @@ use crate::config::load::Value;
 use crate::config::{Tlv, TlvKind};
 use crate::message::tlv::{TLVS_MAX, TlvValue};
 
-/// interface_version of SMPP 3.3, which has no TLVs.
+/// interface_version of SMPP 3.3, which has no TLVs. smpp.md §1.2.
 const VERSION_33: u8 = 0x33;
+
+/// Notes a value that needs TLVs where the route's version has none.
+pub(super) fn needs_tlvs(field: &Field<'_>, version: u8) {
+    if version <= VERSION_33 {
+        field.wrong("version = \"3.4\" or \"5.0\": SMPP 3.3 has no TLVs");
+    }
+}
 
 /// What the gateway writes itself: the text, and where a part belongs. SMPP v3.4 §5.3.2.
 const OURS: [Tag; 4] = [
@@ -102,11 +109,7 @@ fn one(name: &str, field: &Field<'_>, version: u8) -> Option<Tlv> {
             read: true,
         });
     }
-    if version <= VERSION_33 {
-        section
-            .at
-            .wrong("version = \"3.4\" or \"5.0\": SMPP 3.3 has no TLVs");
-    }
+    needs_tlvs(&section.at, version);
     // Without a value, only messages that bring one of their own carry it.
     let sent = match &value {
         Some(value) => Some(octets(value, kind)?),

@@ -207,6 +207,21 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "routes.carrier-a.max_validity = \"1s\": expected a duration",
     ),
     (
+        "bind = \"transceiver\"",
+        "bind = \"tx+rx\"\nversion = \"3.3\"\nlong_messages = \"sar\"",
+        "routes.carrier-a.long_messages = \"sar\": expected version = \"3.4\" or \"5.0\": SMPP 3.3 has no TLVs",
+    ),
+    (
+        "bind = \"transceiver\"",
+        "bind = \"tx+rx\"\nversion = \"3.3\"\nlong_messages = \"payload\"",
+        "routes.carrier-a.long_messages = \"payload\": expected version = \"3.4\" or \"5.0\": SMPP 3.3 has no TLVs",
+    ),
+    (
+        "bind = \"transceiver\"",
+        "bind = \"tx+rx\"\nversion = \"3.3\"\ncharset = { flash = \"tlv\" }",
+        "routes.carrier-a.charset.flash = \"tlv\": expected version = \"3.4\" or \"5.0\": SMPP 3.3 has no TLVs",
+    ),
+    (
         "window = 50",
         "validity = \"never\"",
         "routes.carrier-a.validity = \"never\": expected \"relative\" or \"absolute\" or \"none\"",
