@@ -248,7 +248,7 @@ pub struct Route {
     pub tls_ca: Option<PathBuf>,
     /// The name to expect in the certificate, if it is not the host.
     pub tls_server_name: Option<String>,
-    /// Who we are to the carrier.
+    /// Who we are in TLS.
     pub tls_client: Option<Tls>,
     /// SHA-256 of the keys that its certificate may have; empty is any.
     pub tls_pins: Vec<[u8; 32]>,
@@ -256,12 +256,8 @@ pub struct Route {
     pub source_address: Option<IpAddr>,
     /// How long what we wrote may stay without TCP's acknowledgement.
     pub tcp_user_timeout: Duration,
-    /// At most 15 octets (SMPP v3.4 §5.2.1).
-    pub system_id: String,
-    /// At most 8 octets by SMPP v3.4 §5.2.2; up to 64 pass, with a warning.
-    pub password: Secret,
-    /// At most 12 octets (SMPP v3.4 §5.2.3).
-    pub system_type: String,
+    /// Who we are to the carrier.
+    pub account: Account,
     /// How a session binds.
     pub bind: Bind,
     /// Where the carrier may call us.
@@ -306,6 +302,26 @@ pub struct Route {
     pub dest_npi: Option<u8>,
     /// The calling code of the numbers that the carrier writes in national form.
     pub inbound_country: Option<String>,
+}
+
+/// What a route says of itself at bind and of every sender. Longer texts than the specification's, up
+/// to 64 octets, pass with a warning.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// At most 15 octets by SMPP v3.4 §5.2.1.
+    pub system_id: String,
+    /// At most 8 octets by SMPP v3.4 §5.2.2.
+    pub password: Secret,
+    /// At most 12 octets by SMPP v3.4 §5.2.3.
+    pub system_type: String,
+    /// The addresses that the binds serve, as a pattern; at most 40 octets by SMPP v3.4 §5.2.7.
+    pub address_range: String,
+    /// TON and NPI of these.
+    pub addr: (u8, u8),
+    /// What every submit_sm says; at most 5 octets by SMPP v3.4 §5.2.11.
+    pub service_type: String,
+    /// The longest sender that the carrier takes; 20 octets by SMPP v3.4 §5.2.8.
+    pub source_octets_max: usize,
 }
 
 /// `routes.*.validity`.
@@ -361,7 +377,7 @@ pub struct Outbind {
     pub listen: SocketAddr,
     /// Addresses it may come from; at least one.
     pub allow: Vec<ipnet::IpNet>,
-    /// Its name, at most 15 octets (SMPP v3.4 §5.2.1).
+    /// Its name, as long as the account's may be.
     pub system_id: String,
     /// Its password, as long as the account's may be.
     pub password: Secret,

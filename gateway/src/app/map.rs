@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use codecs::smpp::CommandStatus;
+use codecs::smpp::{CommandStatus, Limits};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 
@@ -262,39 +262,43 @@ pub(super) fn outbind(outbind: &config::Outbind) -> smpp::Listen {
     }
 }
 
+/// A route's TLS, if it has any.
+///
+/// # Errors
+/// Roots, a certificate or a key that cannot be read.
+fn tls(name: &str, route: &config::Route) -> anyhow::Result<Option<smpp::Tls>> {
+    if !route.tls {
+        return Ok(None);
+    }
+    let roots = match &route.tls_ca {
+        Some(path) => smpp::tls::ca_file(path),
+        None => smpp::tls::native_roots(),
+    };
+    let identity = route.tls_client.as_ref().map(|tls| smpp::tls::Identity {
+        certificate: &tls.cert,
+        key: &tls.key,
+    });
+    let config = roots.and_then(|roots| smpp::tls::client(roots, identity));
+    Ok(Some(smpp::Tls {
+        config: config.with_context(|| format!("routes.{name}.tls"))?,
+        server_name: route.tls_server_name.clone(),
+        pins: route.tls_pins.clone(),
+    }))
+}
+
 /// A route's SMPP config.
 ///
 /// # Errors
-/// TLS roots that cannot be read.
+/// As [`tls`].
 pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Result<smpp::Config> {
-    let tls = if route.tls {
-        let roots = match &route.tls_ca {
-            Some(path) => smpp::tls::ca_file(path),
-            None => smpp::tls::native_roots(),
-        };
-        let identity = route.tls_client.as_ref().map(|tls| smpp::tls::Identity {
-            certificate: &tls.cert,
-            key: &tls.key,
-        });
-        let config = roots.and_then(|roots| smpp::tls::client(roots, identity));
-        Some(smpp::Tls {
-            config: config.with_context(|| format!("routes.{name}.tls"))?,
-            server_name: route.tls_server_name.clone(),
-            pins: route.tls_pins.clone(),
-        })
-    } else {
-        None
-    };
+    let account = &route.account;
     let base = smpp::Config::new(
         ix,
         name,
         route.hosts.clone(),
-        &route.system_id,
-        route.password.expose(),
+        &account.system_id,
+        account.password.expose(),
     );
-    let mut limits = base.limits;
-    // The config warned about a password longer than SMPP v3.4 §5.2.2 allows, and lets it pass.
-    limits.password = limits.password.max(route.password.expose().len() + 1);
     let mut source = base.source;
     for rule in [
         &mut source.alphanumeric,
@@ -306,8 +310,11 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
     }
     Ok(smpp::Config {
         inbound_country: route.inbound_country.clone(),
-        tls,
-        system_type: route.system_type.clone(),
+        tls: tls(name, route)?,
+        system_type: account.system_type.clone(),
+        address_range: account.address_range.clone(),
+        addr: account.addr,
+        service_type: account.service_type.clone(),
         bind: binds(route),
         interface_version: route.version,
         window: route.window,
@@ -334,10 +341,26 @@ pub(super) fn smpp(name: &str, route: &config::Route, ix: RouteIx) -> anyhow::Re
             route.dest_ton.unwrap_or(base.dest.0),
             route.dest_npi.unwrap_or(base.dest.1),
         ),
-        limits,
+        limits: lengths(account),
         tlvs: tlvs(&route.tlvs),
         ..base
     })
+}
+
+/// How long a route's texts may be. The config has warned of those that are longer than the
+/// specification's, and lets them pass.
+fn lengths(account: &config::Account) -> Limits {
+    let spec = Limits::SPEC;
+    let room = |least: usize, text: &str| least.max(text.len() + 1);
+    Limits {
+        system_id: room(spec.system_id, &account.system_id),
+        password: room(spec.password, account.password.expose()),
+        system_type: room(spec.system_type, &account.system_type),
+        address_range: room(spec.address_range, &account.address_range),
+        service_type: room(spec.service_type, &account.service_type),
+        address: account.source_octets_max + 1,
+        ..spec
+    }
 }
 
 /// How a route's sessions bind.
@@ -532,3 +555,6 @@ fn pace(rate: &config::Rate) -> webhook::Pace {
         burst: rate.burst,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use super::{Admin, Config, Key, Limits, SCOPES, Server, Store, Tenant, Tls, Webh
 use crate::message::Class;
 use section::{Field, Notes, Section};
 
+mod account;
 mod endpoints;
 mod inbound;
 mod outbind;

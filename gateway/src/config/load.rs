@@ -27,6 +27,11 @@ const TABLE_DEFAULTS: &str = r#"
 [routes]
 tls = false
 system_type = ""
+address_range = ""
+addr_ton = 0
+addr_npi = 0
+service_type = ""
+max_source = 20
 bind = "transceiver"
 binds_per_host = 1
 window = 10

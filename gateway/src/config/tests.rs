@@ -348,7 +348,7 @@ fn a_whole_config_means_what_it_says() {
         burst: 400,
     };
     assert_eq!(route.rate, Some(rate));
-    assert_eq!(route.password.expose(), &CANARY[..8]);
+    assert_eq!(route.account.password.expose(), &CANARY[..8]);
     assert_eq!(config.rules[0].routes, [(String::from("carrier-a"), 1)]);
     assert_eq!(config.rules[0].strategy, Strategy::Priority);
     assert_eq!(config.keys[0].secret.expose(), CANARY);
@@ -375,7 +375,7 @@ fn overrides_reach_every_kind_of_value() {
     assert_eq!(config.server.listen.port(), 1);
     assert_eq!(config.limits.queued, 1_000);
     assert_eq!(config.routes["carrier-a"].window, 77);
-    assert_eq!(config.routes["carrier-a"].system_id, "12345");
+    assert_eq!(config.routes["carrier-a"].account.system_id, "12345");
     assert_eq!(config.tenants["acme"].senders, ["A", "B"]);
     assert_eq!(config.store.retention_content, Duration::from_secs(3_600));
     assert!(config.webhook.allow_http);
@@ -391,10 +391,10 @@ fn secrets_come_from_files_without_their_line_end_and_inline_only_with_dev() {
     };
     let by_file = route(&format!("{{ file = \"{}\" }}", file.0.display()));
     let (config, _) = load_text(&by_file, &Env::default(), false).expect("the file is there");
-    assert_eq!(config.routes["a"].password.expose(), "hunter22");
+    assert_eq!(config.routes["a"].account.password.expose(), "hunter22");
     let inline = route("\"hunter22\"");
     let (config, _) = load_text(&inline, &Env::default(), true).expect("with --dev");
-    assert_eq!(config.routes["a"].password.expose(), "hunter22");
+    assert_eq!(config.routes["a"].account.password.expose(), "hunter22");
     let refused = load_text(&inline, &Env::default(), false).expect_err("without --dev");
     assert_eq!(refused.len(), 1);
     assert!(
@@ -497,7 +497,11 @@ fn what_is_in_effect_prints_without_secrets() {
     assert!(printed.contains("env = \"SHORT\""), "{printed}");
     assert!(printed.contains("window = 10"), "{printed}");
     let (config, _) = load(&file.0, &env(), true).expect("as before");
-    let debug = format!("{config:?} {:?} {}", env(), config.routes["a"].password);
+    let debug = format!(
+        "{config:?} {:?} {}",
+        env(),
+        config.routes["a"].account.password
+    );
     let without_url = debug.replace("?t=cAnArY", "");
     assert!(!without_url.contains("cAnArY"), "{debug}");
     assert!(!debug.contains(WHSEC), "{debug}");

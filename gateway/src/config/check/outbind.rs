@@ -1,7 +1,7 @@
 //! Checks of `routes.*.outbind`: where a carrier may call us, and who it has to be.
 
 use super::section::{Field, Section};
-use super::{ITEMS_MAX, range, routes};
+use super::{ITEMS_MAX, account, range};
 use crate::config::Outbind;
 
 /// A route's listener for outbind.
@@ -24,7 +24,7 @@ pub(super) fn read(section: &Section<'_>, tls: bool) -> Option<Outbind> {
     Some(Outbind {
         listen: super::listen(&section, "where the carrier connects to"),
         allow,
-        system_id: routes::system_id(&section),
-        password: routes::password(&section),
+        system_id: account::system_id(&section),
+        password: account::password(&section),
     })
 }

@@ -4,24 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::section::{Field, Section};
-use super::{DAY, HOUR, outbind, receipts, texts, tlvs, way};
+use super::{DAY, HOUR, account, outbind, receipts, texts, tlvs, way};
 use crate::config::load::Value;
-use crate::config::{Bind, Receipts, Route, Secret, Validity, value};
+use crate::config::{Bind, Receipts, Route, Validity, value};
 
 /// Hosts of one account. Chosen: carriers name two to four.
 const HOSTS_MAX: usize = 16;
 
 /// Lowest version with bind_transceiver. smpp.md §1.2.
 const VERSION_TRANSCEIVER: u8 = 0x34;
-
-/// system_id without its NUL. SMPP v3.4 §5.2.1.
-const SYSTEM_ID_OCTETS_MAX: usize = 15;
-/// password without its NUL. SMPP v3.4 §5.2.2.
-const PASSWORD_OCTETS_MAX: usize = 8;
-/// Longest password at all: some carriers ignore the specification (observed); none needs more.
-const PASSWORD_OCTETS_LIMIT: usize = 64;
-/// system_type without its NUL. SMPP v3.4 §5.2.3.
-const SYSTEM_TYPE_OCTETS_MAX: usize = 12;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -60,9 +51,7 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         tls_pins: way.pins,
         source_address: way.source,
         tcp_user_timeout: way.user_timeout,
-        system_id: system_id(&section),
-        password: password(&section),
-        system_type: account_text(&section, "system_type", 0, SYSTEM_TYPE_OCTETS_MAX, "§5.2.3"),
+        account: account::read(&section),
         outbind: outbind::read(&section, way.tls),
         bind: bind(&section, &receipts, version),
         binds_per_host,
@@ -80,10 +69,10 @@ pub(super) fn route(field: &Field<'_>) -> Option<Route> {
         validity,
         max_validity,
         dialect: texts::dialect(&section, version),
-        source_ton: number_kind(&section, "source_ton"),
-        source_npi: number_kind(&section, "source_npi"),
-        dest_ton: number_kind(&section, "dest_ton"),
-        dest_npi: number_kind(&section, "dest_npi"),
+        source_ton: account::number_kind(&section, "source_ton"),
+        source_npi: account::number_kind(&section, "source_npi"),
+        dest_ton: account::number_kind(&section, "dest_ton"),
+        dest_npi: account::number_kind(&section, "dest_npi"),
         inbound_country: section.opt("inbound_country").map(|field| {
             let expected = "a calling code of 1 to 3 digits such as \"46\"";
             field.text_where(expected, |text| {
@@ -180,48 +169,4 @@ fn hosts(section: &Section<'_>) -> Vec<String> {
         hosts.push(host);
     }
     hosts
-}
-
-pub(super) fn system_id(section: &Section<'_>) -> String {
-    account_text(section, "system_id", 1, SYSTEM_ID_OCTETS_MAX, "§5.2.1")
-}
-
-fn account_text(section: &Section<'_>, key: &str, min: usize, max: usize, at: &str) -> String {
-    let expected = format!("{min} to {max} ASCII characters (SMPP v3.4 {at})");
-    section
-        .need(key, &expected)
-        .map(|field| {
-            field.text_where(&expected, |text| {
-                (min..=max).contains(&text.len()) && text.bytes().all(|b| matches!(b, 0x20..=0x7e))
-            })
-        })
-        .unwrap_or_default()
-}
-
-pub(super) fn password(section: &Section<'_>) -> Secret {
-    let expected = "1 to 64 ASCII characters; 8 by SMPP v3.4 §5.2.2";
-    let Some(field) = section.need("password", expected) else {
-        return Secret::new("");
-    };
-    let secret = field.secret(expected, |text| {
-        (1..=PASSWORD_OCTETS_LIMIT).contains(&text.len())
-            && text.bytes().all(|b| matches!(b, 0x20..=0x7e))
-    });
-    if secret.expose().len() > PASSWORD_OCTETS_MAX {
-        let text = "longer than the 8 octets of SMPP v3.4 §5.2.2: sent as it is, but some carriers \
-                    cut or refuse it";
-        field.warn(String::from(text));
-    }
-    secret
-}
-
-/// A TON or NPI in place of the default. SMPP v3.4 §5.2.5 and §5.2.6; 18 is the highest NPI.
-fn number_kind(section: &Section<'_>, key: &str) -> Option<u8> {
-    let most = if key.ends_with("ton") { 6 } else { 18 };
-    let field = section.opt(key)?;
-    u8::try_from(field.int(
-        0..=most,
-        "a number of SMPP v3.4 §5.2.5 (TON) or §5.2.6 (NPI)",
-    ))
-    .ok()
 }

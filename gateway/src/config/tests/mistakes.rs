@@ -323,8 +323,23 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "system_id = \"acme\"",
-        "system_id = \"sixteen-chars-xx\"",
-        "system_id = \"sixteen-chars-xx\": expected 1 to 15 ASCII characters (SMPP v3.4 §5.2.1)",
+        "system_id = \"åcme\"",
+        "system_id = \"åcme\": expected 1 to 64 ASCII characters; 15 by SMPP v3.4 §5.2.1",
+    ),
+    (
+        "window = 50",
+        "service_type = \"a\\u0000b\"",
+        "expected 0 to 64 ASCII characters; 5 by SMPP v3.4 §5.2.11",
+    ),
+    (
+        "window = 50",
+        "addr_npi = 19",
+        "routes.carrier-a.addr_npi = 19: expected 0..=18,",
+    ),
+    (
+        "window = 50",
+        "max_source = 65",
+        "routes.carrier-a.max_source = 65: expected 20..=64, the longest sender that the carrier takes",
     ),
     (
         "password = { env = \"CARRIER_A_PASSWORD\" }",

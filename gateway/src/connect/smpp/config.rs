@@ -42,6 +42,12 @@ pub struct Config {
     pub password: Password,
     /// Kind of system, as agreed; mostly empty.
     pub system_type: String,
+    /// The addresses that the binds serve, as a pattern; mostly empty.
+    pub address_range: String,
+    /// TON and NPI of these.
+    pub addr: (u8, u8),
+    /// What every submit_sm says; mostly empty.
+    pub service_type: String,
     /// Which binds there are. A receiver comes up with a window of 0.
     pub bind: Binds,
     /// 0x33, 0x34 or 0x50.
@@ -141,6 +147,9 @@ impl Config {
             system_id: system_id.into(),
             password: Password(password.into()),
             system_type: String::new(),
+            address_range: String::new(),
+            addr: (0, 0),
+            service_type: String::new(),
             bind: Binds::Transceiver,
             interface_version: 0x34,
             window: 10,
@@ -186,6 +195,9 @@ impl Config {
         let esme = Esme {
             system_type: self.system_type.as_bytes().to_vec(),
             interface_version: self.interface_version,
+            addr_ton: self.addr.0,
+            addr_npi: self.addr.1,
+            address_range: self.address_range.as_bytes().to_vec(),
             ..Esme::new(kind, self.system_id.as_bytes(), self.password.0.as_bytes())
         };
         session::Config {

@@ -79,6 +79,7 @@ pub(super) fn submit(
     let mut digits = [0; DIGITS_MAX];
     let (ton, npi) = config.dest;
     let sm = SubmitSm {
+        service_type: config.service_type.as_bytes(),
         source: source(message.text(Text::From), &config.source),
         dest: Address {
             ton,

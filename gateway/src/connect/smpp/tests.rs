@@ -22,6 +22,7 @@ use crate::stop::Stopper;
 mod binds;
 mod outbind;
 mod raw;
+mod told;
 mod ways;
 
 /// Longest that any step of a test may take.

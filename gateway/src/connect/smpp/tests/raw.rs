@@ -14,7 +14,7 @@ pub(super) struct Pdu(
     pub(super) Vec<u8>,
 );
 
-const SUBMIT: u32 = 0x04;
+pub(super) const SUBMIT: u32 = 0x04;
 pub(super) const SUBMIT_RESP: u32 = 0x8000_0004;
 pub(super) const DELIVER: u32 = 0x05;
 pub(super) const DELIVER_RESP: u32 = 0x8000_0005;
@@ -96,7 +96,7 @@ impl Carrier {
     }
 
     /// Accepts a connection and its bind.
-    async fn bind(&mut self) -> Vec<u8> {
+    pub(super) async fn bind(&mut self) -> Vec<u8> {
         self.accept().await;
         let Pdu(command, status, sequence, body) = self.read().await;
         assert_eq!((command, status), (BIND, 0));
