@@ -353,6 +353,8 @@ pub struct StatusRule {
     pub text: Option<String>,
     /// What it means.
     pub class: StatusClass,
+    /// Whether an operator has to look.
+    pub alarm: bool,
 }
 
 /// What may follow a status.

@@ -203,6 +203,7 @@ fn own_status(rule: &config::StatusRule) -> smpp::classify::Rule {
     smpp::classify::Rule {
         status: rule.status,
         text: rule.text.clone(),
+        alarm: rule.alarm,
         own: match rule.class {
             config::StatusClass::Throttle => Own::Throttle,
             config::StatusClass::Retry => Own::Retry,

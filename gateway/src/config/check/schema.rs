@@ -146,7 +146,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
         &["breaker", "cost", "tags"],
     ),
     table("routes.*.throttle", &["pause", "pause_max"]),
-    table("routes.*.statuses[]", &["status", "text", "class"]),
+    table("routes.*.statuses[]", &["status", "text", "class", "alarm"]),
     table(
         "routes.*.receipts",
         &[

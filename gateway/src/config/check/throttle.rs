@@ -85,6 +85,9 @@ pub(super) fn statuses(section: &Section<'_>) -> Vec<StatusRule> {
         let class = rule
             .need("class", "what the status means here")
             .and_then(|field| field.word(&classes, &[]));
+        let alarm = rule
+            .opt("alarm")
+            .is_some_and(|field| field.bool("whether an operator has to look"));
         let covers = |other: &StatusRule| {
             other.status == status && (other.text.is_none() || other.text == text)
         };
@@ -98,6 +101,7 @@ pub(super) fn statuses(section: &Section<'_>) -> Vec<StatusRule> {
                 status,
                 text,
                 class,
+                alarm,
             });
         }
     }

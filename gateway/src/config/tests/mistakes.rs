@@ -82,6 +82,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "window = 50",
+        "statuses = [{ status = 0x45, class = \"retry\", alarm = 1 }]",
+        "routes.carrier-a.statuses[0].alarm = 1: expected true or false, whether an operator has to look",
+    ),
+    (
+        "window = 50",
         "statuses = [{ class = \"retry\" }]",
         "routes.carrier-a.statuses[0].status: missing",
     ),

@@ -189,6 +189,8 @@ pub struct Rule {
     pub text: Option<String>,
     /// What it means.
     pub own: Own,
+    /// Whether an operator has to look, which [`Own::Fatal`] always wants.
+    pub alarm: bool,
 }
 
 impl Rule {
@@ -204,13 +206,14 @@ impl Rule {
     fn class(&self) -> Class {
         let known = known(CommandStatus(self.status));
         let reason = known.map_or(Reason::Unclassified, |class| class.reason);
-        match self.own {
+        let class = match self.own {
             Own::Throttle => throttle(Reason::Throttled),
             Own::Retry => retried(TRIES, reason),
             Own::Elsewhere => elsewhere(reason),
             Own::Never => never(reason),
             Own::Fatal => fatal(reason),
-        }
+        };
+        if self.alarm { ours(class) } else { class }
     }
 }
 
@@ -341,7 +344,30 @@ mod tests {
 
     fn rule(status: u32, text: Option<&str>, own: Own) -> Rule {
         let text = text.map(str::to_owned);
-        Rule { status, text, own }
+        Rule {
+            status,
+            text,
+            own,
+            alarm: false,
+        }
+    }
+
+    /// smpp.md §3.3: every row is overridable, the alarm as well.
+    #[test]
+    fn a_route_says_which_of_its_statuses_an_operator_has_to_look_at() {
+        let quiet = rule(0xFF, None, Own::Elsewhere);
+        let loud = Rule {
+            alarm: true,
+            ..quiet.clone()
+        };
+        let of = |rule: &Rule| plain(0xFF, false, std::slice::from_ref(rule));
+        assert_eq!((of(&quiet).alarm, of(&quiet).whose), (false, Whose::Peer));
+        assert_eq!((of(&loud).alarm, of(&loud).whose), (true, Whose::Us));
+        assert_eq!(of(&loud).retry, Retry::Elsewhere);
+        // The other way round: the table's alarm is the operator's to silence.
+        assert!(plain(0x0A, false, &[]).alarm);
+        assert!(!plain(0x0A, false, &[rule(0x0A, None, Own::Elsewhere)]).alarm);
+        assert!(plain(0x45, false, &[rule(0x45, None, Own::Fatal)]).alarm);
     }
 
     #[test]
