@@ -410,12 +410,91 @@ fn two_missed_enquire_links_close() {
     let mut pair = Pair::bound(BindKind::Transmitter, |_, smsc| {
         smsc.enquire_link = 3600 * SECOND
     });
-    pair.submit(5).unwrap();
     pair.cut = (true, true);
     pair.pass(54 * SECOND);
     let reason = CloseReason::EnquireLinkUnanswered;
     assert_eq!(pair.esme_closed(), Some(reason));
     assert_eq!(reason.fault(), Fault::Transport);
+}
+
+/// "Half-open links found in seconds", with the settings that everybody has.
+#[test]
+fn a_busy_link_that_stalls_is_found_within_twenty_seconds() {
+    // Just bound, and before, at and after the time at which silence alone is asked about.
+    for quiet in [0, 20, 26, 33] {
+        let mut pair = Pair::bound(BindKind::Transceiver, |_, smsc| {
+            smsc.enquire_link = 3600 * SECOND;
+        });
+        pair.pass(quiet * SECOND);
+        pair.cut = (true, true);
+        pair.submit(5).unwrap();
+        pair.carry();
+        pair.pass(SECOND * 20);
+        let reason = CloseReason::EnquireLinkUnanswered;
+        assert_eq!(pair.esme_closed(), Some(reason), "{quiet}");
+        let lost = Event::Lost {
+            unknown: vec![5],
+            unsent: vec![],
+        };
+        assert!(pair.esme_events.contains(&lost));
+    }
+    // It was asked for its silence, patiently, and is busy from then on.
+    let mut pair = Pair::bound(BindKind::Transceiver, |_, smsc| {
+        smsc.enquire_link = 3600 * SECOND;
+    });
+    pair.cut = (true, true);
+    pair.pass(33 * SECOND);
+    assert_eq!(pair.esme.keep_alive().misses, 1);
+    pair.submit(5).unwrap();
+    pair.carry();
+    pair.pass(20 * SECOND);
+    assert!(pair.esme_closed().is_some());
+}
+
+/// Its answers are slow, but it is there: nothing is given up, and so nothing sent twice.
+#[test]
+fn a_peer_that_is_slow_with_answers_but_answers_enquire_link_is_kept() {
+    let mut pair = Pair::bound(BindKind::Transmitter, |_, smsc| {
+        smsc.enquire_link = 3600 * SECOND;
+    });
+    pair.submit(5).unwrap();
+    pair.carry();
+    pair.pass(5 * SECOND - MS);
+    assert_eq!(pair.esme.keep_alive().round_trip, None, "not yet asked");
+    pair.pass(MS);
+    let kept = pair.esme.keep_alive();
+    assert_eq!((kept.round_trip, kept.misses), (Some(Duration::ZERO), 0));
+    assert_eq!(kept.heard_at, pair.now);
+    pair.pass(24 * SECOND);
+    assert!(pair.esme.is_bound());
+    let alive = Event::Alive {
+        round_trip: Duration::ZERO,
+    };
+    let asked = pair.esme_events.iter().filter(|event| **event == alive);
+    assert_eq!(asked.count(), 5, "every five seconds, no more");
+    let reply = pair.submitted()[0];
+    pair.smsc
+        .respond_submit(reply, CommandStatus::OK, b"1")
+        .unwrap();
+    pair.carry();
+    let answered = |event: &Event| matches!(event, Event::Answered(answer) if answer.token == 5);
+    assert!(pair.esme_events.iter().any(answered));
+}
+
+#[test]
+fn a_missed_enquire_link_shows_until_the_peer_is_heard() {
+    let mut pair = Pair::bound(BindKind::Transmitter, |_, smsc| {
+        smsc.enquire_link = 3600 * SECOND;
+    });
+    let bound_at = pair.now;
+    pair.cut = (true, true);
+    pair.pass(34 * SECOND);
+    let kept = pair.esme.keep_alive();
+    assert_eq!((kept.misses, kept.heard_at), (1, bound_at));
+    pair.cut = (false, false);
+    pair.pass(10 * SECOND);
+    let kept = pair.esme.keep_alive();
+    assert_eq!((kept.misses, kept.round_trip), (0, Some(Duration::ZERO)));
 }
 
 #[test]

@@ -280,6 +280,10 @@ const SECONDS: &[(&str, &str)] = &[
         "Time from submit_sm to its answer",
     ),
     (
+        "trunkline_smpp_enquire_link_seconds",
+        "Time from our enquire_link to its answer",
+    ),
+    (
         "trunkline_webhook_duration_seconds",
         "Time that a POST to an endpoint took",
     ),

@@ -270,6 +270,7 @@ impl Steps<'_> {
                 | Event::BindRefused { .. }
                 | Event::BindRequest(_)
                 | Event::PeerUnbind
+                | Event::Alive { .. }
                 | Event::Odd(_) => {}
             }
         }

@@ -75,6 +75,25 @@ const ENQUIRIES_HIGH: usize = 100;
 /// Lowest version whose SMSC tells its own: sc_interface_version is a TLV, new in 3.4.
 const TLV_VERSION_MIN: u8 = 0x34;
 
+/// An enquire_link of ours.
+#[derive(Clone, Copy, Debug)]
+struct Enquiry {
+    /// 0 once it is answered: no request of ours has it.
+    sequence: u32,
+    at: Instant,
+}
+
+/// How the peer shows that it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// When it was heard last: any octet counts.
+    pub heard_at: Instant,
+    /// How long the answer to our last answered enquire_link took; `None`: none has been answered yet.
+    pub round_trip: Option<Duration>,
+    /// enquire_link sent since it was heard last.
+    pub misses: u32,
+}
+
 /// One SMPP session.
 #[derive(Debug)]
 pub struct Session {
@@ -98,8 +117,13 @@ pub struct Session {
     /// interface_version that the peer bound with.
     peer_version: u8,
     unbind_sequence: u32,
-    enquire_sequences: [u32; 2],
+    /// Our last two enquire_link without an answer, the newest first.
+    enquiries_out: [Enquiry; 2],
     enquire_misses: u32,
+    /// When the peer was heard last: any octet counts.
+    heard_at: Instant,
+    /// How long the answer to our last answered enquire_link took.
+    round_trip: Option<Duration>,
     idle_after: Duration,
     /// A PDU has begun and is not complete.
     partial: bool,
@@ -131,8 +155,13 @@ impl Session {
             bind_sequence: 0,
             peer_version: 0,
             unbind_sequence: 0,
-            enquire_sequences: [0; 2],
+            enquiries_out: [Enquiry {
+                sequence: 0,
+                at: now,
+            }; 2],
             enquire_misses: 0,
+            heard_at: now,
+            round_trip: None,
             idle_after: config.enquire_link,
             partial: false,
             need: 0,
@@ -212,13 +241,19 @@ impl Session {
                 Timer::Bind => self.begin_close(CloseReason::BindTimeout),
                 Timer::Inactive => self.begin_close(CloseReason::Inactive),
                 Timer::Partial => self.begin_close(CloseReason::PartialPdu),
-                Timer::Idle => self.enquire(now),
+                Timer::Idle => {
+                    self.release(now);
+                    self.enquire(now);
+                }
                 Timer::Enquiry => self.answer_enquiries(now),
                 Timer::Unbind if self.state == State::Parting => {
                     self.begin_close(CloseReason::PeerUnbound);
                 }
                 Timer::Unbind => self.begin_close(CloseReason::UnbindTimeout),
             }
+        }
+        if self.stalled_at().is_some_and(|at| at <= now) {
+            self.enquire(now);
         }
         while self
             .window
@@ -246,9 +281,27 @@ impl Session {
             .window
             .oldest_sent()
             .map(|sent| sent + self.config.response_timeout);
-        match (self.timers.next(), answer) {
-            (Some(timer), Some(answer)) => Some(timer.min(answer)),
-            (timer, answer) => timer.or(answer),
+        let times = [self.timers.next(), answer, self.stalled_at()];
+        times.into_iter().flatten().min()
+    }
+
+    /// When a link that is busy counts as stalled; `None` while nothing waits for an answer, and while
+    /// an enquire_link does.
+    fn stalled_at(&self) -> Option<Instant> {
+        if self.enquire_misses > 0 || self.state.bound().is_none() {
+            return None;
+        }
+        let sent = self.window.oldest_sent()?;
+        Some(sent.max(self.heard_at) + self.config.stall)
+    }
+
+    /// How the peer shows that it is there.
+    #[must_use]
+    pub fn keep_alive(&self) -> KeepAlive {
+        KeepAlive {
+            heard_at: self.heard_at,
+            round_trip: self.round_trip,
+            misses: self.enquire_misses,
         }
     }
 
@@ -394,6 +447,7 @@ impl Session {
     /// Any octet shows that the peer lives.
     fn heard(&mut self, now: Instant) {
         self.enquire_misses = 0;
+        self.heard_at = now;
         if matches!(self.state, State::Bound(_)) {
             self.timers.set(Timer::Idle, now + self.idle_after);
         }
@@ -429,22 +483,25 @@ impl Session {
     }
 
     fn enquire(&mut self, now: Instant) {
-        self.release(now);
         if self.enquire_misses >= ENQUIRE_LINK_MISSES_MAX {
             self.begin_close(CloseReason::EnquireLinkUnanswered);
             return;
         }
         self.enquire_misses += 1;
         let sequence = self.window.sequence();
-        self.enquire_sequences = [sequence, self.enquire_sequences[0]];
+        let enquiry = Enquiry { sequence, at: now };
+        self.enquiries_out = [enquiry, self.enquiries_out[0]];
         encode_bare(
             CommandId::ENQUIRE_LINK,
             CommandStatus::OK,
             sequence,
             &mut self.output,
         );
-        self.timers
-            .set(Timer::Idle, now + self.config.enquire_link_timeout);
+        let mut patience = self.config.enquire_link_timeout;
+        if self.window.in_flight() > 0 {
+            patience = patience.min(self.config.stall_timeout);
+        }
+        self.timers.set(Timer::Idle, now + patience);
         self.idle_after = self.jittered(self.config.enquire_link);
     }
 

@@ -239,7 +239,8 @@ impl Connection {
                 | Event::Delivered { .. }
                 | Event::TimedOut { .. }
                 | Event::Lost { .. }
-                | Event::PeerUnbind => {}
+                | Event::PeerUnbind
+                | Event::Alive { .. } => {}
             }
         }
     }

@@ -7,6 +7,12 @@ use crate::smpp::bind::BindKind;
 use crate::smpp::fields::Limits;
 use crate::smpp::frame::BOUND_PDU_OCTETS_MAX;
 
+/// Chosen: what answers take at worst on links that work, several times over.
+const STALL: Duration = Duration::from_secs(5);
+/// Chosen: with [`STALL`] and two misses a link that stalls is given up after 19 s, which is to be less
+/// than 20; no sooner, because what is given up may be sent twice.
+const STALL_TIMEOUT: Duration = Duration::from_secs(7);
+
 /// A session's role, limits and times.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -22,6 +28,11 @@ pub struct Config {
     pub enquire_link: Duration,
     /// How long an enquire_link may stay unanswered; the second miss closes.
     pub enquire_link_timeout: Duration,
+    /// Silence after which enquire_link is sent while a request of ours has no answer for as long, if
+    /// that is sooner: a busy link that stalls costs every message that is handed to it.
+    pub stall: Duration,
+    /// How long an enquire_link may stay unanswered while a request of ours waits, if that is sooner.
+    pub stall_timeout: Duration,
     /// How long a bind may take: its answer (ESME) or its arrival (SMSC).
     pub bind_timeout: Duration,
     /// Silence after which the session is given up whatever enquire_link says; `None` = never.
@@ -115,6 +126,8 @@ impl Config {
             response_timeout: Duration::from_secs(30),
             enquire_link: Duration::from_secs(30),
             enquire_link_timeout: Duration::from_secs(10),
+            stall: STALL,
+            stall_timeout: STALL_TIMEOUT,
             bind_timeout: Duration::from_secs(15),
             inactivity: None,
             partial_timeout: Duration::from_secs(10),

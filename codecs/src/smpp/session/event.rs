@@ -66,6 +66,11 @@ pub enum Event {
     },
     /// The peer unbinds; it has been answered and `Closed` follows.
     PeerUnbind,
+    /// Our enquire_link was answered.
+    Alive {
+        /// How long that took.
+        round_trip: Duration,
+    },
     /// Something to count.
     Odd(Odd),
     /// Over. Write what `poll_transmit` gave, then close the transport.

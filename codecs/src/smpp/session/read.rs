@@ -318,7 +318,7 @@ impl Session {
                 self.on_answer(now, header, Some(CommandId::DELIVER_SM), body);
             }
             CommandId::DATA_SM_RESP => self.on_answer(now, header, Some(CommandId::DATA_SM), body),
-            CommandId::ENQUIRE_LINK_RESP if self.is_enquire(header.sequence) => {}
+            CommandId::ENQUIRE_LINK_RESP if self.is_enquire(now, header.sequence) => {}
             CommandId::UNBIND_RESP if self.is_unbind(header.sequence) => {
                 self.begin_close(CloseReason::Unbound);
             }
@@ -335,10 +335,16 @@ impl Session {
     }
 
     /// Says whether it is an enquire_link of ours that has no answer yet; it has one now.
-    fn is_enquire(&mut self, sequence: u32) -> bool {
-        let of_ours = |slot: &&mut u32| sequence != 0 && **slot == sequence;
-        let slot = self.enquire_sequences.iter_mut().find(of_ours);
-        slot.map(|slot| *slot = 0).is_some()
+    fn is_enquire(&mut self, now: Instant, sequence: u32) -> bool {
+        let mut out = self.enquiries_out.iter_mut();
+        let Some(enquiry) = out.find(|one| sequence != 0 && one.sequence == sequence) else {
+            return false;
+        };
+        enquiry.sequence = 0;
+        let took = now.saturating_duration_since(enquiry.at);
+        self.round_trip = Some(took);
+        self.events.push_back(Event::Alive { round_trip: took });
+        true
     }
 
     /// Counts a version that no specification has. It never decides about a bind.
@@ -384,7 +390,7 @@ impl Session {
             self.bind_refused(header.status);
         } else if self.is_unbind(header.sequence) {
             self.begin_close(CloseReason::Unbound);
-        } else if !self.is_enquire(header.sequence) {
+        } else if !self.is_enquire(now, header.sequence) {
             self.on_answer(now, header, None, &[]);
         }
     }

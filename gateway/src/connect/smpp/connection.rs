@@ -266,6 +266,7 @@ impl<'a> Connection<'a> {
                     }
                 }
                 Event::Odd(odd) => self.lent.meters.quirk(odd.name()),
+                Event::Alive { round_trip } => self.lent.meters.alive(round_trip),
                 Event::Closed(reason) => self.closed = Some(reason),
                 // Closed tells the first two; the last two are an SMSC's.
                 Event::BindRefused { .. }

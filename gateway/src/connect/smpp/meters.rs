@@ -83,6 +83,7 @@ pub(super) struct Meters {
     pub(super) tally: Tally,
     totals: Totals,
     duration: Histogram,
+    round_trip: Histogram,
     timed: u32,
     quirks: FxHashMap<&'static str, Counter>,
     state: Option<(LinkState, Gauge)>,
@@ -96,6 +97,10 @@ impl Meters {
             totals: Totals::new(route),
             duration: histogram!(
                 "trunkline_attempt_duration_seconds",
+                "route" => route.to_owned()
+            ),
+            round_trip: histogram!(
+                "trunkline_smpp_enquire_link_seconds",
                 "route" => route.to_owned()
             ),
             timed: 0,
@@ -119,6 +124,11 @@ impl Meters {
             self.duration.record(latency.as_secs_f64());
         }
         self.timed = self.timed.wrapping_add(1);
+    }
+
+    /// An enquire_link was answered.
+    pub(super) fn alive(&self, round_trip: Duration) {
+        self.round_trip.record(round_trip.as_secs_f64());
     }
 
     /// The peer deviates. The names are the codec's: a bounded set.
