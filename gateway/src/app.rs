@@ -139,7 +139,7 @@ impl Gateway {
         // accept
         replan(&store, &table, &mut running);
         let planner = accept::Planner::new(move |request| planned(&table, request));
-        let shown = Arc::new(shown::Shown::new(config, &store, states));
+        let shown = Arc::new(shown::Shown::new(config, &store, states, clock.clone()));
         let orphans = shown.clone();
         let orphans = move |name: &str| orphans.orphans(name);
         let view = accept::RoutesView::new(move || shown.routes(), orphans);

@@ -472,6 +472,7 @@ impl Dispatcher {
                 window,
                 peer,
                 carries,
+                pulse,
             } => {
                 let route = self.config.name.as_str();
                 tracing::info!(route, link = link.0, %peer, window, ?carries, "bound");
@@ -483,6 +484,7 @@ impl Dispatcher {
                     peer,
                     window,
                     carries,
+                    pulse,
                 };
                 self.routes
                     .link_up(self.config.route, link, up, self.clock.now());

@@ -1,5 +1,9 @@
 //! Links: how a dispatcher and a route's connections talk. Attempts in, answers out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -56,6 +60,53 @@ pub enum Then {
     Stopped,
 }
 
+/// How a link that is up shows that its peer is there: written by the link at each turn, read by
+/// whoever asks.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    /// UTC milliseconds.
+    heard_at: AtomicU64,
+    /// Microseconds and one; 0 is none.
+    round_trip: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// A [`Pulse`] at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// When the peer was heard last: any octet counts.
+    pub heard_at: UnixMs,
+    /// How long its answer to our last answered question took; `None`: none has been answered yet.
+    pub round_trip: Option<Duration>,
+    /// Questions whether it is there since it was heard last.
+    pub misses: u32,
+}
+
+impl Pulse {
+    /// Shows it.
+    pub fn set(&self, beat: Beat) {
+        let micros = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX - 1) + 1;
+        let round_trip = beat.round_trip.map_or(0, micros);
+        // Each is shown by itself: they need not be of the same turn.
+        self.heard_at.store(beat.heard_at.0, Ordering::Relaxed);
+        self.round_trip.store(round_trip, Ordering::Relaxed);
+        self.misses.store(beat.misses.into(), Ordering::Relaxed);
+    }
+
+    /// What is shown; `None` before the first [`Self::set`].
+    #[must_use]
+    pub fn beat(&self) -> Option<Beat> {
+        let heard_at = UnixMs(self.heard_at.load(Ordering::Relaxed)).known()?;
+        let round_trip = self.round_trip.load(Ordering::Relaxed).checked_sub(1);
+        let misses = self.misses.load(Ordering::Relaxed);
+        Some(Beat {
+            heard_at,
+            round_trip: round_trip.map(Duration::from_micros),
+            misses: u32::try_from(misses).unwrap_or(u32::MAX),
+        })
+    }
+}
+
 /// What a link tells its dispatcher.
 #[derive(Debug)]
 pub enum LinkEvent {
@@ -69,6 +120,8 @@ pub enum LinkEvent {
         peer: String,
         /// Which way.
         carries: Carries,
+        /// How it shows that the peer is there.
+        pulse: Arc<Pulse>,
     },
     /// It is not bound any more (or could not be). Every attempt has been answered before this.
     Down {
@@ -107,4 +160,40 @@ pub enum LinkEvent {
         /// What it said.
         answers: Vec<Answer>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pulse_shows_what_was_set_last_and_nothing_before() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.beat(), None);
+        for round_trip in [
+            None,
+            Some(Duration::ZERO),
+            Some(Duration::from_micros(1_500)),
+        ] {
+            let beat = Beat {
+                heard_at: UnixMs(7),
+                round_trip,
+                misses: 2,
+            };
+            pulse.set(beat);
+            assert_eq!(pulse.beat(), Some(beat));
+        }
+        let longest = Some(Duration::MAX);
+        let heard_at = UnixMs(7);
+        pulse.set(Beat {
+            heard_at,
+            round_trip: longest,
+            misses: 0,
+        });
+        assert!(
+            pulse
+                .beat()
+                .is_some_and(|beat| beat.round_trip > Some(Duration::from_secs(1)))
+        );
+    }
 }

@@ -79,6 +79,26 @@ pub struct LinkView {
     /// What went wrong last, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// How the peer shows that it is there; absent when the link is not bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<KeepAliveView>,
+}
+
+/// How a link's peer shows that it is there.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct KeepAliveView {
+    /// When it was heard last: any octet counts.
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
+    pub heard_at: UnixMs,
+    /// Milliseconds since then.
+    pub silent_ms: u64,
+    /// Milliseconds that it took to answer our last answered enquire_link; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
+    /// enquire_link that we sent since it was heard last; with the second one unanswered the link is
+    /// given up.
+    pub misses: u32,
 }
 
 /// A route's rate, in segments per second.

@@ -65,6 +65,10 @@ async fn pairs_send_over_one_bind_and_hear_over_the_other() {
         ["bound_tx", "bound_rx", "bound_tx", "bound_rx"]
     );
     assert_eq!(up["receipts"]["reachable"], true);
+    for link in up["links"].as_array().into_iter().flatten() {
+        assert!(link["keep_alive"]["heard_at"].is_string(), "{link}");
+        assert_eq!(link["keep_alive"]["misses"], 0);
+    }
     let id = scene.send(&message("+46701234567", "hello")).await;
     scene.status(&id, "delivered").await;
 }
@@ -86,6 +90,7 @@ async fn a_dead_host_degrades_and_says_why_and_the_other_one_sends() {
     assert_eq!(states(&seen), ["waiting", "bound_trx"]);
     assert_eq!(seen["links"][0]["host"], gone.to_string());
     assert!(seen["links"][0]["retry_at"].is_string());
+    assert_eq!(seen["links"][0]["keep_alive"], Value::Null);
     let id = scene.send(&message("+46701234567", "hello")).await;
     scene.status(&id, "delivered").await;
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::clock::{Clock, UnixMs};
 use crate::config::{Bind, Config, IdFormat};
 use crate::dispatch::limit::pace::LimitedBy;
 use crate::dispatch::view::{LinkState, RouteStates, Standing};
 use crate::link::{Carries, Then};
 use crate::message::{Phone, RouteIx};
 use crate::route_view::{
-    Depths, HitsView, IdsView, LinkView, OrphanView, QueueView, RateView, ReceiptsView, RouteState,
-    RouteView, ThrottleView,
+    Depths, HitsView, IdsView, KeepAliveView, LinkView, OrphanView, QueueView, RateView,
+    ReceiptsView, RouteState, RouteView, ThrottleView,
 };
 use crate::store::{Learned, Orphan, Store, Stray};
 
@@ -18,6 +19,7 @@ pub(super) struct Shown {
     routes: Vec<Configured>,
     states: Arc<RouteStates>,
     store: Store,
+    clock: Clock,
 }
 
 /// What the config says of a route.
@@ -31,7 +33,12 @@ struct Configured {
 }
 
 impl Shown {
-    pub(super) fn new(config: &Config, store: &Store, states: Arc<RouteStates>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        store: &Store,
+        states: Arc<RouteStates>,
+        clock: Clock,
+    ) -> Self {
         let names = store.names();
         let routes = config
             .routes
@@ -51,6 +58,7 @@ impl Shown {
             routes,
             states,
             store: store.clone(),
+            clock,
         }
     }
 
@@ -71,6 +79,7 @@ impl Shown {
 
     fn route(&self, configured: &Configured) -> Option<RouteView> {
         let state = self.states.state(configured.route)?;
+        let now = self.clock.now();
         let mut carries = state.links.iter().filter_map(LinkState::carries);
         let counts = self.store.receipt_counts(configured.route);
         let pace = state.pace;
@@ -78,7 +87,7 @@ impl Shown {
             name: configured.name.clone(),
             r#type: "smpp",
             state: standing(&state.links, configured.sends),
-            links: state.links.iter().map(link).collect(),
+            links: state.links.iter().map(|one| link(one, now)).collect(),
             window: whole(state.window),
             window_effective: whole(pace.window_now),
             in_flight: whole(state.in_flight),
@@ -188,7 +197,7 @@ fn standing(links: &[LinkState], sends: bool) -> RouteState {
     }
 }
 
-fn link(link: &LinkState) -> LinkView {
+fn link(link: &LinkState, now: UnixMs) -> LinkView {
     let (state, retry_at) = match link.standing {
         Standing::Up(Carries::Both) => ("bound_trx", None),
         Standing::Up(Carries::Attempts) => ("bound_tx", None),
@@ -208,6 +217,15 @@ fn link(link: &LinkState) -> LinkView {
         since: link.since,
         retry_at,
         last_error: link.last_error.clone(),
+        keep_alive: link.pulse.as_ref().and_then(|pulse| {
+            let beat = pulse.beat()?;
+            Some(KeepAliveView {
+                heard_at: beat.heard_at,
+                silent_ms: now.0.saturating_sub(beat.heard_at.0),
+                round_trip_ms: beat.round_trip.map(|took| took.as_secs_f64() * 1_000.0),
+                misses: beat.misses,
+            })
+        }),
     }
 }
 

@@ -118,6 +118,7 @@ impl Scene {
                 window,
                 peer,
                 carries,
+                pulse: Arc::default(),
             };
             self.heard.send(up).await.unwrap();
         }

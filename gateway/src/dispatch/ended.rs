@@ -68,6 +68,7 @@ async fn a_message_that_has_ended_is_neither_sent_nor_held() {
         window: 10,
         peer: String::new(),
         carries: Carries::Both,
+        pulse: Arc::default(),
     };
     from_link.send(up).await.unwrap();
     let batch = tokio::time::timeout(SOON, attempts.recv())

@@ -105,6 +105,7 @@ impl Scene {
             window,
             peer: String::new(),
             carries: Carries::Both,
+            pulse: Arc::default(),
         };
         self.events.send(up).await.unwrap();
     }

@@ -1,12 +1,13 @@
 //! View: what the routes' dispatchers show of themselves, to each other and to whoever asks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
 use super::limit::pace::LimitedBy;
 use crate::clock::UnixMs;
-use crate::link::{Carries, LinkIx, Then};
+use crate::link::{Carries, LinkIx, Pulse, Then};
 use crate::message::RouteIx;
 use crate::outcome::HoldReason;
 
@@ -75,6 +76,8 @@ pub struct LinkState {
     pub since: UnixMs,
     /// Why it went down last.
     pub last_error: Option<String>,
+    /// How it shows that the peer is there, while it is bound.
+    pub pulse: Option<Arc<Pulse>>,
 }
 
 /// How a link stands.
@@ -175,6 +178,7 @@ impl RouteStates {
                     in_flight: 0,
                     since: now,
                     last_error,
+                    pulse: Some(up.pulse),
                 };
             }
         });
@@ -196,6 +200,7 @@ impl RouteStates {
                 }
                 link.standing = next;
                 link.window = 0;
+                link.pulse = None;
                 link.last_error = Some(why);
             }
         });
@@ -219,4 +224,6 @@ pub(super) struct Up {
     pub(super) window: usize,
     /// Which way.
     pub(super) carries: Carries,
+    /// How it shows that the peer is there.
+    pub(super) pulse: Arc<Pulse>,
 }

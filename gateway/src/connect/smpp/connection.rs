@@ -5,6 +5,7 @@
 //! answered by the session as it reads, before and regardless of anything else.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codecs::smpp::session::{self, CloseReason, Event, Odd, Reply, Session};
@@ -25,7 +26,7 @@ use super::submit::{NotTaken, submit};
 use super::wire::{Io, Wire};
 use crate::clock::{Clock, UnixMs};
 use crate::inbound::InboundBatch;
-use crate::link::Carries;
+use crate::link::{Beat, Carries, Pulse};
 use crate::outcome::{
     Attempt, Outcome, OutcomeResult, ProviderId, Reason, ReceiptBatch, Retry, Whose,
 };
@@ -79,6 +80,7 @@ pub(super) struct Connection<'a> {
     inbox: Inbox<ReceiptBatch>,
     from_handsets: Inbox<InboundBatch>,
     peer: String,
+    pulse: Arc<Pulse>,
     bound_at: Option<Instant>,
     /// Counted among the account's binds.
     bound: Option<Bound>,
@@ -120,6 +122,7 @@ impl<'a> Connection<'a> {
             inbox: Inbox::new(retry),
             from_handsets: Inbox::new(retry),
             peer,
+            pulse: Arc::default(),
             bound_at: None,
             bound: None,
             senders,
@@ -226,6 +229,7 @@ impl<'a> Connection<'a> {
         self.part(now);
         // What the session says to its own end is not left for a turn that does not come.
         self.events(now, wall);
+        self.show(now, wall);
         self.lent.meters.results(&mut self.lent.ledger.results);
         self.lent.meters.flush();
         (told, handed_over)
@@ -277,6 +281,18 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Shows that the peer is there, or how long it has not been heard.
+    fn show(&self, now: Instant, wall: UnixMs) {
+        let kept = self.session.keep_alive();
+        let silent = now.saturating_duration_since(kept.heard_at).as_millis();
+        let silent = u64::try_from(silent).unwrap_or(u64::MAX);
+        self.pulse.set(Beat {
+            heard_at: UnixMs(wall.0.saturating_sub(silent)),
+            round_trip: kept.round_trip,
+            misses: kept.misses,
+        });
+    }
+
     fn bound(&mut self, now: Instant, kind: BindKind) {
         let config = self.lent.config;
         let (carries, window) = match kind {
@@ -289,7 +305,8 @@ impl<'a> Connection<'a> {
         *self.lent.turn = None;
         self.lent.meters.tally.binds += 1;
         self.lent.meters.state(LinkState::Bound);
-        self.lent.ledger.up(window, self.peer.clone(), carries);
+        let (peer, pulse) = (self.peer.clone(), self.pulse.clone());
+        self.lent.ledger.up(window, peer, carries, pulse);
     }
 
     /// Whether this bind only receives and others still send: it is the last to go.

@@ -9,6 +9,7 @@
 //! is still answered.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::submit::ours;
 use crate::clock::{Clock, UnixMs};
-use crate::link::{Carries, LinkEvent, LinkIx};
+use crate::link::{Carries, LinkEvent, LinkIx, Pulse};
 use crate::outcome::{Answer, Attempt, Outcome, OutcomeResult, Reason, Retry, Whose};
 
 /// What has been handed over and what is known of it. Bounded by what the dispatcher hands over: at
@@ -67,12 +68,13 @@ impl Ledger {
     }
 
     /// The bind is made: told before anything else.
-    pub(super) fn up(&mut self, window: usize, peer: String, carries: Carries) {
+    pub(super) fn up(&mut self, window: usize, peer: String, carries: Carries, pulse: Arc<Pulse>) {
         self.up = Some(LinkEvent::Up {
             link: self.link,
             window,
             peer,
             carries,
+            pulse,
         });
     }
 

@@ -22,8 +22,8 @@ const UNBIND: u32 = 0x06;
 const UNBIND_RESP: u32 = 0x8000_0006;
 pub(super) const BIND: u32 = 0x09;
 pub(super) const BIND_RESP: u32 = 0x8000_0009;
-const ENQUIRE: u32 = 0x15;
-const ENQUIRE_RESP: u32 = 0x8000_0015;
+pub(super) const ENQUIRE: u32 = 0x15;
+pub(super) const ENQUIRE_RESP: u32 = 0x8000_0015;
 
 pub(super) struct Carrier {
     listener: Arc<TcpListener>,

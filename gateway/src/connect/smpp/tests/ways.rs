@@ -9,13 +9,10 @@ use rcgen::{
 use rustls_pki_types::PrivateKeyDer;
 use sha2::{Digest as _, Sha256};
 
-use super::raw::{BIND, Carrier, Pdu, SUBMIT_RESP};
+use super::raw::{BIND, Carrier, ENQUIRE, ENQUIRE_RESP, Pdu, SUBMIT_RESP};
 use super::*;
 use crate::connect::smpp::tls::{Identity, Pin};
 use crate::store::tests::TempDir;
-
-const ENQUIRE: u32 = 0x15;
-const ENQUIRE_RESP: u32 = 0x8000_0015;
 
 /// A CA, made for one test.
 type Ca = CertifiedIssuer<'static, KeyPair>;
