@@ -105,6 +105,15 @@ impl CommandId {
         )
     }
 
+    /// Says whether its body has a password.
+    #[must_use]
+    pub fn has_password(self) -> bool {
+        matches!(
+            self,
+            Self::BIND_RECEIVER | Self::BIND_TRANSMITTER | Self::BIND_TRANSCEIVER | Self::OUTBIND
+        )
+    }
+
     /// The command that answers this one.
     #[inline]
     #[must_use]

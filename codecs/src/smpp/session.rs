@@ -42,11 +42,13 @@ mod read;
 mod send;
 mod state;
 mod timer;
+mod unread;
 mod window;
 
 pub use config::{Config, Esme, Role};
 pub use event::{Answer, BindRequest, CloseReason, Event, Fault, MessageId, Odd, Reply};
 pub use send::SubmitRefused;
+pub use unread::Unread;
 pub use window::WINDOW_MAX;
 
 /// Events waiting at which reading stops. Chosen: two reads of the smallest messages.
@@ -124,6 +126,8 @@ pub struct Session {
     heard_at: Instant,
     /// How long the answer to our last answered enquire_link took.
     round_trip: Option<Duration>,
+    /// The first request that could not be read since it was asked for.
+    unread: Option<Box<Unread>>,
     idle_after: Duration,
     /// A PDU has begun and is not complete.
     partial: bool,
@@ -162,6 +166,7 @@ impl Session {
             enquire_misses: 0,
             heard_at: now,
             round_trip: None,
+            unread: None,
             idle_after: config.enquire_link,
             partial: false,
             need: 0,
@@ -326,6 +331,11 @@ impl Session {
     /// The next event, in the order things happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// The first request since the last call whose body could not be read ([`Odd::BadBody`]).
+    pub fn take_unread(&mut self) -> Option<Box<Unread>> {
+        self.unread.take()
     }
 
     /// How many more requests may be sent now; 0 unless bound.

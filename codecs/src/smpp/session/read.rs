@@ -8,6 +8,7 @@ use bytes::{Buf, BytesMut};
 use super::event::{Answer, BindRequest, CloseReason, Event, MessageId, Odd, Reply};
 use super::state::State;
 use super::timer::Timer;
+use super::unread::Unread;
 use super::{READ_OCTETS, Role, Session, TLV_VERSION_MIN};
 use crate::smpp::alert::AlertNotification;
 use crate::smpp::bind::{Bind, BindKind, BindResp, Outbind};
@@ -125,7 +126,7 @@ impl Session {
         let (tlvs, mut quirks) = match checked {
             Ok(checked) => checked,
             Err(error) => {
-                self.odd(Odd::BadBody(command, error));
+                self.unread(header, body, error);
                 return self.refuse(header, error.status());
             }
         };
@@ -191,9 +192,9 @@ impl Session {
             CommandId::BIND_RECEIVER
             | CommandId::BIND_TRANSMITTER
             | CommandId::BIND_TRANSCEIVER => self.on_bind(header, body),
-            CommandId::OUTBIND => self.ignore(command, Outbind::decode(body).err()),
+            CommandId::OUTBIND => self.ignore(header, body, Outbind::decode(body).err()),
             CommandId::ALERT_NOTIFICATION => {
-                self.ignore(command, AlertNotification::decode(body).err());
+                self.ignore(header, body, AlertNotification::decode(body).err());
             }
             _ if command.name().is_none() || command.only_in_33() => {
                 self.odd(Odd::UnknownCommand(command));
@@ -214,11 +215,19 @@ impl Session {
     }
 
     /// Counts a request that has no response, and whether it could be read.
-    fn ignore(&mut self, command: CommandId, error: Option<DecodeError>) {
-        self.odd(match error {
-            None => Odd::Ignored(command),
-            Some(error) => Odd::BadBody(command, error),
-        });
+    fn ignore(&mut self, header: Header, body: &[u8], error: Option<DecodeError>) {
+        match error {
+            None => self.odd(Odd::Ignored(header.command)),
+            Some(error) => self.unread(header, body, error),
+        }
+    }
+
+    /// Counts a request that cannot be read, and keeps it to be shown if nobody else waits for that.
+    #[cold]
+    fn unread(&mut self, header: Header, body: &[u8], error: DecodeError) {
+        self.odd(Odd::BadBody(header.command, error));
+        self.unread
+            .get_or_insert_with(|| Box::new(Unread::new(header, body, error)));
     }
 
     /// Answers enquire_link in the order they came, as many as a second has answers.
@@ -283,7 +292,7 @@ impl Session {
         let (bind, quirks) = match Bind::decode(body) {
             Ok(bind) => bind,
             Err(error) => {
-                self.odd(Odd::BadBody(header.command, error));
+                self.unread(header, body, error);
                 return self.refuse(header, error.status());
             }
         };

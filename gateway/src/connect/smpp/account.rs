@@ -18,6 +18,10 @@ use crate::link::Carries;
 /// Between the starts of an account's connects. smpp.md §3.2.
 const STAGGER: Duration = Duration::from_millis(250);
 
+/// One PDU of a route that cannot be read is logged in so long. Chosen: a carrier that deviates does so
+/// all the time.
+const UNREAD_EVERY: Duration = Duration::from_secs(10);
+
 /// What the binds of one route share.
 #[derive(Debug)]
 pub struct Account {
@@ -33,6 +37,8 @@ pub struct Account {
     receivers: watch::Sender<usize>,
     /// The carrier takes no transceiver: the other half of each pair is needed.
     split: watch::Sender<bool>,
+    /// When a PDU that cannot be read was logged last.
+    unread_logged: parking_lot::Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +64,18 @@ impl Account {
             senders: watch::Sender::new(0),
             receivers: watch::Sender::new(0),
             split: watch::Sender::new(false),
+            unread_logged: parking_lot::Mutex::default(),
         }
+    }
+
+    /// Whether a PDU that cannot be read is to be logged now; the others of the route's are counted.
+    pub(super) fn logs_unread(&self, now: Instant) -> bool {
+        let mut logged = self.unread_logged.lock();
+        let due = logged.is_none_or(|at| at + UNREAD_EVERY <= now);
+        if due {
+            *logged = Some(now);
+        }
+        due
     }
 
     /// Waits until nobody else connects to this host. Cancel safe.

@@ -269,7 +269,12 @@ impl<'a> Connection<'a> {
                         self.lent.meters.quirk(name);
                     }
                 }
-                Event::Odd(odd) => self.lent.meters.quirk(odd.name()),
+                Event::Odd(odd) => {
+                    self.lent.meters.quirk(odd.name());
+                    if matches!(odd, Odd::BadBody(..)) {
+                        self.unread(now);
+                    }
+                }
                 Event::Alive { round_trip } => self.lent.meters.alive(round_trip),
                 Event::Closed(reason) => self.closed = Some(reason),
                 // Closed tells the first two; the last two are an SMSC's.
@@ -279,6 +284,22 @@ impl<'a> Connection<'a> {
                 | Event::Submitted { .. } => {}
             }
         }
+    }
+
+    /// A request of the carrier's could not be read: somebody has to ask the carrier about it.
+    fn unread(&mut self, now: Instant) {
+        if !self.lent.config.account.logs_unread(now) {
+            return;
+        }
+        let Some(unread) = self.session.take_unread() else {
+            return;
+        };
+        let (route, peer, command) = (&self.lent.config.name, &self.peer, unread.command);
+        let error = unread.error;
+        tracing::warn!(
+            route, %peer, %command, field = ?error.field, offset = error.at, what = ?error.kind,
+            octets = %unread, "a PDU of the carrier cannot be read, and was refused"
+        );
     }
 
     /// Shows that the peer is there, or how long it has not been heard.
