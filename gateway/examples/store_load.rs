@@ -270,6 +270,7 @@ fn receipt(id: MessageId) -> Receipt {
     Receipt {
         route: RouteIx(0),
         provider_id: format!("{:x}", id.0).into_bytes().as_slice().into(),
+        text_id: Box::default(),
         recipient: None,
         state: ReceiptState::Delivered,
         reason: None,

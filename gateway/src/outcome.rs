@@ -341,6 +341,8 @@ pub struct Receipt {
     pub route: RouteIx,
     /// The message id it names, raw.
     pub provider_id: ProviderId,
+    /// The id in its text, raw, where a TLV names another one; else empty.
+    pub text_id: ProviderId,
     /// The number the message went to, when the receipt tells it: settles an ambiguous match.
     pub recipient: Option<Phone>,
     /// What happened.

@@ -43,6 +43,7 @@ mod shared;
 mod standing;
 mod state;
 mod suppressions;
+mod unnamed;
 mod writer;
 mod young;
 

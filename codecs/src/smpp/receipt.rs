@@ -211,6 +211,8 @@ pub struct Tlvs<'a> {
 pub struct Verdict<'a> {
     /// The carrier's message id, raw.
     pub id: Option<&'a [u8]>,
+    /// The text's id, raw, where the TLV names another one.
+    pub text_id: Option<&'a [u8]>,
     /// `None` if neither source names a state that is known.
     pub state: Option<State>,
     /// From the TLV only: the `err:` of the text names no network.
@@ -219,7 +221,8 @@ pub struct Verdict<'a> {
     pub err: Option<&'a [u8]>,
 }
 
-/// Joins TLVs and text: the TLVs win, but the state is the text's where `prefer_text` is set for
+/// Joins TLVs and text: the TLVs win (the id of a text that differs by more than case and leading zeros
+/// is told beside it), but the state is the text's where `prefer_text` is set for
 /// the connection.
 #[must_use]
 pub fn resolve<'a>(tlvs: Tlvs<'a>, text: &Receipt<'a>, prefer_text: bool) -> Verdict<'a> {
@@ -229,8 +232,13 @@ pub fn resolve<'a>(tlvs: Tlvs<'a>, text: &Receipt<'a>, prefer_text: bool) -> Ver
         .filter(|id| !id.is_empty());
     let tlv_state = tlvs.message_state.and_then(State::from_octet);
     let text_state = text.stat.and_then(State::from_text);
+    let other = |id: &&[u8]| {
+        let same = |tlv: &[u8]| tlv == *id || canonical_key(tlv) == canonical_key(id);
+        tlv_id.is_some_and(|tlv| !same(tlv))
+    };
     Verdict {
         id: tlv_id.or(text.id),
+        text_id: text.id.filter(other),
         state: if prefer_text {
             text_state.or(tlv_state)
         } else {

@@ -5,7 +5,9 @@ use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::message::{MessageId, Phone, RouteIx, TenantIx};
-use crate::store::{IdFormat, IdempotencyKey, Ladder};
+use crate::outcome::Receipt;
+use crate::store::shared::Shared;
+use crate::store::{IdFormat, IdempotencyKey, Ladder, matching};
 
 impl IdempotencyKey {
     /// Of a tenant's key and the canonical JSON of its request.
@@ -102,6 +104,15 @@ pub(crate) fn carrier_keys(route: RouteIx, id: &[u8], ladder: &Ladder) -> Carrie
         push_new(&mut keys, carrier_canonical(route, transformed));
     }
     keys
+}
+
+/// Whether the archive may hold a part whose id looks like one of the receipt's; without a read.
+pub(crate) fn may_be_archived(shared: &Shared, receipt: &Receipt) -> bool {
+    let ladder = shared.ladder(receipt.route);
+    matching::ids(receipt).any(|(id, _)| {
+        let keys = carrier_keys(receipt.route, id, ladder);
+        shared.archive.may_hold_carriers(keys.into_iter())
+    })
 }
 
 fn push_new(keys: &mut CarrierKeys, key: u64) {

@@ -12,8 +12,13 @@
 //! ([`Knowledge::last`]), and then a single candidate of any rung is taken: a carrier that changes its
 //! ways loses no receipt.
 //!
-//! Not settled by this: before a rule is known, a receipt of digits that comes before its answer, while
-//! another message to the same number has the other base's reading of it as its id.
+//! Before a rule is known, an id that reads in the other base as one of about its own length may be that
+//! of a message whose answer is still to come ([`Knowledge::doubtful`]). So the receipt is given to
+//! nobody while such a message may be out: see `unnamed.rs`.
+//!
+//! Where a receipt's TLV names one id and its text another one, the TLV's has the word, and the text's
+//! counts when nothing has the TLV's: only for a recipient that agrees, and at once only if it has one
+//! reading.
 
 use codecs::smpp::receipt::Rung;
 use serde::{Deserialize, Serialize};
@@ -85,6 +90,8 @@ pub(crate) struct Candidate {
     pub(crate) agrees: Agreement,
     /// No final receipt has come for the part.
     pub(crate) awaits: bool,
+    /// Found by the text's id, which is not the TLV's.
+    pub(crate) by_text: bool,
 }
 
 /// Candidates of one receipt: nearly always one.
@@ -103,6 +110,11 @@ pub(crate) struct Knowledge {
     pub(crate) two_faced: bool,
     /// The id reads differently in the other base, or not at all: the rung tells a rule.
     pub(crate) telling: bool,
+    /// The text's id, where it is another one, may be read in both bases.
+    pub(crate) text_two_faced: bool,
+    /// No rule is known, and the id has a reading that its carrier may give out as well
+    /// ([`has_near_reading`]).
+    pub(crate) doubtful: bool,
     /// The receipt's time is over: a single candidate is taken.
     pub(crate) last: bool,
 }
@@ -114,6 +126,11 @@ impl Knowledge {
             (IdRule::Same, Some(rule)) if !self.telling => rule,
             (rule, _) => rule,
         }
+    }
+
+    /// Whether the id may be another message's as well, which is not known yet.
+    pub(crate) fn doubts(&self, one: &Candidate) -> bool {
+        self.doubtful && one.rung != Rung::Transformed && !one.by_text
     }
 }
 
@@ -133,6 +150,20 @@ pub(crate) enum Choice {
 pub(crate) fn is_two_faced(id: &[u8]) -> bool {
     let zeros = id.iter().take_while(|octet| **octet == b'0').count();
     id.len() > zeros + 1 && id.iter().all(u8::is_ascii_digit)
+}
+
+/// How much longer or shorter an id in the other base may be, and still be one of the same carrier at the
+/// same time: a counter may be about to get another digit. Chosen: ids of ten digits and more have no
+/// such reading.
+const NEAR_DIGITS: usize = 1;
+
+/// Whether an id reads in the other base as one of about the same length.
+pub(crate) fn has_near_reading(id: &[u8]) -> bool {
+    let own = codecs::smpp::receipt::canonical_key(id).len();
+    let other = |rung: Rung| matches!(rung, Rung::DecimalToHex | Rung::HexToDecimal);
+    codecs::smpp::receipt::id_forms(id)
+        .iter()
+        .any(|form| other(form.rung) && form.key.len().abs_diff(own) <= NEAR_DIGITS)
 }
 
 /// Whether an id tells by which rule its route writes ids: all but numbers that are the same in both
@@ -162,10 +193,15 @@ pub(crate) fn agreement(to: Phone, recipient: Option<Phone>) -> Agreement {
 pub(crate) fn candidate(
     record: (&crate::message::Message, &crate::message::life::Life),
     part: u8,
-    receipt: &Receipt,
+    (receipt, by_text): (&Receipt, bool),
     ladder: &Ladder,
 ) -> Option<Candidate> {
     let (message, life) = record;
+    let id = if by_text {
+        &receipt.text_id
+    } else {
+        &receipt.provider_id
+    };
     let rung = life
         .log
         .iter()
@@ -176,7 +212,7 @@ pub(crate) fn candidate(
                 provider_id,
                 ..
             } if *route == receipt.route && *answered == part && !provider_id.is_empty() => {
-                codecs::smpp::receipt::relate(provider_id, &receipt.provider_id, &ladder.transform)
+                codecs::smpp::receipt::relate(provider_id, id, &ladder.transform)
             }
             _ => None,
         })
@@ -188,6 +224,7 @@ pub(crate) fn candidate(
         rung,
         agrees: agreement(message.to, receipt.recipient),
         awaits: !matches!(state, Some(PartState::Receipted(_))),
+        by_text,
     })
 }
 
@@ -195,13 +232,19 @@ pub(crate) fn candidate(
 pub(crate) fn candidate_of(
     record: &Record,
     part: u8,
-    receipt: &Receipt,
+    receipt: (&Receipt, bool),
     ladder: &Ladder,
 ) -> Option<Candidate> {
     candidate((&record.message, &record.life), part, receipt, ladder)
 }
 
-/// Adds a candidate, unless its part is there already.
+/// The ids of a receipt, and whether it is the text's that is not the TLV's.
+pub(crate) fn ids(receipt: &Receipt) -> impl Iterator<Item = (&[u8], bool)> {
+    let text = Some((&*receipt.text_id, true)).filter(|(id, _)| !id.is_empty());
+    std::iter::once((&*receipt.provider_id, false)).chain(text)
+}
+
+/// Adds a candidate, unless its part is there already: the TLV's id comes first.
 pub(crate) fn add(candidates: &mut Candidates, one: Candidate) {
     let known = |known: &Candidate| known.id == one.id && known.part == one.part;
     if !candidates.iter().any(known) {
@@ -211,11 +254,40 @@ pub(crate) fn add(candidates: &mut Candidates, one: Candidate) {
 
 /// Whose the receipt is. See the module's words.
 pub(crate) fn choose(candidates: &[Candidate], know: &Knowledge) -> Choice {
+    match by_id(candidates, know) {
+        Choice::Nothing => by_other_id(candidates, know),
+        choice => choice,
+    }
+}
+
+/// Whose it is by the text's id, where the TLV's gives it to nobody.
+fn by_other_id(candidates: &[Candidate], know: &Knowledge) -> Choice {
+    let agreeing = candidates
+        .iter()
+        .filter(|one| one.agrees == Agreement::Yes)
+        .copied();
+    let (found, by_tlv): (Candidates, Candidates) = agreeing.partition(|one| one.by_text);
+    // One that the TLV's id may mean after all, by a rule that is not the route's, waits for its time.
+    if !by_tlv.is_empty() || know.text_two_faced && !know.last {
+        return Choice::Nothing;
+    }
+    let found: Candidates = of(&found, |one| {
+        let rule = IdRule::of(one.rung);
+        rule == IdRule::Same || Some(rule) == know.rule
+    });
+    match best_rung(found.iter())[..] {
+        [one] => Choice::One(one),
+        [] => Choice::Nothing,
+        _ => Choice::Ambiguous,
+    }
+}
+
+fn by_id(candidates: &[Candidate], know: &Knowledge) -> Choice {
     let ruled = |one: &Candidate| Some(know.rule_of(one)) == know.rule;
     let allowed = |one: &&Candidate| {
         let rule = know.rule_of(one);
         let waits = know.rule.is_some() && !know.last && rule != IdRule::Transform;
-        is_allowed(know.format, rule) && (ruled(one) || !waits)
+        !one.by_text && is_allowed(know.format, rule) && (ruled(one) || !waits)
     };
     let all: Candidates = candidates.iter().filter(allowed).copied().collect();
     if all.is_empty() {
@@ -325,204 +397,4 @@ pub(crate) fn is_allowed(format: IdFormat, rule: IdRule) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn know(rule: Option<IdRule>) -> Knowledge {
-        Knowledge {
-            format: IdFormat::Auto,
-            rule,
-            used: [false; Rung::COUNT],
-            two_faced: true,
-            telling: true,
-            last: false,
-        }
-    }
-
-    fn one(id: u64, rung: Rung, agrees: Agreement) -> Candidate {
-        Candidate {
-            id: MessageId(id),
-            part: 0,
-            rung,
-            agrees,
-            awaits: true,
-        }
-    }
-
-    fn chosen(candidates: &[Candidate], know: Knowledge) -> Option<u64> {
-        match choose(candidates, &know) {
-            Choice::One(one) => Some(one.id.0),
-            Choice::Nothing | Choice::Ambiguous => None,
-        }
-    }
-
-    use Agreement::{No, Unknown, Yes};
-    use Rung::{CaseFolded, DecimalToHex, Exact, HexToDecimal, Transformed, ZerosStripped};
-
-    #[test]
-    fn numbers_agree_when_one_is_the_others_national_form() {
-        let phone = |text: &str| Phone::from_digits(text.as_bytes());
-        let to = Phone::parse("+46701234567").unwrap();
-        assert_eq!(agreement(to, phone("46701234567")), Yes);
-        assert_eq!(agreement(to, phone("701234567")), Yes);
-        assert_eq!(agreement(to, phone("1234567")), Yes);
-        assert_eq!(agreement(to, phone("46701234568")), No);
-        assert_eq!(agreement(to, phone("2234567")), No);
-        assert_eq!(agreement(to, None), Unknown);
-    }
-
-    #[test]
-    fn only_digits_that_differ_between_the_bases_are_two_faced() {
-        for (id, two_faced, telling) in [
-            ("16", true, true),
-            ("0016", true, true),
-            ("7", false, false),
-            ("007", false, false),
-            ("7a", false, true),
-            ("x-1", false, true),
-        ] {
-            assert_eq!(is_two_faced(id.as_bytes()), two_faced, "{id}");
-            assert_eq!(is_telling(id.as_bytes()), telling, "{id}");
-        }
-    }
-
-    #[test]
-    fn the_recipient_decides_between_the_bases() {
-        let hex = one(1, DecimalToHex, Yes);
-        let same = one(2, Exact, No);
-        assert_eq!(chosen(&[same, hex], know(None)), Some(1));
-        let both = [one(1, DecimalToHex, Yes), one(2, Exact, Yes)];
-        assert_eq!(choose(&both, &know(None)), Choice::Ambiguous);
-        assert_eq!(chosen(&both, know(Some(IdRule::HexToDec))), Some(1));
-        assert_eq!(chosen(&both, know(Some(IdRule::Same))), Some(2));
-        let neither = [one(1, DecimalToHex, Unknown), one(2, Exact, Unknown)];
-        assert_eq!(choose(&neither, &know(None)), Choice::Ambiguous);
-        assert_eq!(chosen(&neither, know(Some(IdRule::HexToDec))), Some(1));
-    }
-
-    #[test]
-    fn without_a_recipient_only_the_routes_own_rule_is_believed() {
-        for rung in [Exact, CaseFolded, ZerosStripped, Transformed] {
-            assert_eq!(
-                chosen(&[one(1, rung, Unknown)], know(None)),
-                Some(1),
-                "{rung:?}"
-            );
-        }
-        for rung in [DecimalToHex, HexToDecimal] {
-            assert_eq!(
-                chosen(&[one(1, rung, Unknown)], know(None)),
-                None,
-                "{rung:?}"
-            );
-            let known = know(Some(IdRule::of(rung)));
-            assert_eq!(chosen(&[one(1, rung, Unknown)], known), Some(1), "{rung:?}");
-        }
-        // Base 62: another message's, until the route was seen to fold case.
-        let folded = [one(1, CaseFolded, Unknown)];
-        assert_eq!(chosen(&folded, know(Some(IdRule::Same))), None);
-        let mut seen = know(Some(IdRule::Same));
-        seen.used[CaseFolded as usize] = true;
-        assert_eq!(chosen(&folded, seen), Some(1));
-    }
-
-    #[test]
-    fn against_the_routes_rule_a_receipt_waits_until_its_answer_must_be_there() {
-        let pinned = know(Some(IdRule::HexToDec));
-        let last = Knowledge {
-            last: true,
-            ..pinned
-        };
-        for agrees in [Yes, Unknown] {
-            assert_eq!(chosen(&[one(1, Exact, agrees)], pinned), None);
-            assert_eq!(chosen(&[one(1, Exact, agrees)], last), Some(1));
-        }
-        let two = [one(1, Exact, Unknown), one(2, HexToDecimal, Unknown)];
-        assert_eq!(choose(&two, &last), Choice::Ambiguous);
-    }
-
-    #[test]
-    fn another_recipient_is_believed_over_an_id_that_reads_in_both_bases() {
-        let odd = [one(1, Exact, No)];
-        assert_eq!(chosen(&odd, know(None)), None);
-        let plain = Knowledge {
-            two_faced: false,
-            ..know(None)
-        };
-        assert_eq!(
-            chosen(&odd, plain),
-            Some(1),
-            "some carriers write their own number"
-        );
-        assert_eq!(chosen(&odd, know(Some(IdRule::Same))), Some(1));
-        let done = [Candidate {
-            awaits: false,
-            ..odd[0]
-        }];
-        assert_eq!(
-            chosen(&done, know(Some(IdRule::Same))),
-            None,
-            "the id was given out again"
-        );
-    }
-
-    #[test]
-    fn an_id_given_out_again_is_the_one_that_waits() {
-        let old = Candidate {
-            awaits: false,
-            ..one(1, Exact, Yes)
-        };
-        assert_eq!(
-            chosen(&[one(2, Exact, Yes), old], know(Some(IdRule::Same))),
-            Some(2)
-        );
-        let both = [one(2, Exact, Yes), one(1, Exact, Yes)];
-        assert_eq!(choose(&both, &know(Some(IdRule::Same))), Choice::Ambiguous);
-    }
-
-    #[test]
-    fn a_configured_rule_is_the_only_one() {
-        let configured = Knowledge {
-            format: IdFormat::HexToDec,
-            last: true,
-            ..know(Some(IdRule::HexToDec))
-        };
-        assert_eq!(chosen(&[one(1, Exact, Yes)], configured), None);
-        assert_eq!(chosen(&[one(1, Transformed, Unknown)], configured), Some(1));
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_is_chosen_that_is_no_candidate_or_that_another_speaks_louder_for(
-            all in proptest::collection::vec((0u64..4, 0usize..6, 0u8..3, any::<bool>()), 0..5),
-            rule in proptest::option::of(0usize..6),
-            last: bool,
-            two_faced: bool,
-        ) {
-            let agreement = |n: u8| [Yes, Unknown, No][usize::from(n)];
-            let mut candidates = Candidates::new();
-            for (id, rung, agrees, awaits) in all {
-                add(&mut candidates, Candidate {
-                    awaits,
-                    ..one(id, Rung::ALL[rung], agreement(agrees))
-                });
-            }
-            let know = Knowledge {
-                last,
-                two_faced,
-                ..know(rule.map(|rung| IdRule::of(Rung::ALL[rung])))
-            };
-            if let Choice::One(found) = choose(&candidates, &know) {
-                prop_assert!(candidates.contains(&found));
-                let louder = |other: &&Candidate| {
-                    other.id != found.id && other.agrees == Yes && found.agrees == No
-                        && Some(IdRule::of(other.rung)) == know.rule
-                };
-                prop_assert_eq!(candidates.iter().find(louder), None);
-                prop_assert!(found.agrees != No || found.awaits);
-            }
-        }
-    }
-}
+mod tests;

@@ -389,6 +389,9 @@ impl<'a> Recovery<'a> {
                 Some((names.route_ix(&route.name)?, route.ladder.transform.clone()))
             })
             .collect();
+        if !archive.is_empty() {
+            young.archived_at = now;
+        }
         for receipt in &snapshot.parked {
             young.park(receipt.clone());
         }

@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::tests::{TempDir, accepted, config, delivered, draft};
+use super::tests::{TempDir, accepted, config, delivered, draft, settle};
 use super::*;
 use crate::clock::Clock;
-use crate::outcome::ProviderId;
+use crate::message::Parts;
+use crate::outcome::{OutcomeResult, ProviderId, Retry};
 
 const ROUTE: RouteIx = RouteIx(0);
 const START: UnixMs = UnixMs(1_795_248_000_000);
@@ -234,6 +235,8 @@ async fn an_archived_message_is_found_by_every_rung_when_its_recipient_agrees() 
     }
     world.store().archive_now().await;
     world.restart();
+    // No answer is to come for what was sent before.
+    world.pass(61);
     for (number, provider) in [
         (1, "7a3f01c2"),
         (2, "ABC-9"),
@@ -285,6 +288,136 @@ async fn ids_that_differ_in_case_only_are_two_messages() {
     assert_eq!(world.status(lower).await, Status::Delivered);
     assert_eq!(world.receipt("aB3x", None).await.matched, 1);
     assert_eq!(world.status(upper).await, Status::Delivered);
+}
+
+/// Marks a message's part as about to be handed over: its answer is to come.
+async fn hand_over(world: &World, id: MessageId) {
+    let mut parts = Parts::default();
+    parts.add(0);
+    let gone = world.store().claim(ROUTE, vec![(id, parts)]).await.unwrap();
+    assert_eq!(gone, []);
+}
+
+#[tokio::test]
+async fn before_a_rule_is_known_an_early_receipt_is_not_given_to_another_message_in_the_other_base()
+{
+    // Hex "10" is decimal "16": the receipt comes before the answer of the message that it is of.
+    for (known, late) in [("10", "16"), ("16", "10"), ("22", "16")] {
+        let world = World::new(IdFormat::Auto, Transform::default());
+        let other = world.message(7).await;
+        world.answer(other, known).await;
+        let own = world.message(7).await;
+        hand_over(&world, own).await;
+        assert_eq!(world.receipt("16", Some(7)).await.parked, 1);
+        world.answer(own, late).await;
+        // By now both may be meant.
+        assert_eq!(world.status(other).await, Status::Sent, "{known}");
+    }
+}
+
+#[tokio::test]
+async fn a_doubted_receipt_is_matched_as_soon_as_no_answer_can_be_its_own() {
+    let world = World::new(IdFormat::Auto, Transform::default());
+    let own = world.message(7).await;
+    world.answer(own, "10").await;
+    let other = world.message(7).await;
+    hand_over(&world, other).await;
+    // Of another number's answer it is not.
+    let elsewhere = world.message(8).await;
+    hand_over(&world, elsewhere).await;
+    assert_eq!(world.receipt("16", Some(7)).await.parked, 1);
+    world.answer(other, "11").await;
+    assert_eq!(world.status(own).await, Status::Delivered);
+    assert_eq!(world.status(other).await, Status::Sent);
+    assert_eq!(world.store().figures().parked, 0);
+}
+
+#[tokio::test]
+async fn beside_a_lost_answer_a_doubted_receipt_is_kept_for_the_operator() {
+    let world = World::new(IdFormat::Auto, Transform::default());
+    let other = world.message(7).await;
+    world.answer(other, "10").await;
+    let lost = world.message(7).await;
+    let unknown = settle(
+        lost,
+        0,
+        OutcomeResult::Unknown,
+        Retry::Here { tries: 1 },
+        "",
+    );
+    world.store().settle(vec![unknown]).await.unwrap();
+    assert_eq!(world.receipt("16", Some(7)).await.parked, 1);
+    world.pass(61);
+    assert_eq!(world.store().look_again().await, 0);
+    world.pass(600);
+    assert_eq!(world.store().look_again().await, 0);
+    assert_eq!(world.store().orphans(ROUTE)[0].why, OrphanWhy::Ambiguous);
+    assert_eq!(world.status(other).await, Status::Sent);
+}
+
+#[tokio::test]
+async fn a_doubted_receipt_waits_a_minute_where_memory_cannot_tell() {
+    let world = World::new(IdFormat::Auto, Transform::default());
+    let own = world.message(7).await;
+    world.answer(own, "10").await;
+    world.pass(1);
+    world.store().archive_now().await;
+    assert_eq!(world.receipt("16", Some(7)).await.parked, 1);
+    world.pass(61);
+    assert_eq!(world.store().look_again().await, 1);
+    assert_eq!(world.status(own).await, Status::Delivered);
+}
+
+#[tokio::test]
+async fn an_archived_message_of_the_other_base_is_not_overlooked() {
+    let world = World::new(IdFormat::Auto, Transform::default());
+    let archived = world.message(7).await;
+    world.answer(archived, "16").await;
+    world.pass(1);
+    world.store().archive_now().await;
+    world.pass(120);
+    let young = world.message(7).await;
+    world.answer(young, "10").await;
+    assert_eq!(world.receipt("16", Some(7)).await.parked, 1);
+    for id in [archived, young] {
+        assert_eq!(world.status(id).await, Status::Sent);
+    }
+}
+
+#[tokio::test]
+async fn a_tlvs_id_that_nobody_has_leaves_the_word_to_the_texts() {
+    let mut world = World::new(IdFormat::Auto, Transform::default());
+    let both = |world: &World, tlv: &str, text: &str, number| Receipt {
+        text_id: text.as_bytes().into(),
+        ..receipt(tlv, Some(number), world.clock.now())
+    };
+    let one = world.message(1).await;
+    world.answer(one, "ab-1").await;
+    let archived = world.message(2).await;
+    world.answer(archived, "ab-2").await;
+    world.pass(1);
+    world.store().archive_now().await;
+    world.restart();
+    let receipts = vec![
+        both(&world, "9901", "ab-1", 1),
+        both(&world, "9902", "AB-2", 2),
+        both(&world, "9903", "ab-1", 3),
+    ];
+    let matched = world.store().apply_receipts(receipts).await.unwrap();
+    assert_eq!((matched.matched, matched.parked), (2, 1));
+    for id in [one, archived] {
+        assert_eq!(world.status(id).await, Status::Delivered);
+    }
+    // Digits wait until an answer with the TLV's id must be there.
+    let digits = world.message(4).await;
+    world.answer(digits, "5001").await;
+    let receipt = both(&world, "x-1", "5001", 4);
+    let matched = world.store().apply_receipts(vec![receipt]).await.unwrap();
+    assert_eq!(matched.parked, 1);
+    world.restart();
+    world.pass(61);
+    assert_eq!(world.store().look_again().await, 1);
+    assert_eq!(world.status(digits).await, Status::Delivered);
 }
 
 /// How a carrier writes one number in its answers and in its receipts.

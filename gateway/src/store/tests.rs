@@ -122,6 +122,7 @@ pub(crate) fn delivered(provider: &str) -> Receipt {
     Receipt {
         route: RouteIx(0),
         provider_id: provider.as_bytes().into(),
+        text_id: Box::default(),
         recipient: None,
         state: ReceiptState::Delivered,
         reason: None,

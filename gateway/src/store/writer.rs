@@ -4,6 +4,7 @@
 //! operations into a blob, makes the blob durable, and only then publishes: events, queue entries,
 //! replies. Accepts stand last in a batch, so that a full disk takes back exactly them.
 
+use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +27,7 @@ use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
 use crate::store::shared::{Entry, Full, Shared};
 use crate::store::suppressions::Suppressed;
+use crate::store::unnamed::Unnamed;
 use crate::store::young::{self, Young};
 use crate::store::{Accepted, Draft, Refused, Rung, keys};
 use crate::suppression::Ended;
@@ -62,6 +64,12 @@ pub(crate) struct Writer {
     hits: FxHashMap<RouteIx, [u64; Rung::COUNT]>,
     /// Routes whose rule this batch's receipts have made certain.
     pinned: Vec<RouteIx>,
+    /// Where receipts wait that may be those of answers that are still to come; the newest.
+    doubted: Vec<u64>,
+    /// What carriers may have without an id, as of this commit, where that was asked for …
+    unnamed: OnceCell<Option<Unnamed>>,
+    /// … and when it may be looked for again.
+    unnamed_after: Cell<UnixMs>,
     commit_seconds: metrics::Histogram,
 }
 
@@ -124,6 +132,9 @@ impl Writer {
             full: false,
             hits: FxHashMap::default(),
             pinned: Vec::new(),
+            doubted: Vec::new(),
+            unnamed: OnceCell::new(),
+            unnamed_after: Cell::new(UnixMs::ZERO),
             commit_seconds: metrics::histogram!("trunkline_store_commit_duration_seconds"),
         }
     }
@@ -166,6 +177,7 @@ impl Writer {
         let shared = self.shared.clone();
         let mut batch = Batch::default();
         self.blob.clear();
+        self.unnamed.take();
         // Before anything of this batch can be seen in memory: what was on disk until now is what
         // queue readers may see.
         self.shared
@@ -329,6 +341,7 @@ impl Writer {
                     .iter()
                     .map(|settle| self.settle(young, settle, now, batch))
                     .collect();
+                self.match_doubted(young, now);
                 batch.done.push(Done::Settle(reply, next));
             }
             Request::MoveOn {
@@ -435,6 +448,7 @@ impl Writer {
                 reply,
             } => {
                 young.archived(number, events_upto);
+                young.archived_at = now;
                 let gone = self.journal.take_upto(upto);
                 let files = u32::try_from(self.journal.file_count()).unwrap_or(u32::MAX);
                 metrics::gauge!("trunkline_store_journal_files").set(f64::from(files));

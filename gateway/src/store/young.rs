@@ -191,6 +191,8 @@ pub(crate) struct Young {
     pub(crate) budget: u64,
     /// Close and freeze at the next occasion, whatever the limits say.
     pub(crate) forced: bool,
+    /// When messages last left memory; 0: never.
+    pub(crate) archived_at: UnixMs,
 }
 
 impl Young {

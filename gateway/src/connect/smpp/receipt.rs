@@ -11,7 +11,7 @@ use super::config::{Config, Reading};
 use crate::clock::UnixMs;
 use crate::message::Phone;
 use crate::outcome::error_map::Stat;
-use crate::outcome::{Reason, Receipt, ReceiptState, Unreadable};
+use crate::outcome::{ProviderId, Reason, Receipt, ReceiptState, Unreadable};
 
 /// Octets of a receipt's text that are kept, for bad news only (vocabulary: `Receipt::raw`).
 const RAW_OCTETS_MAX: usize = 255;
@@ -96,7 +96,8 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
     let bad = state.is_final() && state != ReceiptState::Delivered;
     Read::Receipt(Box::new(Receipt {
         route: config.route,
-        provider_id: id.get(..ID_OCTETS_MAX).unwrap_or(id).into(),
+        provider_id: kept_id(id),
+        text_id: kept_id(verdict.text_id.unwrap_or_default()),
         recipient: recipient(delivered.source),
         state,
         reason: bad.then(|| reason(&verdict, own, rules)).flatten(),
@@ -128,12 +129,16 @@ fn unreadable(
     let pdu = frame.octets();
     Read::Unreadable(Box::new(Unreadable {
         route: config.route,
-        provider_id: id.get(..ID_OCTETS_MAX).unwrap_or(id).into(),
+        provider_id: kept_id(id),
         recipient: delivered.and_then(|delivered| recipient(delivered.source)),
         text: shown(delivered.map_or(&[], text_of), RAW_OCTETS_MAX),
         pdu: pdu.get(..PDU_OCTETS_MAX).unwrap_or(pdu).into(),
         received_at: now,
     }))
+}
+
+fn kept_id(id: &[u8]) -> ProviderId {
+    id.get(..ID_OCTETS_MAX).unwrap_or(id).into()
 }
 
 fn delivered(frame: &Frame) -> Option<Delivered<'_>> {

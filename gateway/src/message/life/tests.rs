@@ -99,6 +99,7 @@ impl Case {
         let receipt = Receipt {
             route: RouteIx(route),
             provider_id: Box::default(),
+            text_id: Box::default(),
             recipient: None,
             state,
             reason: None,

@@ -124,7 +124,10 @@ async fn keys_and_carrier_ids_hold_after_archiving_and_a_restart() {
         ..draft(1, 1)
     };
     let id = stored(&store, with(key)).await;
-    store.settle(vec![accepted(id, 0, "7A3F")]).await.unwrap();
+    store
+        .settle(vec![accepted(id, 0, "7A3F01C2")])
+        .await
+        .unwrap();
     store.archive_now().await;
     store.close();
     drop(store);
@@ -142,7 +145,7 @@ async fn keys_and_carrier_ids_hold_after_archiving_and_a_restart() {
     );
     // The carrier writes its id with zeros and in lower case in the receipt.
     let matched = store
-        .apply_receipts(vec![delivered("00007a3f")])
+        .apply_receipts(vec![delivered("00007a3f01c2")])
         .await
         .unwrap();
     assert_eq!(matched.matched, 1);

@@ -123,21 +123,19 @@ impl Store {
     async fn archived_parts(&self, receipts: &[Receipt], last: bool) -> KnownParts {
         // A receipt that comes before its answer is in neither; the filters say so without a read.
         let shared = &self.shared;
-        let archived = |receipt: &Receipt| {
-            let ladder = shared.ladder(receipt.route);
-            let keys = keys::carrier_keys(receipt.route, &receipt.provider_id, ladder);
-            shared.archive.may_hold_carriers(keys.into_iter())
-        };
         let unknown: Vec<Option<Receipt>> = {
             let young = shared.young.read();
             let sure = |receipt: &Receipt| {
                 let known = writer::candidates(shared, &young, receipt);
                 let knowledge = writer::knowledge(shared, &young, receipt, last);
                 let choice = matching::choose(&known, &knowledge);
-                matches!(choice, Choice::One(one) if one.agrees != Agreement::No)
+                // What may be another's as well may be one's that is archived.
+                matches!(choice, Choice::One(one) if one.agrees != Agreement::No
+                    && !knowledge.doubts(&one))
             };
-            let asked =
-                |receipt: &Receipt| (!sure(receipt) && archived(receipt)).then(|| receipt.clone());
+            let asked = |receipt: &Receipt| {
+                (!sure(receipt) && keys::may_be_archived(shared, receipt)).then(|| receipt.clone())
+            };
             receipts.iter().map(asked).collect()
         };
         if unknown.iter().all(Option::is_none) {
@@ -193,17 +191,20 @@ impl Store {
 fn archived_parts(shared: &Shared, receipt: &Receipt) -> Candidates {
     let ladder = shared.ladder(receipt.route);
     let mut found = Candidates::new();
-    for key in keys::carrier_keys(receipt.route, &receipt.provider_id, ladder) {
-        let mut places = shared.archive.carriers(key);
-        places.truncate(ARCHIVED_MAX);
-        let ids: Vec<_> = places.iter().map(|(id, _)| *id).collect();
-        let records = shared.archive.get(&ids);
-        for (id, part) in places {
-            let record = records.iter().find(|record| record.message.id == id);
-            let one =
-                record.and_then(|record| matching::candidate_of(record, part, receipt, ladder));
-            one.into_iter()
-                .for_each(|one| matching::add(&mut found, one));
+    for (name, by_text) in matching::ids(receipt) {
+        for key in keys::carrier_keys(receipt.route, name, ladder) {
+            let mut places = shared.archive.carriers(key);
+            places.truncate(ARCHIVED_MAX);
+            let ids: Vec<_> = places.iter().map(|(id, _)| *id).collect();
+            let records = shared.archive.get(&ids);
+            for (id, part) in places {
+                let record = records.iter().find(|record| record.message.id == id);
+                let one = record.and_then(|record| {
+                    matching::candidate_of(record, part, (receipt, by_text), ladder)
+                });
+                one.into_iter()
+                    .for_each(|one| matching::add(&mut found, one));
+            }
         }
     }
     found

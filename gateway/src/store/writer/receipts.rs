@@ -13,9 +13,14 @@ use crate::store::learned::{AGREEING_TO_PIN, Lesson};
 use crate::store::matching::{self, Candidate, Candidates, Choice, Knowledge};
 use crate::store::record::OpRef;
 use crate::store::shared::{ReceiptCounts, Shared};
+use crate::store::unnamed::{Beside, Unnamed};
 use crate::store::writer::{Batch, Done, Writer, adopt_all, missing};
 use crate::store::young::Young;
 use crate::store::{Orphan, OrphanWhy, Rung, Stray, keys};
+
+/// Keys of doubted receipts that are looked at again with every batch of answers; the others wait for
+/// their minute. Chosen: twenty that agree teach a rule.
+const DOUBTED_MAX: usize = 256;
 
 /// Receipts of one request, what the archive knows of them, and how many generations it had then.
 type Asked = (Vec<Receipt>, KnownParts, u64);
@@ -32,15 +37,18 @@ pub(crate) fn knowledge(
     let format = shared.ladder(receipt.route).format;
     let learned = young.learned.get(&receipt.route);
     let used = learned.map(|learned| learned.used(format));
+    let rule = match learned {
+        Some(learned) => learned.rule(format),
+        None => crate::store::Learned::default().rule(format),
+    };
     Knowledge {
         format,
-        rule: match learned {
-            Some(learned) => learned.rule(format),
-            None => crate::store::Learned::default().rule(format),
-        },
+        rule,
+        doubtful: rule.is_none() && matching::has_near_reading(&receipt.provider_id),
         used: used.unwrap_or_else(|| crate::store::Learned::default().used(format)),
         two_faced: matching::is_two_faced(&receipt.provider_id),
         telling: matching::is_telling(&receipt.provider_id),
+        text_two_faced: matching::is_two_faced(&receipt.text_id),
         last,
     }
 }
@@ -49,40 +57,71 @@ pub(crate) fn knowledge(
 pub(crate) fn candidates(shared: &Shared, young: &Young, receipt: &Receipt) -> Candidates {
     let ladder = shared.ladder(receipt.route);
     let mut found = Candidates::new();
-    for key in keys::carrier_keys(receipt.route, &receipt.provider_id, ladder) {
-        for (id, part) in young.carriers(key) {
-            let row = young.row(id);
-            let one = row.and_then(|row| {
-                matching::candidate((&row.message, &row.life), part, receipt, ladder)
-            });
-            one.into_iter()
-                .for_each(|one| matching::add(&mut found, one));
+    for (name, by_text) in matching::ids(receipt) {
+        for key in keys::carrier_keys(receipt.route, name, ladder) {
+            for (id, part) in young.carriers(key) {
+                let row = young.row(id);
+                let one = row.and_then(|row| {
+                    let receipt = (receipt, by_text);
+                    matching::candidate((&row.message, &row.life), part, receipt, ladder)
+                });
+                one.into_iter()
+                    .for_each(|one| matching::add(&mut found, one));
+            }
         }
     }
     found
 }
 
-/// Whose a receipt is: memory's word first, then the archive's.
-fn choose(
-    shared: &Shared,
-    young: &Young,
+/// Whose a receipt is: memory's word first, then the archive's. `unnamed` tells of what may be out, when
+/// it is asked.
+fn choose<'u>(
+    (shared, young): (&Shared, &Young),
     receipt: &Receipt,
     archived: &[Candidate],
     last: bool,
+    unnamed: impl FnOnce() -> Option<&'u Unnamed>,
 ) -> Choice {
     let mut found = candidates(shared, young, receipt);
     for one in archived {
         // What was taken back into memory since has the last word on itself.
         let ladder = shared.ladder(receipt.route);
         let now = young.row(one.id).and_then(|row| {
+            let receipt = (receipt, one.by_text);
             matching::candidate((&row.message, &row.life), one.part, receipt, ladder)
         });
         matching::add(&mut found, now.unwrap_or(*one));
     }
-    matching::choose(&found, &knowledge(shared, young, receipt, last))
+    let know = knowledge(shared, young, receipt, last);
+    match matching::choose(&found, &know) {
+        Choice::One(one) if know.doubts(&one) => {
+            let beside = unnamed().map_or(Beside::CannotTell, |unnamed| unnamed.beside(receipt));
+            match beside {
+                Beside::None => Choice::One(one),
+                // When all answers must be there, what cannot be told any more is as it seems.
+                Beside::CannotTell if last => Choice::One(one),
+                Beside::Some | Beside::CannotTell => Choice::Ambiguous,
+            }
+        }
+        choice => choice,
+    }
 }
 
 impl Writer {
+    /// What may be out as of this commit: what is claimed in it is sent after it, and cannot have had a
+    /// receipt. `None`: it was looked for just now, and that costs.
+    fn unnamed(&self, young: &Young, now: UnixMs) -> Option<&Unnamed> {
+        let look = || {
+            if now < self.unnamed_after.get() {
+                return None;
+            }
+            let (found, pause_ms) = Unnamed::of(young);
+            self.unnamed_after.set(UnixMs(now.0 + pause_ms));
+            Some(found)
+        };
+        self.unnamed.get_or_init(look).as_ref()
+    }
+
     /// A receipt may have come before the answer that names its id.
     pub(super) fn match_parked(&mut self, young: &mut Young, settle: &Settle, now: UnixMs) {
         let id = &settle.outcome.provider_id;
@@ -117,12 +156,36 @@ impl Writer {
         }
     }
 
+    /// Answers may tell whose the receipts are that were given to nobody because of them.
+    pub(super) fn match_doubted(&mut self, young: &mut Young, now: UnixMs) {
+        for key in std::mem::take(&mut self.doubted) {
+            self.match_under(young, key, now);
+            if young.parked.contains_key(&key) {
+                self.doubt(key);
+            }
+        }
+    }
+
+    fn doubt(&mut self, key: u64) {
+        if !self.doubted.contains(&key) {
+            if self.doubted.len() >= DOUBTED_MAX {
+                self.doubted.remove(0);
+            }
+            self.doubted.push(key);
+        }
+    }
+
     /// Matches what it can of the receipts that wait under a key.
     fn match_under(&mut self, young: &mut Young, key: u64, now: UnixMs) {
         let shared = self.shared.clone();
         let waiting = young.parked.get(&key).into_iter().flatten();
         let chosen: Vec<Choice> = waiting
-            .map(|receipt| choose(&shared, young, receipt, &[], false))
+            .map(|receipt| {
+                // The archive is not read here: what may be in it is looked for when its time has come.
+                let archived = || keys::may_be_archived(&shared, receipt);
+                let unnamed = || (!archived()).then(|| self.unnamed(young, now)).flatten();
+                choose((&shared, young), receipt, &[], false, unnamed)
+            })
             .collect();
         if !chosen.iter().any(|choice| matches!(choice, Choice::One(_))) {
             return;
@@ -218,7 +281,7 @@ impl Writer {
         now: UnixMs,
         batch: &mut Batch,
     ) {
-        let (receipts, chosen) = match self.choose_all(young, asked, false) {
+        let (receipts, chosen) = match self.choose_all(young, asked, false, now) {
             Ok(chosen) => chosen,
             Err(undone) => {
                 drop(reply.send(Err(undone)));
@@ -242,6 +305,10 @@ impl Writer {
                     }
                 }
                 Choice::Nothing | Choice::Ambiguous => {
+                    if choice == Choice::Ambiguous {
+                        let key = keys::carrier_canonical(receipt.route, &receipt.provider_id);
+                        self.doubt(key);
+                    }
                     self.park(young, receipt, now);
                     matched.parked += 1;
                 }
@@ -255,6 +322,7 @@ impl Writer {
             known.last = known.last.max(count.last);
         }
         drop(all);
+        self.match_doubted(young, now);
         batch.done.push(Done::Receipts(reply, matched));
     }
 
@@ -265,13 +333,15 @@ impl Writer {
         young: &Young,
         (receipts, known, seen): Asked,
         last: bool,
+        now: UnixMs,
     ) -> Result<Chosen, Undone<Vec<Receipt>>> {
         let chosen: Vec<Choice> = receipts
             .iter()
             .enumerate()
             .map(|(index, receipt)| {
                 let archived = known.get(index).map_or(&[][..], |known| known);
-                choose(&self.shared, young, receipt, archived, last)
+                let unnamed = || self.unnamed(young, now);
+                choose((&self.shared, young), receipt, archived, last, unnamed)
             })
             .collect();
         let stale = seen != self.shared.archived_count.load(Ordering::Acquire);
@@ -297,7 +367,7 @@ impl Writer {
         now: UnixMs,
         batch: &mut Batch,
     ) {
-        let (receipts, chosen) = match self.choose_all(young, asked, true) {
+        let (receipts, chosen) = match self.choose_all(young, asked, true, now) {
             Ok(chosen) => chosen,
             Err(undone) => {
                 drop(reply.send(Err(undone)));
@@ -350,7 +420,13 @@ impl Writer {
             .and_then(|row| decide::receipt(&row.message, &row.life, one.part, receipt, context));
         let Some(change) = change else { return false };
         self.record(young, one.id, change);
-        self.learn(young, receipt, one.rung, now);
+        if one.by_text {
+            let route = self.shared.names.route(receipt.route).to_owned();
+            let labels = [("route", route), ("rung", "text".to_owned())];
+            metrics::counter!("trunkline_receipts_id_hits_total", &labels).increment(1);
+        } else {
+            self.learn(young, receipt, one.rung, now);
+        }
         true
     }
 

@@ -92,7 +92,7 @@ async fn live(store: &Store, numbers: std::ops::Range<usize>) {
         .await
         .unwrap();
     let now = Clock::system().now();
-    let provider = |number: usize| format!("{number:08}").as_bytes().into();
+    let provider = |number: usize| format!("m{number:08}").as_bytes().into();
     let settles = accepted
         .iter()
         .zip(numbers.clone())
@@ -122,6 +122,7 @@ async fn live(store: &Store, numbers: std::ops::Range<usize>) {
     let receipts = numbers.map(|number| Receipt {
         route: RouteIx(0),
         provider_id: provider(number),
+        text_id: Box::default(),
         recipient: None,
         state: ReceiptState::Delivered,
         reason: None,

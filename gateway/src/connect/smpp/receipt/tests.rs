@@ -93,6 +93,15 @@ fn tlvs_win_over_text_unless_the_route_says_otherwise() {
         (None, Some((3, 0)))
     );
     assert!(receipt.raw.is_empty());
+    assert_eq!(
+        &*receipt.text_id, b"99",
+        "kept where the TLV's finds nothing"
+    );
+    let alike = DeliverSm {
+        tlvs: sm.tlvs,
+        ..text(b"id:ABC stat:DELIVRD")
+    };
+    assert!(receipt_of(&alike, &config()).text_id.is_empty());
     let prefer = reading(Reading {
         prefer_text: true,
         ..Reading::default()
