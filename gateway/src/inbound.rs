@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKind};
 use crate::message::{EndpointIx, MessageId, Phone, RouteIx, TenantIx};
+use crate::outcome::ReceiptTlv;
 
 pub mod assembly;
 pub mod keyword;
@@ -38,6 +39,8 @@ pub struct InboundPart {
     pub header: u16,
     /// The user data as it came, header first: at most what a PDU holds (65,535 octets).
     pub octets: Box<[u8]>,
+    /// The PDU's TLVs that its route names, and those that no specification knows; at most 17.
+    pub tlvs: Box<[ReceiptTlv]>,
     /// When it was read.
     pub received_at: UnixMs,
     /// The message of ours that it may answer, and whose that is. The store looks for it.
@@ -161,6 +164,8 @@ pub struct Piece {
     pub header: u16,
     /// The user data as it came, header first.
     pub octets: Box<[u8]>,
+    /// As of its part.
+    pub tlvs: Box<[ReceiptTlv]>,
 }
 
 impl Inbound {
@@ -173,6 +178,13 @@ impl Inbound {
     /// The places of the parts that did not come.
     pub fn missing(&self) -> impl Iterator<Item = u8> {
         (1..=self.total()).filter(|place| self.pieces.iter().all(|piece| piece.sequence != *place))
+    }
+
+    /// The TLVs of the first part that has any.
+    #[must_use]
+    pub fn tlvs(&self) -> &[ReceiptTlv] {
+        let mut pieces = self.pieces.iter().map(|piece| &*piece.tlvs);
+        pieces.find(|tlvs| !tlvs.is_empty()).unwrap_or_default()
     }
 
     /// The sender's number, when it is one.
@@ -218,7 +230,9 @@ impl Piece {
     /// What it takes in memory, about.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.octets.len()
+        let tlvs = self.tlvs.iter();
+        let tlvs = tlvs.map(|tlv| size_of::<ReceiptTlv>() + tlv.name.len() + tlv.value.len());
+        size_of::<Self>() + self.octets.len() + tlvs.sum::<usize>()
     }
 
     /// Of a part.
@@ -229,6 +243,7 @@ impl Piece {
             data_coding: part.data_coding,
             header: part.header,
             octets: part.octets,
+            tlvs: part.tlvs,
         }
     }
 }

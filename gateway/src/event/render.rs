@@ -367,13 +367,22 @@ struct InboundData<'a> {
     incomplete: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<u8>,
-    network: Option<()>,
+    network: Option<Network<'a>>,
     route: &'a str,
     provider_message_id: Option<&'a str>,
     sent_at: Option<()>,
     received_at: Shown,
     in_reply_to: Option<PublicId>,
     auto_reply: Option<PublicId>,
+    #[serde(skip_serializing_if = "Named::is_empty")]
+    tlvs: Named<'a>,
+}
+
+/// The network that a handset is in. ITU-T E.212.
+#[derive(Serialize)]
+struct Network<'a> {
+    mcc: &'a str,
+    mnc: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -406,6 +415,14 @@ pub fn inbound_event(
         };
         return write(out, event, lookup, data);
     }
+    // SMPP has no field for these: they are what the route's dictionary calls so.
+    let tlvs = inbound.tlvs();
+    let named = |name: &str| {
+        let tlv = tlvs.iter().find(|tlv| &*tlv.name == name);
+        tlv.map(|tlv| &*tlv.value).filter(|value| !value.is_empty())
+    };
+    let digits =
+        |name| named(name).filter(|value| value.bytes().all(|octet| octet.is_ascii_digit()));
     let missing: Vec<u8> = inbound.missing().collect();
     let octets = || {
         let content = |piece: &Piece| {
@@ -435,13 +452,17 @@ pub fn inbound_event(
         parts: inbound.total(),
         incomplete: !missing.is_empty(),
         missing,
-        network: None,
+        network: digits("mcc").map(|mcc| Network {
+            mcc,
+            mnc: digits("mnc"),
+        }),
         route: lookup.names.route(inbound.route),
-        provider_message_id: None,
+        provider_message_id: named("message_id").or_else(|| named("receipted_message_id")),
         sent_at: None,
         received_at: Shown(inbound.received_at),
         in_reply_to: inbound.in_reply_to.map(|id| lookup.ids.message(id)),
         auto_reply: inbound.auto_reply.map(|id| lookup.ids.message(id)),
+        tlvs: Named(tlvs),
     };
     write(out, event, lookup, data)
 }

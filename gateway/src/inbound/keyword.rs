@@ -320,6 +320,7 @@ mod tests {
             data_coding: 8,
             header: 0,
             octets: octets.into(),
+            tlvs: Box::default(),
         };
         // "STOP" as UCS-2 is two Chinese characters.
         let found = keywords.find_in(Some("协佐"), &[piece(b"STOP")]);

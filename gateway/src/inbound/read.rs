@@ -120,6 +120,7 @@ mod tests {
             data_coding,
             header: 0,
             octets: octets.into(),
+            tlvs: Box::default(),
         }
     }
 

@@ -60,6 +60,7 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Option<Inboun
         data_coding,
         header: u16::try_from(header).unwrap_or(0),
         octets: octets.into(),
+        tlvs: config.tlvs.of_handset(tlvs),
         received_at: now,
         in_reply_to: None,
     })

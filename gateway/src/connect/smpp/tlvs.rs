@@ -82,6 +82,32 @@ impl Dictionary {
     }
 }
 
+/// The name under which a handset's message has the carrier's id of it, when the route names no TLV so.
+const RECEIPTED_MESSAGE_ID: &str = "receipted_message_id";
+
+impl Dictionary {
+    /// Those of a handset's message: as of a receipt with bad news, and receipted_message_id, which some
+    /// carriers put there for the message's own id.
+    pub(super) fn of_handset(&self, tlvs: Tlvs<'_>) -> Box<[ReceiptTlv]> {
+        let kept = self.kept(tlvs, true);
+        let id = tlvs.find(Tag::RECEIPTED_MESSAGE_ID);
+        let named = self
+            .read
+            .iter()
+            .any(|(tag, ..)| *tag == Tag::RECEIPTED_MESSAGE_ID);
+        let Some(id) = id.filter(|_| !named) else {
+            return kept;
+        };
+        let value = id.get(..VALUE_OCTETS_MAX).unwrap_or(id);
+        let mut kept = kept.into_vec();
+        kept.push(ReceiptTlv {
+            name: RECEIPTED_MESSAGE_ID.into(),
+            value: shown(value, Shown::Text),
+        });
+        kept.into_boxed_slice()
+    }
+}
+
 fn shown(value: &[u8], how: Shown) -> Box<str> {
     match (how, value) {
         (Shown::Text, _) => {

@@ -8,6 +8,7 @@ use crate::event::{EventKind, EventKinds};
 use crate::inbound::rules::Number;
 use crate::inbound::{Concat, Width};
 use crate::message::{EndpointIx, RouteIx, TenantIx};
+use crate::outcome::ReceiptTlv;
 use crate::store::tests::{TempDir, config};
 use crate::store::{Config, EventQuery, Rendered, check, export};
 
@@ -44,6 +45,7 @@ pub(crate) fn part(place: Option<(u16, u8, u8)>, text: &str) -> InboundPart {
         data_coding: 0,
         header: 0,
         octets: text.as_bytes().into(),
+        tlvs: Box::default(),
         received_at: UnixMs(START),
         in_reply_to: None,
     }
@@ -150,6 +152,37 @@ async fn a_single_message_is_told_as_the_contract_has_it() {
     ] {
         assert_eq!(data[unknown], Value::Null, "{unknown}");
     }
+}
+
+#[tokio::test]
+async fn what_the_routes_tlvs_name_is_told() {
+    let world = World::new();
+    let tlv = |name: &str, value: &str| ReceiptTlv {
+        name: name.into(),
+        value: value.into(),
+    };
+    let mut one = part(None, "Hi");
+    one.tlvs = [
+        tlv("mcc", "240"),
+        tlv("mnc", "07"),
+        tlv("message_id", "MO-77"),
+    ]
+    .into();
+    let mut odd = part(None, "Hi");
+    odd.tlvs = [tlv("mcc", "2\\x00"), tlv("receipted_message_id", "9")].into();
+    world.receive(vec![one, odd, part(None, "Hi")]).await;
+    let told = world.told().await;
+    let data = &told[0]["data"];
+    assert_eq!(
+        data["network"],
+        serde_json::json!({"mcc": "240", "mnc": "07"})
+    );
+    assert_eq!(data["provider_message_id"], "MO-77");
+    assert_eq!(data["tlvs"]["mnc"], "07");
+    assert_eq!(told[1]["data"]["network"], Value::Null, "no digits");
+    assert_eq!(told[1]["data"]["provider_message_id"], "9");
+    assert_eq!(told[2]["data"].get("tlvs"), None);
+    assert_eq!(told[2]["data"]["provider_message_id"], Value::Null);
 }
 
 #[tokio::test]

@@ -45,6 +45,44 @@ fn a_short_message_is_read_with_its_addresses() {
 }
 
 #[test]
+fn tlvs_are_kept_by_the_routes_names_and_unknown_ones_in_hex() {
+    let mut tlvs = TlvBuf::new();
+    for (tag, value) in [
+        (0x1503, &b"240"[..]),
+        (0x001E, b"MO-77\0"),
+        (0x1499, b"\x01\xff"),
+        (0x000D, b"\x01"),
+    ] {
+        tlvs.push(Tag(tag), value).unwrap();
+    }
+    let sm = DeliverSm {
+        tlvs: tlvs.as_tlvs(),
+        ..handset(b"Hi")
+    };
+    let mut out = BytesMut::new();
+    sm.encode(1, &Limits::SPEC, &mut out).unwrap();
+    let frame = Frame::new(out.freeze()).unwrap();
+    let mut config = config();
+    config
+        .tlvs
+        .read(0x1503, "mcc", crate::connect::smpp::Shown::Text);
+    let part = read(&frame, &config, UnixMs(5)).unwrap();
+    let kept: Vec<(&str, &str)> = part
+        .tlvs
+        .iter()
+        .map(|tlv| (&*tlv.name, &*tlv.value))
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            ("mcc", "240"),
+            ("0x1499", "01ff"),
+            ("receipted_message_id", "MO-77")
+        ]
+    );
+}
+
+#[test]
 fn a_place_is_read_from_either_width_of_header_and_from_sar() {
     let eight = DeliverSm {
         esm_class: ESM_UDHI,
