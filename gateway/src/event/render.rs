@@ -394,7 +394,7 @@ struct HelpData<'a> {
 }
 
 /// Writes an event of a handset's message. `data` is there for what is no text: the octets of its
-/// parts in base64, headers left out.
+/// parts in base64, headers left out. When the content's retention is over, there is neither text nor data.
 ///
 /// # Errors
 /// Those of `out`.
@@ -424,6 +424,9 @@ pub fn inbound_event(
     let digits =
         |name| named(name).filter(|value| value.bytes().all(|octet| octet.is_ascii_digit()));
     let missing: Vec<u8> = inbound.missing().collect();
+    // Without octets their retention is over.
+    let has_octets = inbound.pieces.iter().any(|piece| !piece.octets.is_empty());
+    let has_data = inbound.text.is_none() && has_octets;
     let octets = || {
         let content = |piece: &Piece| {
             piece
@@ -445,7 +448,7 @@ pub fn inbound_event(
         from: &inbound.from,
         to: &inbound.to,
         text: inbound.text.as_deref(),
-        data: inbound.text.is_none().then(octets),
+        data: has_data.then(octets),
         keyword,
         intent: inbound.keyword.as_ref().map(|(intent, _)| intent.name()),
         encoding: &inbound.encoding,

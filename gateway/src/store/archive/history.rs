@@ -24,9 +24,10 @@ pub(crate) const LOOKUP: &str = "CREATE TABLE IF NOT EXISTS lookup (
    seg INTEGER NOT NULL, key INTEGER NOT NULL, id INTEGER NOT NULL,
    PRIMARY KEY (seg, key, id)) STRICT, WITHOUT ROWID;";
 
-/// The schema of a content file.
+/// The schema of a content file: texts of our messages, and what handsets wrote.
 pub(crate) const CONTENT_SCHEMA: &str =
-    "CREATE TABLE IF NOT EXISTS content (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;";
+    "CREATE TABLE IF NOT EXISTS content (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
+     CREATE TABLE IF NOT EXISTS inbound (id INTEGER PRIMARY KEY, text TEXT, octets BLOB NOT NULL) STRICT;";
 
 /// The schema of a history file. The view `readable` shows ids and times as users see them: the
 /// node's part of an id (12 characters) is the same for all of a store's ids (`message/id.rs`).

@@ -1,4 +1,5 @@
-//! Archived messages from handsets: by day, kept as long as the events that are rendered from them.
+//! Archived messages from handsets: by day, kept as long as the events that are rendered from them; what
+//! they say stands with the texts of our own messages, whose retention is shorter.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,18 +7,19 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::inbound::Inbound;
+use crate::inbound::{Inbound, Piece};
 use crate::message::MessageId;
 use crate::names::Names;
 use crate::store::archive::Archive;
 use crate::store::archive::file::{ArchiveError, Kind, int, uint};
+use crate::store::archive::history::CONTENT_SCHEMA;
 use crate::store::archive::write::Writers;
 use crate::store::shared::{ArchiveJob, Shared};
 
 /// The schema of a file. The columns are for people with SQLite; `detail` is what is read back.
 pub(crate) const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS inbound (
    id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, route TEXT NOT NULL, sender TEXT NOT NULL,
-   recipient TEXT NOT NULL, text TEXT, received_at INTEGER NOT NULL, parts INTEGER NOT NULL,
+   recipient TEXT NOT NULL, received_at INTEGER NOT NULL, parts INTEGER NOT NULL,
    missing INTEGER NOT NULL, keyword TEXT, detail BLOB NOT NULL) STRICT;";
 
 /// Days with a file.
@@ -25,13 +27,12 @@ pub(crate) type Days = RwLock<std::collections::BTreeSet<u64>>;
 
 /// Writes messages, sorted by id. One that is there is replaced.
 fn write(connection: &Connection, all: &[&Arc<Inbound>], names: &Names) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO inbound VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
-    )?;
+    let mut insert = connection
+        .prepare_cached("INSERT OR REPLACE INTO inbound VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")?;
     let mut blob = Vec::with_capacity(512);
     for inbound in all {
         blob.clear();
-        blob = postcard::to_extend(inbound.as_ref(), blob)
+        blob = postcard::to_extend(&without_content(inbound), blob)
             .expect("invariant: an inbound message is plain data");
         insert.execute(params![
             int(inbound.id.0),
@@ -39,7 +40,6 @@ fn write(connection: &Connection, all: &[&Arc<Inbound>], names: &Names) -> rusql
             names.route(inbound.route),
             inbound.from,
             inbound.to,
-            inbound.text,
             int(inbound.received_at.0),
             inbound.total(),
             u8::try_from(inbound.missing().count()).unwrap_or(u8::MAX),
@@ -50,7 +50,55 @@ fn write(connection: &Connection, all: &[&Arc<Inbound>], names: &Names) -> rusql
     Ok(())
 }
 
-/// Reads one message.
+/// A message without what it says.
+fn without_content(inbound: &Inbound) -> Inbound {
+    let bare = |piece: &Piece| Piece {
+        octets: Box::default(),
+        tlvs: piece.tlvs.clone(),
+        ..*piece
+    };
+    Inbound {
+        text: None,
+        pieces: inbound.pieces.iter().map(bare).collect(),
+        from: inbound.from.clone(),
+        to: inbound.to.clone(),
+        encoding: inbound.encoding.clone(),
+        keyword: inbound.keyword.clone(),
+        own_keyword: inbound.own_keyword.clone(),
+        ..*inbound
+    }
+}
+
+/// Writes what messages say. One that is there is replaced.
+fn write_content(connection: &Connection, all: &[&Arc<Inbound>]) -> rusqlite::Result<()> {
+    let mut insert =
+        connection.prepare_cached("INSERT OR REPLACE INTO inbound VALUES (?1, ?2, ?3)")?;
+    for inbound in all {
+        let octets: Vec<&[u8]> = inbound.pieces.iter().map(|piece| &*piece.octets).collect();
+        let octets = postcard::to_stdvec(&octets).expect("invariant: octets are plain data");
+        insert.execute(params![int(inbound.id.0), inbound.text, octets])?;
+    }
+    Ok(())
+}
+
+/// Gives a message back what it says, if that is still there.
+fn add_content(connection: &Connection, inbound: &mut Inbound) -> rusqlite::Result<()> {
+    let mut select = connection.prepare_cached("SELECT text, octets FROM inbound WHERE id = ?1")?;
+    let content = select.query_row([int(inbound.id.0)], |row| {
+        let text: Option<Box<str>> = row.get(0)?;
+        let octets: Vec<Box<[u8]>> = plain(row.get_ref(1)?.as_blob()?)?;
+        Ok((text, octets))
+    });
+    if let Some((text, octets)) = content.optional()? {
+        inbound.text = text;
+        for (piece, octets) in inbound.pieces.iter_mut().zip(octets) {
+            piece.octets = octets;
+        }
+    }
+    Ok(())
+}
+
+/// Reads one message, without what it says.
 pub(crate) fn read(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<Inbound>> {
     connection
         .prepare_cached("SELECT detail FROM inbound WHERE id = ?1")?
@@ -58,9 +106,11 @@ pub(crate) fn read(connection: &Connection, id: MessageId) -> rusqlite::Result<O
         .optional()
 }
 
-/// Calls `each` for every message of a file that can be read; tells of those that cannot.
+/// Calls `each` for every message of a file that can be read, with what it says as far as `content`, the
+/// content file of its day, has it; tells of those that cannot.
 pub(crate) fn each(
     connection: &Connection,
+    content: Option<&Connection>,
     mut each: impl FnMut(Inbound),
 ) -> rusqlite::Result<Vec<String>> {
     let mut wrong = Vec::new();
@@ -72,7 +122,13 @@ pub(crate) fn each(
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         match decode(row.get_ref(1)?.as_blob()?) {
-            Ok(inbound) => each(inbound),
+            Ok(mut inbound) => {
+                let added = content.map(|content| add_content(content, &mut inbound));
+                if let Some(Err(error)) = added {
+                    wrong.push(format!("the text of inbound {}: {error}", inbound.id.0));
+                }
+                each(inbound);
+            }
             Err(error) => wrong.push(format!("inbound {}: {error}", uint(row.get(0)?))),
         }
     }
@@ -80,6 +136,10 @@ pub(crate) fn each(
 }
 
 fn decode(blob: &[u8]) -> rusqlite::Result<Inbound> {
+    plain(blob)
+}
+
+fn plain<'a, T: serde::Deserialize<'a>>(blob: &'a [u8]) -> rusqlite::Result<T> {
     postcard::from_bytes(blob).map_err(|error| {
         let kind = rusqlite::types::Type::Blob;
         rusqlite::Error::FromSqlConversionFailure(0, kind, Box::new(error))
@@ -101,12 +161,29 @@ impl Archive {
         }
         for (day, mut all) in days {
             all.sort_unstable_by_key(|inbound| inbound.id);
+            // Texts first: a message that is found has its text.
+            let content = Kind::Content.name(day);
+            writers.fill(&content, CONTENT_SCHEMA, |connection| {
+                write_content(connection, &all)
+            })?;
+            self.content.write().insert(day);
             writers.fill(&Kind::Inbound.name(day), SCHEMA, |connection| {
                 write(connection, &all, &shared.names)
             })?;
             self.inbound.write().insert(day);
         }
         Ok(())
+    }
+
+    /// Gives those of a day what they say, as long as that is kept.
+    fn add_content(&self, day: u64, read: &mut [Inbound]) {
+        if read.is_empty() || !self.content.read().contains(&day) {
+            return;
+        }
+        self.pool.read(&Kind::Content.name(day), |connection| {
+            let mut all = read.iter_mut();
+            all.try_for_each(|inbound| add_content(connection, inbound))
+        });
     }
 
     /// Reads messages from handsets. In no order; unknown ones are left out.
@@ -126,13 +203,14 @@ impl Archive {
             if here.is_empty() {
                 continue;
             }
-            let read: Vec<Inbound> = self.pool.read(&Kind::Inbound.name(day), |connection| {
+            let mut read: Vec<Inbound> = self.pool.read(&Kind::Inbound.name(day), |connection| {
                 let mut found = Vec::new();
                 for id in &here {
                     found.extend(read(connection, *id)?);
                 }
                 Ok(found)
             });
+            self.add_content(day, &mut read);
             left.retain(|id| read.iter().all(|inbound| inbound.id != *id));
             found.extend(read);
         }

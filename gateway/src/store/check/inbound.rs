@@ -103,8 +103,12 @@ pub(super) fn is_inbound(name: &str) -> bool {
 
 /// Calls `each` for every readable one of a file. Tells what could not be read.
 pub(super) fn each(directory: &Path, name: &str, each: impl FnMut(Inbound)) -> Vec<String> {
+    let content = Kind::Inbound.span_of(name).and_then(|day| {
+        let path = directory.join(Kind::Content.name(day));
+        path.exists().then(|| file::open_for_reading(&path).ok())?
+    });
     file::open_for_reading(&directory.join(name))
-        .and_then(|connection| inbound::each(&connection, each))
+        .and_then(|connection| inbound::each(&connection, content.as_ref(), each))
         .unwrap_or_else(|error| vec![error.to_string()])
 }
 

@@ -366,6 +366,50 @@ async fn the_offline_check_and_export_know_them() {
 }
 
 #[tokio::test]
+async fn what_they_say_goes_with_the_texts_of_messages_and_the_rest_with_the_events() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let dir = TempDir::new();
+    let mut config = setup(&dir);
+    config.retention_content = std::time::Duration::from_hours(24);
+    let clock = Clock::manual(UnixMs(START));
+    let (store, _) = Store::open(config, clock.clone()).unwrap();
+    let store = Some(store);
+    let mut world = World { dir, clock, store };
+    let mut binary = part(None, "");
+    (binary.data_coding, binary.octets) = (4, vec![0, 0xFF, 1].into());
+    world.receive(vec![part(None, "Help!"), binary]).await;
+    let young = world.told().await;
+    world.store().archive_now().await;
+    assert_eq!(world.told().await, young, "from two files");
+    world.clock.set(UnixMs(START + 2 * DAY_MS));
+    world.receive(vec![part(None, "later")]).await;
+    world.store().archive_now().await;
+    // Files go after the archive has answered: an orderly stop waits for that.
+    world.reopen();
+    let told = world.told().await;
+    let files = std::fs::read_dir(&world.dir.0).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let first_day = |name: &String| name.starts_with("content-2026-11-21");
+    assert_eq!(names.filter(first_day).count(), 0, "its day is over");
+    let help = &told[0]["data"];
+    assert_eq!((&help["text"], help.get("data")), (&Value::Null, None));
+    assert_eq!(
+        (&help["keyword"], &help["encoding"]),
+        (&"HELP".into(), &"gsm7".into())
+    );
+    assert_eq!(told[1]["type"], "recipient.help_requested");
+    let binary = &told[2]["data"];
+    assert_eq!(
+        (binary.get("data"), &binary["encoding"]),
+        (None, &"binary".into())
+    );
+    assert_eq!(told[3]["data"]["text"], "later");
+    world.store().close();
+    world.store = None;
+    assert!(check(&world.dir.0).unwrap().is_sound());
+}
+
+#[tokio::test]
 async fn a_damaged_row_of_the_archive_is_named() {
     let mut world = World::new();
     world.receive(vec![part(None, "archived")]).await;
