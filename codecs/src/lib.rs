@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod cursor;
+pub(crate) mod json;
+pub mod jwt;
 pub mod smpp;
 pub mod text;
 pub mod webhook;

@@ -235,7 +235,7 @@ const BLANK: u16 = 0;
 
 /// The code of a character. Most of ASCII has its own number.
 fn find(table: &Table, unit: u16) -> Option<u8> {
-    if unit == BLANK || unit == ESCAPE.into() {
+    if unit == BLANK || unit == u16::from(ESCAPE) {
         return None;
     }
     if let Ok(code) = u8::try_from(unit)
