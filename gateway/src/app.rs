@@ -312,7 +312,7 @@ fn replan(store: &Store, table: &Arc<plan::Table>, running: &mut JoinSet<()>) {
     );
     let (store, table) = (store.clone(), table.clone());
     running.spawn(async move {
-        let plan = |message: &Message| table.routes(message.tenant, message.class, message.to);
+        let plan = |message: &Message| table.routes_as_written(message);
         let Replanned { moved, failed } = store.replan(plan).await;
         tracing::info!(
             moved,

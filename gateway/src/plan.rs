@@ -10,9 +10,10 @@ use codecs::text::{self, Alphabet, Dialect, EncodingChoice, Flash, Long, Options
 use smallvec::SmallVec;
 
 use crate::message::tlv::{SmsTlv, TlvRefusal, TlvWish};
-use crate::message::{Class, Encoding, Phone, ROUTES_MAX, RouteIx, TenantIx};
+use crate::message::{Class, Encoding, Message, Phone, ROUTES_MAX, RouteIx, TenantIx};
 
 pub mod country;
+mod fit;
 pub mod reply;
 pub mod tlv;
 pub mod write;
@@ -150,14 +151,26 @@ impl Table {
         wish: &write::Wish<'_>,
         routes: &[RouteIx],
     ) -> Result<write::Written, SegmentError> {
-        let dialects: SmallVec<[&Dialect; ROUTES_MAX]> = routes
-            .iter()
-            .map(|route| {
-                let known = self.dialects.get(usize::from(route.0));
-                known.and_then(Option::as_ref).unwrap_or(&PLAIN)
-            })
-            .collect();
+        let dialects: SmallVec<[&Dialect; ROUTES_MAX]> =
+            routes.iter().map(|route| self.dialect(*route)).collect();
         write::write(wish, &dialects)
+    }
+
+    /// The routes for a message that was written for others; those that cannot carry it as it is are
+    /// left out. See [`fit`](mod@fit).
+    #[must_use]
+    pub fn routes_as_written(&self, message: &Message) -> Routes {
+        let mut routes = self.routes(message.tenant, message.class, message.to);
+        routes.retain(|route| {
+            let own = self.dictionaries.get(route).unwrap_or(&tlv::NO_NAMES);
+            fit::fits(message, self.dialect(*route), own)
+        });
+        routes
+    }
+
+    fn dialect(&self, route: RouteIx) -> &Dialect {
+        let known = self.dialects.get(usize::from(route.0));
+        known.and_then(Option::as_ref).unwrap_or(&PLAIN)
     }
 
     /// The routes for a message; empty when no rule matches.

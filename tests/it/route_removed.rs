@@ -6,7 +6,7 @@ use trunkline_tests::{Gateway, Route, Scene, message};
 const COUNT: usize = 20;
 
 /// A gateway that was stopped with messages for a carrier that was down.
-async fn stopped(name: &str) -> (Scene, Vec<String>) {
+async fn stopped(name: &str, text: &str) -> (Scene, Vec<String>) {
     let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = down.local_addr().unwrap();
     drop(down);
@@ -16,7 +16,7 @@ async fn stopped(name: &str) -> (Scene, Vec<String>) {
     let mut scene = scene.await.unwrap();
     let mut ids = Vec::new();
     for n in 0..COUNT {
-        ids.push(scene.send(&message(&number(n), "over a")).await);
+        ids.push(scene.send(&message(&number(n), text)).await);
     }
     scene.gateway.stop().await.unwrap();
     (scene, ids)
@@ -36,7 +36,7 @@ async fn start(scene: &mut Scene, routes: Vec<Route>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waited_for_it_goes_out_over_another_one_once() {
-    let (mut scene, ids) = stopped("removed").await;
+    let (mut scene, ids) = stopped("removed", "over a").await;
     let b = Route::new("b", scene.smsc.addr());
     start(&mut scene, vec![b]).await;
     for id in &ids {
@@ -51,7 +51,7 @@ async fn what_waited_for_it_goes_out_over_another_one_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_another_one_it_fails_and_says_so() {
-    let (mut scene, ids) = stopped("no-route").await;
+    let (mut scene, ids) = stopped("no-route", "over a").await;
     start(&mut scene, Vec::new()).await;
     for id in &ids {
         let failed = scene.status(id, "failed").await;
@@ -59,4 +59,21 @@ async fn without_another_one_it_fails_and_says_so() {
         let event = scene.event(id, "message.failed").await;
         assert_eq!(event["data"]["reason"]["code"], "no_route");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_other_one_cannot_carry_is_not_sent_over_it() {
+    // Planned in septets; Latin-1 has no euro.
+    let (mut scene, ids) = stopped("cannot-carry", "5 €").await;
+    let addr = scene.smsc.addr();
+    let b = Route::new("b", addr).with("charset = { default = \"latin1\" }");
+    start(&mut scene, vec![b]).await;
+    for id in &ids {
+        let failed = scene.status(id, "failed").await;
+        assert_eq!(failed["reason"]["code"], "no_route");
+    }
+    // What is accepted now is written for it.
+    let id = scene.send(&message(&number(COUNT), "6 €")).await;
+    scene.status(&id, "delivered").await;
+    assert_eq!(scene.smsc.report().unique, 1);
 }

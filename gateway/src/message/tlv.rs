@@ -107,6 +107,18 @@ impl TlvKind {
         }
     }
 
+    /// Whether a value on the wire may be one of this kind.
+    #[must_use]
+    pub fn writes(self, octets: &[u8]) -> bool {
+        match self {
+            Self::CString => octets.ends_with(&[0]),
+            Self::Octets | Self::Hex => true,
+            Self::U8 => octets.len() == size_of::<u8>(),
+            Self::U16 => octets.len() == size_of::<u16>(),
+            Self::U32 => octets.len() == size_of::<u32>(),
+        }
+    }
+
     /// The value as it goes out, at most [`VALUE_OCTETS_MAX`] octets; `None` if it is none of this kind.
     #[must_use]
     pub fn octets(self, value: TlvValue<'_>) -> Option<Vec<u8>> {

@@ -57,6 +57,19 @@ pub(super) fn resolve(
     Ok(resolved.into_boxed_slice())
 }
 
+/// Whether a carrier takes TLVs that were resolved for others: those of the specification, and of its
+/// own those that its dictionary has, by their tags. A tag that a message was given in digits cannot be
+/// told from a name any more, so that one nobody here has named is not sent: carriers use one tag for
+/// different things (smpp.md §1.4).
+pub(super) fn fit(tlvs: &[SmsTlv], dictionary: &Dictionary) -> bool {
+    let known = |tlv: &SmsTlv| {
+        let mut names = dictionary.names.iter();
+        Tag(tlv.tag).rule().is_some()
+            || names.any(|(_, tag, kind)| *tag == tlv.tag && kind.writes(&tlv.value))
+    };
+    tlvs.is_empty() || (dictionary.takes && tlvs.iter().all(known))
+}
+
 fn on_route(wish: &TlvWish<'_>, route: RouteIx, dictionary: &Dictionary) -> Result<SmsTlv, TlvWhy> {
     if !dictionary.takes {
         return Err(TlvWhy::NoTlvs(route));

@@ -109,21 +109,26 @@ impl Common<'_> {
 
     /// Whether all can write a text of the GSM 7-bit alphabet in septets, or behind data_coding 0.
     fn hold(&self, text: &str, layout: &Layout<'_>, flash: bool) -> bool {
-        self.routes.iter().all(|route| {
-            if flash && route.flash == Flash::Eighteen {
-                return false;
-            }
-            let coding = route.data_coding(text::Encoding::Gsm7, flash);
-            let alphabet = route.alphabet_of(coding);
-            // A letter may take two octets there where it is one septet: the field may be too short.
-            let short = SHORT_MESSAGE_OCTETS - HEADER_OCTETS;
-            alphabet.holds(text)
-                && (alphabet != Alphabet::Utf8
-                    || route.long == Long::Payload
-                    || text.len() <= short
-                    || layout.pieces(text).all(|piece| piece.len() <= short))
-        })
+        self.routes
+            .iter()
+            .all(|route| holds(route, text, layout, flash))
     }
+}
+
+/// Whether a route can write a text of the GSM 7-bit alphabet in septets, or behind data_coding 0.
+pub(super) fn holds(route: &Dialect, text: &str, layout: &Layout<'_>, flash: bool) -> bool {
+    if flash && route.flash == Flash::Eighteen {
+        return false;
+    }
+    let coding = route.data_coding(text::Encoding::Gsm7, flash);
+    let alphabet = route.alphabet_of(coding);
+    // A letter may take two octets there where it is one septet: the field may be too short.
+    let short = SHORT_MESSAGE_OCTETS - HEADER_OCTETS;
+    alphabet.holds(text)
+        && (alphabet != Alphabet::Utf8
+            || route.long == Long::Payload
+            || text.len() <= short
+            || layout.pieces(text).all(|piece| piece.len() <= short))
 }
 
 /// Plans a message for all of its candidate routes; without any, for the default dialect.
