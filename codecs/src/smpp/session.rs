@@ -271,7 +271,7 @@ impl Session {
             self.events.push_back(Event::TimedOut {
                 token: waiting.token,
             });
-            self.window.remember(waiting);
+            self.window.remember(now, waiting);
         }
         self.part_if_done();
     }

@@ -16,7 +16,7 @@ const SEQUENCE_MAX: u32 = 0x7FFF_FFFF;
 /// Largest window. Chosen: ten times the largest that carriers were seen to grant.
 pub const WINDOW_MAX: usize = 65_536;
 
-/// How long a late answer is still told apart from an unsolicited one.
+/// How long after its time is over an answer is still told apart from an unsolicited one.
 pub(super) const LATE_FOR: Duration = Duration::from_secs(600);
 
 /// Timed-out requests remembered; beyond it the oldest is forgotten. Chosen: several windows.
@@ -61,7 +61,8 @@ pub(super) struct Window {
     newest: usize,
     sequence_next: u32,
     /// Timed out, oldest first; the flag's order is time's order.
-    late: VecDeque<Waiting>,
+    /// With when their time was over.
+    late: VecDeque<(Instant, Waiting)>,
 }
 
 impl Window {
@@ -194,7 +195,8 @@ impl Window {
 
     /// Octets on the heap.
     pub(super) fn heap_octets(&self) -> usize {
-        self.slots.len() * size_of::<Slot>() + self.late.capacity() * size_of::<Waiting>()
+        self.slots.len() * size_of::<Slot>()
+            + self.late.capacity() * size_of::<(Instant, Waiting)>()
     }
 
     #[inline]
@@ -227,11 +229,11 @@ impl Window {
     }
 
     /// Remembers a request that timed out, for [`LATE_FOR`].
-    pub(super) fn remember(&mut self, waiting: Waiting) {
+    pub(super) fn remember(&mut self, now: Instant, waiting: Waiting) {
         if self.late.len() >= LATE_MAX {
             self.late.pop_front();
         }
-        self.late.push_back(waiting);
+        self.late.push_back((now, waiting));
     }
 
     /// Finds the timed-out request that a late response answers.
@@ -242,17 +244,17 @@ impl Window {
         request: Option<CommandId>,
     ) -> Option<Waiting> {
         self.forget_late(now);
-        let at = self.late.iter().position(|late| {
+        let at = self.late.iter().position(|(_, late)| {
             late.sequence == sequence && request.is_none_or(|command| command == late.command)
         })?;
-        self.late.remove(at)
+        self.late.remove(at).map(|(_, late)| late)
     }
 
     fn forget_late(&mut self, now: Instant) {
         while self
             .late
             .front()
-            .is_some_and(|late| now.duration_since(late.sent) > LATE_FOR)
+            .is_some_and(|(over, _)| now.duration_since(*over) > LATE_FOR)
         {
             self.late.pop_front();
         }

@@ -23,6 +23,7 @@ mod binds;
 mod outbind;
 mod raw;
 mod seen;
+mod silence;
 mod told;
 mod ways;
 

@@ -15,7 +15,7 @@ const BIND_TX: u32 = 0x02;
 const LONG: Duration = Duration::from_secs(100_000);
 
 /// A config whose only timers are those between binds, so that moving time meets no other.
-fn quiet(carrier: &Carrier) -> Config {
+pub(super) fn quiet(carrier: &Carrier) -> Config {
     let mut config = carrier.config();
     config.enquire_link = LONG;
     config.response_timeout = LONG;
@@ -30,13 +30,13 @@ fn link(config: &Arc<Config>, host: usize, seat: Seat) -> Rig {
 }
 
 /// Moves time.
-async fn leap(by: Duration) {
+pub(super) async fn leap(by: Duration) {
     tokio::time::pause();
     tokio::time::advance(by).await;
     tokio::time::resume();
 }
 
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Clock::system().instant()
 }
 
