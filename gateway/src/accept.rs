@@ -46,6 +46,7 @@ mod patience;
 mod preview;
 mod problem;
 mod request;
+mod resume;
 mod router;
 mod scope;
 mod server;
@@ -290,10 +291,14 @@ impl Planner {
 pub struct RoutesView {
     routes: Arc<dyn Fn() -> Vec<RouteView> + Send + Sync>,
     orphans: Arc<Orphans>,
+    resume: Arc<Resume>,
 }
 
 /// One route's receipts without a message; `None` for a route that is not there.
 type Orphans = dyn Fn(&str) -> Option<Vec<OrphanView>> + Send + Sync;
+
+/// Has one route's binds tried again; `false`: it is not there.
+type Resume = dyn Fn(&str) -> bool + Send + Sync;
 
 impl RoutesView {
     /// A view that calls `routes`, and `orphans` for one route's receipts without a message; neither
@@ -305,7 +310,19 @@ impl RoutesView {
         Self {
             routes: Arc::new(routes),
             orphans: Arc::new(orphans),
+            resume: Arc::new(|_| false),
         }
+    }
+
+    /// With what has one route's binds tried again, at once; `false`: it is not there.
+    #[must_use]
+    pub fn with_resume(mut self, resume: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.resume = Arc::new(resume);
+        self
+    }
+
+    fn resume(&self, route: &str) -> bool {
+        (self.resume)(route)
     }
 
     fn routes(&self) -> Vec<RouteView> {

@@ -126,7 +126,7 @@ impl Gateway {
         running.spawn(receipt::run(batches, store.clone(), routes_stop.clone()));
         let (inbound, parts) = mpsc::channel(receive::BATCHES_WAITING_MAX);
         running.spawn(receive::run(parts, store.clone(), routes_stop.clone()));
-        let states = spawn_routes(
+        let (states, accounts) = spawn_routes(
             config,
             &store,
             &clock,
@@ -140,9 +140,7 @@ impl Gateway {
         replan(&store, &table, &mut running);
         let planner = accept::Planner::new(move |request| planned(&table, request));
         let shown = Arc::new(shown::Shown::new(config, &store, states, clock.clone()));
-        let orphans = shown.clone();
-        let orphans = move |name: &str| orphans.orphans(name);
-        let view = accept::RoutesView::new(move || shown.routes(), orphans);
+        let view = view(shown, accounts);
         let deliveries = deliveries::Deliveries::new(&webhook_config, &store);
         let accept_config = map::accept(config, &names)?;
         let gateway = accept::Gateway::new(
@@ -381,6 +379,18 @@ fn planned(
     })
 }
 
+/// The routes as operators see and handle them.
+fn view(shown: Arc<shown::Shown>, accounts: Accounts) -> accept::RoutesView {
+    let orphans = shown.clone();
+    let orphans = move |name: &str| orphans.orphans(name);
+    let resume = move |name: &str| accounts.get(name).map(|account| account.resume());
+    accept::RoutesView::new(move || shown.routes(), orphans)
+        .with_resume(move |name| resume(name).is_some())
+}
+
+/// What the binds of each route share, by its name.
+type Accounts = BTreeMap<String, Arc<connect::smpp::Account>>;
+
 /// One dispatcher for each route, and its binds.
 fn spawn_routes(
     config: &Config,
@@ -390,7 +400,7 @@ fn spawn_routes(
     stop: &Stop,
     running: &mut JoinSet<()>,
     listening: &mut BTreeMap<String, SocketAddr>,
-) -> anyhow::Result<Arc<RouteStates>> {
+) -> anyhow::Result<(Arc<RouteStates>, Accounts)> {
     let names = store.names();
     let hosts = |name: &String| {
         let links = map::links(config.routes.get(name)?);
@@ -402,11 +412,13 @@ fn spawn_routes(
         .map(|name| hosts(name).unwrap_or_default())
         .collect();
     let states = Arc::new(RouteStates::new(hosts, clock.now()));
+    let mut accounts = Accounts::new();
     for (name, route) in &config.routes {
         let Some(ix) = names.route_ix(name) else {
             continue;
         };
         let smpp = Arc::new(map::smpp(name, route, ix)?);
+        accounts.insert(name.clone(), smpp.account.clone());
         let (events, heard) = mpsc::channel(LINK_EVENTS_MAX);
         let mut handles = Vec::new();
         for (index, (_, host, seat)) in map::links(route).into_iter().enumerate() {
@@ -457,5 +469,5 @@ fn spawn_routes(
         );
         running.spawn(dispatcher.run(heard, stop.clone()));
     }
-    Ok(states)
+    Ok((states, accounts))
 }

@@ -1,4 +1,5 @@
-//! Sessions as carriers have them: pairs, a lost receiver, a dead host, a wrong password, outbind.
+//! Sessions as carriers have them: pairs, a lost receiver, a dead host, a wrong password, outbind, a
+//! bind that has stopped.
 
 use serde_json::Value;
 use sim::smsc::{Faults, Receipts, Smsc, SmscConfig};
@@ -191,4 +192,49 @@ async fn one_refused_password_makes_every_bind_of_the_account_wait() {
     assert_eq!((report.binds_refused, report.binds), (1, 0));
     let log = scene.directory.log();
     assert!(!log.contains(PASSWORD), "the password is in the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_bind_out_is_shown_and_an_operator_ends_the_wait() {
+    // No password; no transceiver: one pauses for a minute, the other stops for good.
+    for (status, state, said) in [
+        (0x0E, "waiting", "RINVPASWD"),
+        (0x03, "stopped", "RINVCMDID"),
+    ] {
+        let refusing = |refuse_binds| Faults {
+            refuse_binds,
+            ..patient().faults
+        };
+        let config = SmscConfig {
+            faults: refusing(Some(status)),
+            ..patient()
+        };
+        let name = format!("resumed-{status}");
+        let scene = Scene::start(&name, config, |_| ()).await.unwrap();
+        let out = route(&scene, "a refused bind", |route| {
+            route["links"][0]["last_error"].is_string()
+        })
+        .await;
+        assert_eq!((&out["state"], states(&out)), (&"down".into(), vec![state]));
+        let error = out["links"][0]["last_error"].as_str().unwrap();
+        assert!(error.contains(said), "{error}");
+        let id = scene.send(&message("+46701234567", "hello")).await;
+        scene.status(&id, "queued").await;
+
+        scene.smsc.set(refusing(None));
+        let reason = serde_json::json!({"reason": "put right"});
+        let path = "/v1/routes/main/resume";
+        let answer = scene.client.post(path, &reason).await.unwrap();
+        assert_eq!(
+            (answer.status, &answer.json()["name"]),
+            (200, &"main".into())
+        );
+        // Sooner than a minute, or than never.
+        scene.status(&id, "delivered").await;
+        let log = scene.directory.log();
+        let told = log
+            .lines()
+            .any(|line| line.contains("tried again") && line.contains("put right"));
+        assert!(told, "{log}");
+    }
 }

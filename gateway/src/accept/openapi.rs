@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde_json::json;
-use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::content::{Content, ContentBuilder};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathsBuilder,
@@ -29,7 +29,7 @@ use crate::accept::request::Request;
 use crate::accept::router::{Endpoint, Entry, TABLE};
 use crate::accept::timeline::TimelineView;
 use crate::accept::view::{MessageView, RouteListView};
-use crate::accept::{Config, NDJSON_LINES_MAX, shape, suppressions};
+use crate::accept::{Config, NDJSON_LINES_MAX, resume, shape, suppressions};
 use crate::route_view::{OrphanListView, RouteView};
 
 const JSON: &str = "application/json";
@@ -96,6 +96,7 @@ fn components() -> ComponentsBuilder {
     add::<suppressions::ScopeIn>(&mut all);
     add::<suppressions::AddIn>(&mut all);
     add::<suppressions::CheckIn>(&mut all);
+    add::<resume::ResumeIn>(&mut all);
     add::<suppressions::import::ImportView>(&mut all);
     add::<ProblemBody<'_>>(&mut all);
     fixed_fields(&mut all);
@@ -171,6 +172,7 @@ fn operation_id(endpoint: Endpoint) -> &'static str {
         Endpoint::ListRoutes => "listRoutes",
         Endpoint::RouteByName => "getRoute",
         Endpoint::Orphans => "listOrphans",
+        Endpoint::Resume => "resumeRoute",
         Endpoint::ListSuppressions => "listSuppressions",
         Endpoint::Suppress => "addSuppression",
         Endpoint::Unsuppress => "deleteSuppression",
@@ -267,6 +269,10 @@ fn text() -> RefOr<Schema> {
     Schema::Object(ObjectBuilder::new().schema_type(Type::String).build()).into()
 }
 
+fn content(schema: RefOr<Schema>) -> Content {
+    ContentBuilder::new().schema(Some(schema)).build()
+}
+
 fn request_body(endpoint: Endpoint) -> Option<RequestBody> {
     let builder = RequestBodyBuilder::new().required(Some(Required::True));
     match endpoint {
@@ -288,18 +294,8 @@ fn request_body(endpoint: Endpoint) -> Option<RequestBody> {
             Some(
                 builder
                     .description(Some(lines))
-                    .content(
-                        JSON,
-                        ContentBuilder::new()
-                            .schema(Some(reference::<Envelope<'_>>()))
-                            .build(),
-                    )
-                    .content(
-                        NDJSON,
-                        ContentBuilder::new()
-                            .schema(Some(reference::<Request<'_>>()))
-                            .build(),
-                    )
+                    .content(JSON, content(reference::<Envelope<'_>>()))
+                    .content(NDJSON, content(reference::<Request<'_>>()))
                     .build(),
             )
         }
@@ -313,9 +309,14 @@ fn request_body(endpoint: Endpoint) -> Option<RequestBody> {
                 .example(Some(example));
             Some(builder.content(JSON, content.build()).build())
         }
+        Endpoint::Resume => {
+            let body = content(reference::<resume::ResumeIn>());
+            let builder = RequestBodyBuilder::new().required(Some(Required::False));
+            Some(builder.content(JSON, body).build())
+        }
         Endpoint::CheckSuppression => {
-            let content = ContentBuilder::new().schema(Some(reference::<suppressions::CheckIn>()));
-            Some(builder.content(JSON, content.build()).build())
+            let body = content(reference::<suppressions::CheckIn>());
+            Some(builder.content(JSON, body).build())
         }
         Endpoint::ImportSuppressions => {
             let file = format!(
@@ -350,10 +351,7 @@ fn status(endpoint: Endpoint) -> &'static str {
 }
 
 fn good(endpoint: Endpoint) -> Response {
-    let with = |description: &str, schema| {
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        response(description).content(JSON, content)
-    };
+    let with = |description: &str, schema| response(description).content(JSON, content(schema));
     let builder = match endpoint {
         Endpoint::SendMessage => rated(with(
             "Accepted and on disk.",
@@ -372,9 +370,7 @@ fn good(endpoint: Endpoint) -> Response {
             .header("Link", out("rel=\"next\", when there may be more.")),
         Endpoint::Timeline => with("The timeline.", reference::<TimelineView<'_>>()),
         Endpoint::SendBatch => {
-            let line = ContentBuilder::new()
-                .schema(Some(reference::<ItemResultView<'_>>()))
-                .build();
+            let line = content(reference::<ItemResultView<'_>>());
             rated(with(
                 "What became of each item. As NDJSON: one result a line, then {\"summary\":{…}}.",
                 reference::<BatchView<'_>>(),
@@ -389,6 +385,11 @@ fn good(endpoint: Endpoint) -> Response {
             .header("Link", out("rel=\"next\", when there is more.")),
         Endpoint::ListRoutes => with("The routes.", reference::<RouteListView>()),
         Endpoint::RouteByName => with("The route.", reference::<RouteView>()),
+        Endpoint::Resume => with(
+            "The route as it stands; its binds are being tried. Refused credentials are counted anew. \
+             Settings are those that the gateway was started with.",
+            reference::<RouteView>(),
+        ),
         Endpoint::Orphans => with("The receipts.", reference::<OrphanListView>()),
         Endpoint::ListSuppressions => {
             let what = "A page. As CSV: the whole list, without limit and cursor, as an import takes \
@@ -468,9 +469,15 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Code> {
         Endpoint::ListEvents => &[Code::InvalidCursor],
         Endpoint::ListSuppressions => &[Code::InvalidCursor, Code::Overloaded],
         Endpoint::ImportSuppressions => &IMPORTING,
+        Endpoint::Resume => &RESUMING,
         Endpoint::Suppress => &SUPPRESSING,
         Endpoint::CheckSuppression => &SUPPRESSING[..READING],
-        Endpoint::Unsuppress => &[Code::NotFound, Code::StoreUnavailable, Code::ShuttingDown],
+        Endpoint::Unsuppress => &[
+            Code::NotFound,
+            Code::Overloaded,
+            Code::StoreUnavailable,
+            Code::ShuttingDown,
+        ],
         Endpoint::MessageById | Endpoint::Timeline | Endpoint::RouteByName | Endpoint::Orphans => {
             &[Code::NotFound]
         }
@@ -493,6 +500,16 @@ const PREVIEWING: [Code; 13] = [
     Code::TooManySegments,
     Code::ExpiresBeforeSend,
     Code::ChannelNotEnabled,
+    Code::Overloaded,
+];
+
+/// What an operation on a route can answer; its body may be absent.
+const RESUMING: [Code; 6] = [
+    Code::NotFound,
+    Code::MalformedJson,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
     Code::Overloaded,
 ];
 

@@ -14,7 +14,8 @@ use crate::accept::auth::{self, Principal};
 use crate::accept::list::Parameters;
 use crate::accept::problem::{Code, Problem};
 use crate::accept::{
-    Gateway, Scope, batch, body, events, list, preview, single, suppressions, timeline, view,
+    Gateway, Scope, batch, body, events, list, preview, resume, single, suppressions, timeline,
+    view,
 };
 
 /// What can be asked for, in the order of [`TABLE`].
@@ -30,6 +31,7 @@ pub(crate) enum Endpoint {
     ListRoutes,
     RouteByName,
     Orphans,
+    Resume,
     ListSuppressions,
     Suppress,
     Unsuppress,
@@ -63,7 +65,7 @@ pub(crate) struct Entry {
 }
 
 /// The API.
-pub(crate) static TABLE: [Entry; 16] = [
+pub(crate) static TABLE: [Entry; 17] = [
     Entry {
         endpoint: Endpoint::SendMessage,
         method: Method::POST,
@@ -145,6 +147,14 @@ pub(crate) static TABLE: [Entry; 16] = [
         summary: "A route's receipts that never found their message; for operators",
     },
     Entry {
+        endpoint: Endpoint::Resume,
+        method: Method::POST,
+        path: "/v1/routes/{name}/resume",
+        scope: Some(Scope::RoutesOperate),
+        queries: &[],
+        summary: "Try binds that wait or have stopped again, at once",
+    },
+    Entry {
         endpoint: Endpoint::ListSuppressions,
         method: Method::GET,
         path: "/v1/suppressions",
@@ -195,7 +205,7 @@ pub(crate) static TABLE: [Entry; 16] = [
 ];
 
 /// Endpoints of contract.md §2 that this version lacks: method and path.
-const LATER: [(&str, &str); 34] = [
+const LATER: [(&str, &str); 33] = [
     ("POST", "/v1/messages/cancel"),
     ("POST", "/v1/messages/{id}/cancel"),
     ("PATCH", "/v1/messages/{id}"),
@@ -218,7 +228,6 @@ const LATER: [(&str, &str); 34] = [
     ("POST", "/v1/endpoints/{id}/recover"),
     ("GET", "/v1/routes/{name}/stats"),
     ("POST", "/v1/routes/{name}/pause"),
-    ("POST", "/v1/routes/{name}/resume"),
     ("POST", "/v1/routes/{name}/drain"),
     ("POST", "/v1/routes/{name}/test"),
     ("GET", "/v1/consents/{ref}"),
@@ -348,6 +357,7 @@ where
         Endpoint::ListRoutes => view::routes(gateway),
         Endpoint::RouteByName => view::route(gateway, &asked.name),
         Endpoint::Orphans => view::orphans(gateway, &asked),
+        Endpoint::Resume => resume::resume(gateway, &asked, body).await,
         Endpoint::ListSuppressions => suppressions::list(gateway, &asked).await,
         Endpoint::Suppress => suppressions::add(gateway, &asked, body).await,
         Endpoint::Unsuppress => suppressions::delete(gateway, &asked).await,

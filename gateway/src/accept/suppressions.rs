@@ -358,7 +358,12 @@ where
 const TOO_LONG: &str = "must have at most 255 characters";
 const SENDER: &str = "an sms sender has at most 20 ASCII characters";
 
-async fn read<B, T>(gateway: &Gateway, asked: &Asked, body: &mut Option<B>) -> Result<T, Problem>
+/// Reads a small JSON body.
+pub(crate) async fn read<B, T>(
+    gateway: &Gateway,
+    asked: &Asked,
+    body: &mut Option<B>,
+) -> Result<T, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
     T: serde::de::DeserializeOwned,

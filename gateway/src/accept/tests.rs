@@ -17,6 +17,7 @@ use crate::store::{self, Ladder, RouteFacts};
 
 mod document;
 mod preview;
+mod resume;
 mod socket;
 mod suppressions;
 mod suppressions_room;
@@ -109,7 +110,7 @@ impl Rig {
             }]
         };
         let orphans = |name: &str| (name == "carrier-a").then(Vec::new);
-        let routes = RoutesView::new(routes, orphans);
+        let routes = RoutesView::new(routes, orphans).with_resume(|name| name == "carrier-a");
         let gateway = Gateway::new(&config, store, planner(), routes, clock, stop);
         Self {
             gateway: Arc::new(gateway),

@@ -5,7 +5,8 @@
 //!  run ──────────► Connecting ────────────► Bound ──► attempts in, answers and receipts out
 //!                      ▲          refused │    │ ends
 //!                      │ pause            ▼    ▼
-//!                      └───────────── Waiting (Down) ──► Stopped: trying again cannot help
+//!                      ├───────────── Waiting (Down) ──► Stopped: trying again cannot help
+//!                      └──────────────────────────────────── resumed by an operator
 //! ```
 //! Whose turn it is, and what a refusal means to the other binds, is the [`account`]'s. A link that is
 //! the receiver of a pair comes up with a window of 0; when it is lost, sending goes on.
@@ -30,7 +31,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use codecs::smpp::{BindKind, Session};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use self::account::{Alarm, Turn};
@@ -120,6 +121,7 @@ pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
         seed,
         tries: 0,
         turn: None,
+        resumed: config.account.resumed(),
         config,
         ends,
         clock,
@@ -138,6 +140,8 @@ struct Link {
     tries: usize,
     /// The right to bind, kept until a refusal is counted.
     turn: Option<Turn>,
+    /// Told when somebody wants stopped binds tried again.
+    resumed: watch::Receiver<u64>,
     config: Arc<Config>,
     ends: Ends,
     clock: Clock,
@@ -164,8 +168,8 @@ impl Link {
             let next = self.ended(ended).await;
             goes_on = match next {
                 _ if leave => false,
-                Next::After(pause) | Next::Rest(pause) => self.rest(sleep(pause)).await,
-                Next::Stop => self.rest(pending()).await,
+                Next::After(pause) | Next::Rest(pause) => self.pause(sleep(pause)).await,
+                Next::Stop => self.pause(pending()).await,
             };
         }
         self.ends.attempts.close();
@@ -371,7 +375,8 @@ impl Link {
             (Next::Stop, Failure::Credentials) => (
                 Alarm::Credentials,
                 "; refused too often, not tried again, because carriers lock accounts: put the \
-                 account's settings right and start the gateway again",
+                 account's settings right and start the gateway again, or POST /v1/routes/{name}/resume when the \
+                 carrier has put its side right",
             ),
             (Next::Stop, Failure::Unsupported) if transceiver => (
                 Alarm::Hopeless,
@@ -397,6 +402,25 @@ impl Link {
         account.alarm(alarm);
         why.push_str(said);
         next
+    }
+
+    /// Waits until it is to try again: after this, or because somebody says so. `false`: the link is
+    /// to end.
+    async fn pause(&mut self, until: impl Future<Output = ()>) -> bool {
+        let mut resumed = self.resumed.clone();
+        let again = async move {
+            tokio::select! {
+                () = until => {}
+                // The account lives as long as its config.
+                _ = resumed.changed() => {}
+            }
+        };
+        let goes_on = self.rest(again).await;
+        if self.resumed.has_changed().unwrap_or(false) {
+            self.resumed.mark_unchanged();
+            self.backoff.stable();
+        }
+        goes_on
     }
 
     /// Waits, handing back what comes. `false`: the link is to end.

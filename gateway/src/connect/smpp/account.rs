@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard, watch};
+use tokio::time::sleep_until;
 
 use super::backoff::{CREDENTIALS_MAX, Next, credentials_pause};
+use crate::clock::Clock;
 use crate::link::Carries;
 
 /// Between the starts of an account's connects. smpp.md §3.2.
@@ -39,6 +41,8 @@ pub struct Account {
     split: watch::Sender<bool>,
     /// When a PDU that cannot be read was logged last.
     unread_logged: parking_lot::Mutex<Option<Instant>>,
+    /// How often somebody has said that binds may be tried again.
+    resumed: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +69,7 @@ impl Account {
             receivers: watch::Sender::new(0),
             split: watch::Sender::new(false),
             unread_logged: parking_lot::Mutex::default(),
+            resumed: watch::Sender::new(0),
         }
     }
 
@@ -91,8 +96,33 @@ impl Account {
         self.gate.clone().lock_owned().await
     }
 
+    /// Has every bind that waits, or has stopped, tried at once: somebody says that what kept it out
+    /// is put right. Refused credentials are counted anew; binds that stand stay.
+    pub fn resume(&self) {
+        let mut starts = self.starts.lock();
+        *starts = Starts::default();
+        drop(starts);
+        self.resumed.send_modify(|count| *count += 1);
+    }
+
+    /// Told when binds may be tried again.
+    pub(super) fn resumed(&self) -> watch::Receiver<u64> {
+        self.resumed.subscribe()
+    }
+
+    /// Waits until the next connect may start. Cancel safe.
+    pub(super) async fn starts(&self, clock: &Clock) {
+        let mut resumed = self.resumed();
+        let at = self.start_at(clock.instant());
+        tokio::select! {
+            () = sleep_until(at.into()) => {}
+            // The account lives as long as its config.
+            _ = resumed.changed() => {}
+        }
+    }
+
     /// When the next connect may start; the one after it starts later.
-    pub(super) fn start_at(&self, now: Instant) -> Instant {
+    fn start_at(&self, now: Instant) -> Instant {
         let mut starts = self.starts.lock();
         let at = starts.next.map_or(now, |next| next.max(now));
         starts.next = Some(at + STAGGER);

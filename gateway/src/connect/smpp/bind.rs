@@ -13,7 +13,7 @@ use rustix::net::sockopt;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -85,7 +85,7 @@ pub(super) async fn reach(
         if account.is_stopped() {
             return Err(stopped());
         }
-        sleep_until(account.start_at(clock.instant()).into()).await;
+        account.starts(clock).await;
         let (stream, address) = connect(config, name, tries).await?;
         drop(alone);
         let turn = match turn {

@@ -22,6 +22,7 @@ use crate::stop::Stopper;
 mod binds;
 mod outbind;
 mod raw;
+mod resume;
 mod seen;
 mod silence;
 mod told;
