@@ -800,3 +800,6 @@ pub(crate) fn endpoint_event(
         changes: 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use rcgen::{
 use rustls_pki_types::PrivateKeyDer;
 use sha2::{Digest as _, Sha256};
 
+use super::binds::{leap, now};
 use super::raw::{BIND, Carrier, ENQUIRE, ENQUIRE_RESP, Pdu, SUBMIT_RESP};
 use super::*;
 use crate::connect::smpp::tls::{Identity, Pin};
@@ -216,6 +217,26 @@ async fn tls_to_a_port_without_it_is_told() {
     one.write(&[(0x8000_0000, 2, 0, b"")]).await;
     let why = rig.down().await;
     assert!(why.contains("does this port speak TLS at all?"), "{why}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_left_after_five_seconds() {
+    let (dir, ca) = (TempDir::new(), ca("carrier"));
+    let carrier = Carrier::new().await;
+    let config = trusting(carrier.address(), &dir, &ca, None);
+    let mut rig = start(config);
+    let mut one = carrier.accepted().await;
+    // It has begun, and nothing is said to it.
+    assert!(!one.is_closed().await);
+    let began = now();
+    for _ in 0..5 {
+        leap(Duration::from_secs(1)).await;
+    }
+    let why = rig.down().await;
+    assert!(why.contains("TLS: no handshake in time"), "{why}");
+    let took = now().duration_since(began);
+    assert!(took < Duration::from_secs(7), "{took:?}");
     rig.stop().await;
 }
 
