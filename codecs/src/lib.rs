@@ -5,11 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apns;
 pub(crate) mod cursor;
 pub(crate) mod json;
 pub mod jwt;
 pub mod smpp;
 pub mod text;
+pub mod verdict;
 pub mod webhook;
 
 #[cfg(test)]
