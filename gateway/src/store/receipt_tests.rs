@@ -2,11 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::tests::{TempDir, accepted, config, delivered, draft, settle};
+use super::tests::{TempDir, accept_one, accepted, config, delivered, draft, settle};
 use super::*;
 use crate::clock::Clock;
 use crate::message::Parts;
-use crate::outcome::{OutcomeResult, ProviderId, Retry};
+use crate::message::life::Status;
+use crate::outcome::{OutcomeResult, ProviderId, Retry, Settle};
 
 const ROUTE: RouteIx = RouteIx(0);
 const START: UnixMs = UnixMs(1_795_248_000_000);
@@ -538,5 +539,32 @@ proptest! {
             let configured = if auto { IdFormat::Auto } else { carrier };
             runtime.block_on(run(carrier, configured, &all, one_number));
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_after_its_message_was_unknown_lets_the_receipt_find_it() {
+    for archived in [false, true] {
+        let world = World::new(IdFormat::default(), Transform::default());
+        let store = world.store.clone().unwrap();
+        let mut held = draft(1, 1);
+        held.message.on_ambiguous = crate::message::OnAmbiguous::Hold;
+        let id = accept_one(&store, held).await;
+        let status = async || store.get(id).await.unwrap().life.status;
+        let unknown = settle(id, 0, OutcomeResult::Unknown, Retry::Never, "");
+        store.settle(vec![unknown]).await.unwrap();
+        assert_eq!(status().await, Status::Unknown);
+        if archived {
+            store.archive_now().await;
+        }
+        let late = Settle {
+            last: false,
+            late: true,
+            ..settle(id, 0, OutcomeResult::Accepted, Retry::Never, "late7")
+        };
+        store.settle(vec![late]).await.unwrap();
+        let receipts = vec![delivered("late7")];
+        store.apply_receipts(receipts).await.unwrap();
+        assert_eq!(status().await, Status::Delivered, "archived: {archived}");
     }
 }
