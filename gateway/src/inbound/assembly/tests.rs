@@ -228,3 +228,16 @@ proptest! {
         prop_assert_eq!(world.sets.open_count(), 0);
     }
 }
+
+#[test]
+fn the_same_octets_in_another_coding_are_another_part() {
+    let mut world = World::default();
+    let first = part("a", (1, 2, 1), "x");
+    assert_eq!(world.offer(first.clone()), Verdict::Begins(None));
+    let other = InboundPart {
+        data_coding: 8,
+        ..first
+    };
+    let verdict = world.offer(other);
+    assert!(matches!(verdict, Verdict::Begins(Some(_))), "{verdict:?}");
+}

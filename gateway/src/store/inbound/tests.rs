@@ -274,6 +274,46 @@ async fn what_is_not_whole_in_time_is_delivered_as_incomplete_also_over_a_restar
 }
 
 #[tokio::test]
+async fn a_part_that_contradicts_an_open_message_has_what_came_of_it_told() {
+    let world = World::new();
+    world.receive(vec![part(Some((7, 2, 1)), "old")]).await;
+    let newer = vec![part(Some((7, 2, 1)), "new"), part(Some((7, 2, 2)), "er")];
+    world.receive(newer).await;
+    let told = world.told().await;
+    let brief: Vec<(&Value, &Value)> = told
+        .iter()
+        .map(|told| (&told["data"]["text"], &told["data"]["incomplete"]))
+        .collect();
+    assert_eq!(
+        brief,
+        [
+            (&"old".into(), &true.into()),
+            (&"newer".into(), &false.into())
+        ]
+    );
+}
+
+#[tokio::test]
+async fn of_a_sender_with_too_many_open_messages_the_oldest_is_told_as_incomplete() {
+    let world = World::new();
+    let max = u16::try_from(crate::inbound::assembly::SOURCE_SETS_MAX).unwrap();
+    for reference in 0..=max {
+        assert_eq!(world.told().await.len(), 0, "{reference}");
+        let text = format!("message {reference}");
+        world
+            .receive(vec![part(Some((reference, 2, 1)), &text)])
+            .await;
+    }
+    let told = world.told().await;
+    assert_eq!(told.len(), 1);
+    let data = &told[0]["data"];
+    assert_eq!(
+        (&data["text"], &data["incomplete"]),
+        (&"message 0".into(), &true.into())
+    );
+}
+
+#[tokio::test]
 async fn the_watcher_wakes_the_writer_for_what_is_overdue() {
     let world = World::new();
     world.receive(vec![part(Some((7, 2, 1)), "a")]).await;

@@ -58,6 +58,7 @@ async fn what_memory_has_given_to_the_archive_is_found_there_for_seven_days() {
     let mut world = World::new();
     let id = world.send("71234", 0, true).await;
     world.send("ACME", 0, true).await;
+    world.send("71234", 0, false).await;
     let newest = world.shown(id);
     world.store().archive_now().await;
     world.reopen();
@@ -109,4 +110,16 @@ async fn a_message_in_parts_answers_what_its_parts_do_also_when_it_is_given_up()
         (&last["incomplete"], &last["in_reply_to"]),
         (&true.into(), &world.shown(id))
     );
+}
+
+#[tokio::test]
+async fn what_was_sent_between_two_parts_is_what_their_message_answers() {
+    let world = World::new();
+    world.send("71234", 0, true).await;
+    world.receive(vec![part(Some((7, 2, 1)), "yes, ")]).await;
+    let newer = world.send("71234", 0, true).await;
+    world.receive(vec![part(Some((7, 2, 2)), "please")]).await;
+    let told = world.told().await;
+    let last = &told.last().expect("told")["data"];
+    assert_eq!(last["in_reply_to"], world.shown(newer));
 }

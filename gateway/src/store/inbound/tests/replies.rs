@@ -94,6 +94,51 @@ async fn stop_is_confirmed_in_its_own_commit_from_the_number_it_was_written_to()
 }
 
 #[tokio::test]
+async fn stop_in_parts_is_obeyed_and_confirmed_when_it_is_whole() {
+    let world = World::new();
+    confirm(&world.store());
+    world.receive(vec![part(Some((5, 2, 2)), "op!")]).await;
+    assert_eq!(world.told().await, [] as [Value; 0]);
+    world.receive(vec![part(Some((5, 2, 1)), "St")]).await;
+    let told = world.told().await;
+    let kinds: Vec<&str> = told
+        .iter()
+        .filter_map(|told| told["type"].as_str())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "recipient.opted_out",
+            "suppression.created",
+            "message.accepted",
+            "inbound.received",
+        ]
+    );
+    assert_eq!(told[3]["data"]["auto_reply"], told[2]["data"]["message_id"]);
+    let again = vec![part(Some((5, 2, 1)), "St"), part(Some((5, 2, 2)), "op!")];
+    world.receive(again).await;
+    assert_eq!(world.told().await, told, "known already");
+}
+
+#[tokio::test]
+async fn who_stops_two_numbers_is_answered_by_each() {
+    let dir = TempDir::new();
+    let mut config = setup(&dir);
+    let mut second = config.inbound.numbers[0].clone();
+    second.number = "71235".to_owned();
+    config.inbound.numbers.push(second);
+    let clock = Clock::manual(UnixMs(START));
+    let (store, _) = Store::open(config, clock.clone()).unwrap();
+    let store = Some(store);
+    let world = World { dir, clock, store };
+    confirm(&world.store());
+    for number in ["71234", "71235", "71234", "71235"] {
+        world.receive(vec![from(HANDSET, number, "STOP")]).await;
+    }
+    assert_eq!(world.replies().await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_pair_gets_one_reply_to_a_wish_in_ten_minutes_over_a_restart_and_the_archive() {
     let mut world = World::new();
     confirm(&world.store());
