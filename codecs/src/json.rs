@@ -1,6 +1,7 @@
 //! JSON written without a tree: objects whose members are known while they are written.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// Writes one object's members in the order of the calls.
 pub(crate) struct Writer<'a> {
@@ -47,8 +48,13 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     write(out, &text);
 }
 
+/// Writes an object, compact; its members come in the order of their names, as the map has them.
+pub(crate) fn object(out: &mut Vec<u8>, object: &Map<String, Value>) {
+    write(out, object);
+}
+
 fn write(out: &mut Vec<u8>, value: &impl Serialize) {
-    // Cannot fail: a Vec takes every write, and strings and numbers always have a form.
+    // Cannot fail: a Vec takes every write, and what is written here always has a form.
     let written = serde_json::to_writer(out, value);
     debug_assert!(written.is_ok(), "a Vec takes every write");
 }

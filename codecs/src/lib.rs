@@ -7,6 +7,7 @@
 
 pub mod apns;
 pub(crate) mod cursor;
+pub mod fcm;
 pub(crate) mod json;
 pub mod jwt;
 pub mod smpp;
