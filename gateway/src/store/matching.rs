@@ -153,13 +153,18 @@ pub(crate) fn is_two_faced(id: &[u8]) -> bool {
 }
 
 /// How much longer or shorter an id in the other base may be, and still be one of the same carrier at the
-/// same time: a counter may be about to get another digit. Chosen: ids of ten digits and more have no
-/// such reading.
+/// same time: a counter may be about to get another digit. Chosen.
 const NEAR_DIGITS: usize = 1;
+/// Digits of the longest id that is looked at so. Chosen: of ten digits, the readings differ 68-fold, and
+/// no counter grows so while a message waits for its receipt.
+const NEAR_LENGTH_MAX: usize = 9;
 
 /// Whether an id reads in the other base as one of about the same length.
 pub(crate) fn has_near_reading(id: &[u8]) -> bool {
     let own = codecs::smpp::receipt::canonical_key(id).len();
+    if own > NEAR_LENGTH_MAX {
+        return false;
+    }
     let other = |rung: Rung| matches!(rung, Rung::DecimalToHex | Rung::HexToDecimal);
     codecs::smpp::receipt::id_forms(id)
         .iter()

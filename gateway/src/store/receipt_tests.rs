@@ -334,6 +334,28 @@ async fn a_doubted_receipt_is_matched_as_soon_as_no_answer_can_be_its_own() {
 }
 
 #[tokio::test]
+async fn receipts_before_the_answers_of_all_parts_are_matched_with_the_last_of_them() {
+    let world = World::new(IdFormat::Auto, Transform::default());
+    let draft = draft(7, 3);
+    let Accepted::Stored(message) = world.store().accept(vec![draft]).await.unwrap()[0].clone()
+    else {
+        panic!("accepted")
+    };
+    let parts = vec![(message.id, Parts::first(3))];
+    world.store().claim(ROUTE, parts).await.unwrap();
+    for id in ["10", "11", "12"] {
+        assert_eq!(world.receipt(id, Some(7)).await.parked, 1);
+    }
+    let answers = [(0, "10"), (1, "11"), (2, "12")];
+    let answers = answers.map(|(part, id)| Settle {
+        last: part == 2,
+        ..accepted(message.id, part, id)
+    });
+    world.store().settle(answers.to_vec()).await.unwrap();
+    assert_eq!(world.status(message.id).await, Status::Delivered);
+}
+
+#[tokio::test]
 async fn beside_a_lost_answer_a_doubted_receipt_is_kept_for_the_operator() {
     let world = World::new(IdFormat::Auto, Transform::default());
     let other = world.message(7).await;

@@ -73,6 +73,8 @@ fn only_short_ids_may_be_of_their_carrier_in_the_other_base_too() {
         ("7a3", true),
         ("123456", true),
         ("2050949570", false),
+        ("1000000000", false),
+        ("100000000", true),
         ("7a3f01c2", false),
         ("16777216000000000000", false),
         ("x-16", false),

@@ -158,7 +158,12 @@ impl Writer {
 
     /// Answers may tell whose the receipts are that were given to nobody because of them.
     pub(super) fn match_doubted(&mut self, young: &mut Young, now: UnixMs) {
-        for key in std::mem::take(&mut self.doubted) {
+        let keys = std::mem::take(&mut self.doubted);
+        if !keys.is_empty() {
+            // It may have been asked for between two answers of this commit.
+            self.unnamed.take();
+        }
+        for key in keys {
             self.match_under(young, key, now);
             if young.parked.contains_key(&key) {
                 self.doubt(key);
@@ -187,6 +192,9 @@ impl Writer {
                 choose((&shared, young), receipt, &[], false, unnamed)
             })
             .collect();
+        if chosen.contains(&Choice::Ambiguous) {
+            self.doubt(key);
+        }
         if !chosen.iter().any(|choice| matches!(choice, Choice::One(_))) {
             return;
         }
