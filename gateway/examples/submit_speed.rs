@@ -17,7 +17,7 @@ use trunkline::clock::Clock;
 use trunkline::connect::smpp::{Config, Ends, Seat, run};
 use trunkline::link::{LinkEvent, LinkIx};
 use trunkline::message::RouteIx;
-use trunkline::outcome::{Attempt, OutcomeResult, ReceiptBatch};
+use trunkline::outcome::{Attempt, Form, OutcomeResult, ReceiptBatch};
 use trunkline::stop::Stopper;
 
 use message::message;
@@ -132,6 +132,7 @@ async fn drive(
             token,
             message: message.clone(),
             part: 0,
+            form: Form::default(),
         });
     let mut answered = 0;
     let mut start = Instant::now();

@@ -315,7 +315,7 @@ impl Dispatcher {
                 intents.push(Entry { parts, ..entry });
             } else {
                 self.flights.begin(&entry, parts, rest);
-                self.hand_over(&entry.message, parts, &mut batches);
+                self.hand_over(&entry, parts, &mut batches);
             }
         }
         self.reserved = reserved;
@@ -369,7 +369,8 @@ impl Dispatcher {
         self.queue.next_due().map(|due| now + self.clock.until(due))
     }
 
-    fn hand_over(&mut self, message: &Arc<Message>, parts: Parts, batches: &mut [Vec<Attempt>]) {
+    fn hand_over(&mut self, entry: &Entry, parts: Parts, batches: &mut [Vec<Attempt>]) {
+        let message = &entry.message;
         for part in parts.iter() {
             let Some(link) = self.limits.windows.take() else {
                 // The slots that were counted are gone: a link went down in between.
@@ -381,6 +382,7 @@ impl Dispatcher {
                 token,
                 message: message.clone(),
                 part,
+                form: entry.form,
             };
             if let Some(batch) = batches.get_mut(usize::from(link.0)) {
                 batch.push(attempt);
@@ -704,7 +706,7 @@ impl Dispatcher {
         let Ok(next) = next else { return };
         let now = self.clock.now();
         for ((message, order), next) in messages.into_iter().zip(next) {
-            let Next::Retry { due, parts } = next else {
+            let Next::Retry { due, parts, form } = next else {
                 if next == Next::Done {
                     // The store has ended it, or it goes another way: what waits here does not go out.
                     self.flights.end(message.id);
@@ -712,7 +714,10 @@ impl Dispatcher {
                 }
                 continue;
             };
-            let entry = Entry::again(message, parts, order, due);
+            let entry = Entry {
+                form,
+                ..Entry::again(message, parts, order, due)
+            };
             if due <= now {
                 self.queue.give_back(entry);
             } else {
@@ -730,7 +735,7 @@ impl Dispatcher {
             if result.as_ref().is_ok_and(over) {
                 self.drop_ended(&entry);
             } else if result.is_ok() && !self.store.is_suppressed(&entry.message) {
-                self.hand_over(&entry.message, entry.parts, &mut batches);
+                self.hand_over(&entry, entry.parts, &mut batches);
             } else {
                 // Suppressed meanwhile, it comes back as not sent, to end at its next turn.
                 for part in entry.parts.iter() {

@@ -23,6 +23,17 @@ pub struct Attempt {
     pub message: Arc<Message>,
     /// Which part of it, counted from 0.
     pub part: u8,
+    /// How it differs from what was planned.
+    pub form: Form,
+}
+
+/// How a part is written on a route that has refused the planned form: smpp.md §3.3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// Without a validity_period: the carrier's own holds, and may be longer than the message's.
+    pub without_validity: bool,
+    /// In UCS-2 instead of GSM 7-bit.
+    pub ucs2: bool,
 }
 
 /// A link's answer to one attempt.
@@ -101,6 +112,11 @@ pub enum Retry {
         /// For so long, before jitter.
         minutes: u8,
     },
+    /// Here once more without a validity_period, which the carrier does not take; then never.
+    WithoutValidity,
+    /// Here once more in UCS-2, if that is possible: the carrier does not take the data_coding; then
+    /// elsewhere.
+    AsUcs2,
 }
 
 /// The contract's reason codes (contract.md §3 "Reason taxonomy").
@@ -427,6 +443,8 @@ pub enum Next {
         due: UnixMs,
         /// Which parts.
         parts: crate::message::Parts,
+        /// How.
+        form: Form,
     },
 }
 

@@ -31,6 +31,7 @@ mod power_cut;
 mod receipt_early_hex_dec_other_bind;
 mod receipts;
 mod route_removed;
+mod second_form;
 mod second_process;
 mod sessions;
 mod sigterm_drains;

@@ -18,7 +18,7 @@ use crate::message::id::PublicId;
 use crate::message::life::{Change, Status, Then, What};
 use crate::message::{Ids, Parts};
 use crate::names::Names;
-use crate::outcome::{OutcomeResult, Reason};
+use crate::outcome::{OutcomeResult, Reason, Retry};
 use crate::store::Record;
 
 /// A message's timeline. What policy refuses, at acceptance or just before a submit, is `rejected`, and
@@ -88,6 +88,9 @@ struct Details<'a> {
     /// Whether a receipt decides anything: one of a route that was left does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     counts: Option<bool>,
+    /// How the part is written at its next try, where the carrier refused the way it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_form: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     then: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,7 +242,7 @@ fn attempt<'a>(what: &'a What, names: &'a Names) -> Details<'a> {
         provider_id,
         handed_at,
         then,
-        ..
+        retry,
     } = what
     else {
         return Details::default();
@@ -262,6 +265,11 @@ fn attempt<'a>(what: &'a What, names: &'a Names) -> Details<'a> {
             ..ProviderView::default()
         }),
         handed_at: handed_at.known().map(At),
+        next_form: match retry {
+            Retry::WithoutValidity => Some("without_validity"),
+            Retry::AsUcs2 => Some("ucs2"),
+            _ => None,
+        },
         ..because(*reason)
     };
     decided(details, *then)

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use crate::clock::UnixMs;
 use crate::link::LinkIx;
 use crate::message::{FailoverOn, Message, MessageId, OnAmbiguous, Parts, Phone, RouteIx};
-use crate::outcome::OutcomeResult;
+use crate::outcome::{Form, OutcomeResult};
 use crate::store::Entry;
 
 /// Everything a dispatcher has handed over and not had answered.
@@ -30,6 +30,7 @@ const UNKNOWN_MAX: usize = 4_096;
 struct Flight {
     message: Arc<Message>,
     order: u64,
+    form: Form,
     out: Parts,
     /// Throttled, not sent, or not yet out for lack of slots: they go back to the queue when nothing
     /// is out any more.
@@ -78,6 +79,7 @@ impl Flights {
             .or_insert_with(|| Flight {
                 message: entry.message.clone(),
                 order: entry.order,
+                form: entry.form,
                 out: Parts::default(),
                 waiting: Parts::default(),
                 over: false,
@@ -207,6 +209,7 @@ impl Flights {
         // What was out is claimed until it is settled.
         let entry = Entry {
             claimed: true,
+            form: flight.form,
             ..Entry::again(flight.message, parts, order, UnixMs::ZERO)
         };
         let taken = flight.taken;

@@ -25,7 +25,7 @@ use smallvec::SmallVec;
 use crate::clock::UnixMs;
 use crate::event::EventKind;
 use crate::message::{Message, Parts, RouteIx};
-use crate::outcome::{OutcomeResult, ProviderId, Reason, ReceiptState, ReceiptTlv, Retry};
+use crate::outcome::{Form, OutcomeResult, ProviderId, Reason, ReceiptState, ReceiptTlv, Retry};
 
 pub mod decide;
 
@@ -312,6 +312,23 @@ impl Life {
             }
         }
         parts
+    }
+
+    /// How its parts are written on the current route: another way than planned once that was refused.
+    #[must_use]
+    pub fn form(&self, message: &Message) -> Form {
+        let mut form = Form::default();
+        let here = self.route(message);
+        for change in &self.log {
+            match &change.what {
+                What::Answered { route, retry, .. } if Some(*route) == here => {
+                    form.without_validity |= *retry == Retry::WithoutValidity;
+                    form.ucs2 |= *retry == Retry::AsUcs2;
+                }
+                _ => {}
+            }
+        }
+        form
     }
 
     /// The parts that an intent says are out: unknown after a crash.

@@ -15,7 +15,7 @@ use crate::inbound::rules::Rules;
 use crate::message::life::Life;
 use crate::message::{EndpointIx, Ids, Message, MessageId, Parts, RouteIx};
 use crate::names::Names;
-use crate::outcome::PartRule;
+use crate::outcome::{Form, PartRule};
 use crate::store::archive::Archive;
 use crate::store::claim::Credit;
 use crate::store::inbound::Confirm;
@@ -45,6 +45,8 @@ pub struct Entry {
     pub order: u64,
     /// Not before.
     pub due: UnixMs,
+    /// How they are written.
+    pub form: Form,
     /// Whether it was accepted in this very commit.
     pub(crate) fresh: bool,
     /// Whether its parts are claimed: see [`crate::store::needs_claim`].
@@ -59,6 +61,7 @@ impl Entry {
             parts,
             order,
             due: UnixMs::ZERO,
+            form: Form::default(),
             fresh: true,
             claimed,
         }
@@ -72,6 +75,7 @@ impl Entry {
             parts,
             order,
             due,
+            form: Form::default(),
             fresh: false,
             claimed: false,
         }
@@ -88,6 +92,7 @@ impl Entry {
             parts: life.parts_to_send(),
             order: life.order,
             due: life.due,
+            form: life.form(message),
             fresh: false,
             claimed: life.parts_claimed() == life.parts_to_send(),
         }

@@ -656,10 +656,12 @@ impl Writer {
             Then::Again { due } => Next::Retry {
                 due,
                 parts: row.life.parts_to_send(),
+                form: row.life.form(&row.message),
             },
             Then::Back => Next::Retry {
                 due: now,
                 parts: row.life.parts_to_send(),
+                form: row.life.form(&row.message),
             },
             Then::NextRoute { .. } | Then::Rest => Next::Done,
             Then::Wait | Then::Kept => {

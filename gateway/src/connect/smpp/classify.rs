@@ -115,7 +115,10 @@ pub const TABLE: [(u32, Class); 64] = [
     (0x55, ours(never(Reason::ProviderError))),
     (0x58, throttle(Reason::Throttled)),
     (0x61, ours(never(Reason::ProviderError))),
-    (0x62, ours(never(Reason::ProviderError))),
+    (
+        0x62,
+        ours(class(Retry::WithoutValidity, Reason::ProviderError)),
+    ),
     (0x63, never(Reason::ProviderError)),
     (0x64, retried(TRIES, Reason::ProviderError)),
     (0x65, never(Reason::ProviderError)),
@@ -132,7 +135,7 @@ pub const TABLE: [(u32, Class); 64] = [
     (0x101, ours(never(Reason::Unclassified))),
     (0x102, retried(1, Reason::ProviderError)),
     (0x103, ours(elsewhere(Reason::ProviderError))),
-    (0x104, elsewhere(Reason::EncodingUnsupported)),
+    (0x104, class(Retry::AsUcs2, Reason::EncodingUnsupported)),
     (0x105, never(Reason::ProviderError)),
     (0x106, never(Reason::ProviderError)),
     (0x107, never(Reason::ProviderError)),
@@ -283,11 +286,11 @@ mod tests {
     fn the_classes_are_those_of_the_page() {
         let p = [
             0x01, 0x02, 0x06, 0x07, 0x0B, 0x0C, 0x15, 0x33, 0x34, 0x40, 0x42, 0x43, 0x44, 0x53,
-            0x54, 0x55, 0x61, 0x62, 0x63, 0x65, 0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0x101, 0x105, 0x106,
-            0x107, 0x110, 0x111, 0x112,
+            0x54, 0x55, 0x61, 0x63, 0x65, 0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0x101, 0x105, 0x106, 0x107,
+            0x110, 0x111, 0x112,
         ];
         let a = [
-            0x03, 0x0A, 0x48, 0x49, 0x50, 0x51, 0x66, 0xFE, 0x100, 0x103, 0x104, 0x400, 0x4FF,
+            0x03, 0x0A, 0x48, 0x49, 0x50, 0x51, 0x66, 0xFE, 0x100, 0x103, 0x400, 0x4FF,
         ];
         let r = [
             (0x08, 3),
@@ -310,6 +313,9 @@ mod tests {
         for (status, tries) in r {
             assert_eq!(of(status).retry, Retry::Here { tries }, "{status:#x}");
         }
+        // P and A, after one more try in another form.
+        assert_eq!(of(0x62).retry, Retry::WithoutValidity);
+        assert_eq!(of(0x104).retry, Retry::AsUcs2);
         for status in [0x14, 0x58] {
             assert_eq!(of(status).retry, Retry::Throttle, "{status:#x}");
         }

@@ -54,11 +54,12 @@ pub(super) fn submit(
     };
     let mut octets = [0; SEGMENT_OCTETS];
     let mut uncommon = Content::default();
-    let is_plain = message.sms.is_none() && message.encoding != Encoding::Binary;
+    let encoding = encoding_of(attempt);
+    let is_plain = message.sms.is_none() && encoding != Encoding::Binary;
     let content = if is_plain && config.dialect.is_plain() {
-        plain(message, attempt.part, &mut octets)
+        plain(message, encoding, attempt.part, &mut octets)
     } else {
-        match content::write(message, attempt.part, &config.dialect) {
+        match content::write(message, encoding, attempt.part, &config.dialect) {
             Ok(content) => {
                 uncommon = content;
                 config.tlvs.add_to(&mut uncommon.tlvs);
@@ -88,7 +89,7 @@ pub(super) fn submit(
         },
         esm_class,
         priority_flag: priority(message),
-        validity_period: validity.as_octets(),
+        validity_period: validity_of(attempt, &validity),
         registered_delivery: u8::from(
             config.receipts && config.ask.holds(attempt.part, message.segments),
         ),
@@ -111,14 +112,29 @@ pub(super) fn submit(
     }
 }
 
+fn encoding_of(attempt: &Attempt) -> Encoding {
+    match attempt.form.ucs2 {
+        true => Encoding::Ucs2,
+        false => attempt.message.encoding,
+    }
+}
+
+fn validity_of<'v>(attempt: &Attempt, validity: &'v Validity) -> &'v [u8] {
+    match attempt.form.without_validity {
+        true => b"",
+        false => validity.as_octets(),
+    }
+}
+
 /// The plain path: GSM 7-bit or UCS-2 with 8-bit references; esm_class, data_coding and user data.
 /// `None` when the text has no such part.
 fn plain<'o>(
     message: &Message,
+    encoding: Encoding,
     part: u8,
     octets: &'o mut [u8; SEGMENT_OCTETS],
 ) -> Option<(u8, u8, &'o [u8])> {
-    let encoding = match message.encoding {
+    let encoding = match encoding {
         Encoding::Gsm7 => text::Encoding::Gsm7,
         Encoding::Ucs2 => text::Encoding::Ucs2,
         Encoding::Binary => return None,

@@ -16,7 +16,7 @@ use crate::message::{
     Class, Encoding, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Priority, RouteIx,
     TenantIx, Texts,
 };
-use crate::outcome::{Answer, Outcome, OutcomeResult, Reason, ReceiptState, Retry};
+use crate::outcome::{Answer, Attempt, Form, Outcome, OutcomeResult, Reason, ReceiptState, Retry};
 use crate::stop::Stopper;
 
 mod binds;
@@ -190,6 +190,7 @@ fn attempt(token: u64, message: &Arc<Message>, part: u8) -> Attempt {
         token,
         message: message.clone(),
         part,
+        form: Form::default(),
     }
 }
 

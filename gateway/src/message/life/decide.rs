@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::clock::UnixMs;
 use crate::event::EventKind;
 use crate::message::life::{Change, Life, PartState, Status, Then, What};
-use crate::message::{FailoverOn, Message, OnAmbiguous, RouteIx};
+use crate::message::{Encoding, FailoverOn, Message, OnAmbiguous, RouteIx, Text};
 use crate::outcome::{
     OutcomeResult, PartRule, Reason, Receipt, ReceiptState, Retry, Settle, backoff,
 };
@@ -22,6 +22,9 @@ pub const UNKNOWN_TRIES: u8 = 3;
 /// Tries on one route of a part whose destination's queue stays full (chosen: about eight hours of the
 /// longest pauses; smpp.md §3.4 wants it bounded by attempts and not by validity alone).
 pub const THROTTLED_TRIES: u8 = 100;
+
+/// Characters of a text that is one part in UCS-2: 140 octets. 3GPP TS 23.040.
+const UCS2_UNITS_MAX: usize = 70;
 
 /// What the store knows beside the message when it decides.
 #[derive(Clone, Copy, Debug)]
@@ -42,16 +45,17 @@ pub struct Context {
 #[must_use]
 pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context) -> Change {
     let outcome = &settle.outcome;
+    let retry = granted(message, life, settle);
     // A message that has ended, or moved on, keeps the answer (its id may still be receipted), but
     // nothing follows from it.
     let current = life.status == Status::Queued && life.route(message) == Some(settle.route);
     let known = life.parts.get(usize::from(settle.part));
     let receipted = matches!(known, Some(PartState::Receipted(_)));
     let step = if current && !settle.late && !receipted {
-        next_step(message, life, settle, context)
+        next_step(message, life, (settle, retry), context)
     } else if current && receipted && settle.last {
         // Its receipt came before its answer, and says more.
-        next_step(message, life, settle, context)
+        next_step(message, life, (settle, retry), context)
     } else {
         Step::Kept
     };
@@ -71,7 +75,7 @@ pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context)
         result: outcome.result,
         code: outcome.code,
         reason: outcome.reason,
-        retry: outcome.retry,
+        retry,
         provider_id: outcome.provider_id.clone(),
         handed_at: outcome.handed_at,
         then,
@@ -260,12 +264,41 @@ enum Step {
     End(Status, EventKind),
 }
 
-fn next_step(message: &Message, life: &Life, settle: &Settle, context: Context) -> Step {
+/// What may follow an outcome. A second try in another form is made once for each part and route, and of
+/// one part alone: the parts of a long message are written alike, and others may be taken already.
+fn granted(message: &Message, life: &Life, settle: &Settle) -> Retry {
+    let retry = settle.outcome.retry;
+    let (possible, otherwise) = match retry {
+        Retry::WithoutValidity => (true, Retry::Never),
+        Retry::AsUcs2 => (fits_ucs2(message), Retry::Elsewhere),
+        _ => return retry,
+    };
+    let tried = life.log.iter().any(|change| {
+        matches!(&change.what, What::Answered { route, part, retry: before, .. }
+            if *route == settle.route && *part == settle.part && *before == retry)
+    });
+    if possible && !tried { retry } else { otherwise }
+}
+
+/// Whether a text that was planned in GSM 7-bit is one part in UCS-2 as well, without anything that was
+/// planned for the one it is.
+fn fits_ucs2(message: &Message) -> bool {
+    let plain = message.encoding == Encoding::Gsm7 && message.sms.is_none();
+    let units = || message.text(Text::Body).encode_utf16().count();
+    plain && message.segments == 1 && units() <= UCS2_UNITS_MAX
+}
+
+fn next_step(
+    message: &Message,
+    life: &Life,
+    (settle, retry): (&Settle, Retry),
+    context: Context,
+) -> Step {
     let mut parts = life.parts.clone();
     if let Some(place) = parts.get_mut(usize::from(settle.part))
         && !matches!(place, PartState::Receipted(_))
     {
-        *place = part_after(settle.outcome.result, settle.outcome.retry);
+        *place = part_after(settle.outcome.result, retry);
     }
     let unknown = Step::End(Status::Unknown, EventKind::MessageUnknown);
     if message.on_ambiguous == OnAmbiguous::Hold && parts.contains(&PartState::Unknown) {
@@ -365,6 +398,7 @@ impl Worst {
             PartState::Unknown => Self::Unknown,
             PartState::Refused(Retry::Throttle | Retry::Later { .. }) => Self::Throttled,
             PartState::Refused(Retry::Here { tries: most }) if tries < most => Self::Here,
+            PartState::Refused(Retry::WithoutValidity | Retry::AsUcs2) => Self::Here,
             PartState::Refused(Retry::Here { .. } | Retry::Elsewhere) => Self::Elsewhere,
             PartState::Refused(Retry::Never) => Self::Never,
         }

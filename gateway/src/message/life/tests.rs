@@ -140,6 +140,67 @@ fn retries_here_end_elsewhere_and_elsewhere_ends_failed() {
 }
 
 #[test]
+fn another_form_is_tried_once_for_each_part_and_route() {
+    let mut case = Case::new(2, OnAmbiguous::Retry);
+    let refuse = |case: &mut Case, part, last, retry| {
+        let settle = case.settled(part, OutcomeResult::Refused, retry);
+        case.settle(Settle { last, ..settle })
+    };
+    let planned = Form::default();
+    assert_eq!(case.life.form(&case.message), planned);
+    // Both parts are refused for the validity, and both get their second try.
+    assert_eq!(
+        refuse(&mut case, 0, false, Retry::WithoutValidity),
+        Then::Wait
+    );
+    let then = refuse(&mut case, 1, true, Retry::WithoutValidity);
+    assert!(matches!(then, Then::Again { .. }), "{then:?}");
+    let without = Form {
+        without_validity: true,
+        ucs2: false,
+    };
+    assert_eq!(case.life.form(&case.message), without);
+    case.accepted(0, false);
+    // What is refused again is a permanent error, as the table has it.
+    assert_eq!(
+        refuse(&mut case, 1, true, Retry::WithoutValidity),
+        Then::Rest
+    );
+    assert_eq!(case.life.status, Status::Failed);
+}
+
+#[test]
+fn a_text_goes_out_in_ucs2_only_where_it_is_one_part_in_both() {
+    let refused = |case: &mut Case| {
+        let settle = case.settled(0, OutcomeResult::Refused, Retry::AsUcs2);
+        case.settle(Settle {
+            last: true,
+            ..settle
+        })
+    };
+    let with = |segments, encoding, text: &str| {
+        let mut case = Case::new(segments, OnAmbiguous::Retry);
+        case.message.encoding = encoding;
+        case.message.texts = Texts::pack(["ACME", text, "", "", "", "", "", "", ""]).unwrap();
+        case
+    };
+    let mut short = with(1, Encoding::Gsm7, &"x".repeat(70));
+    assert!(matches!(refused(&mut short), Then::Again { .. }));
+    assert!(short.life.form(&short.message).ucs2);
+    assert!(matches!(refused(&mut short), Then::NextRoute { .. }));
+    let planned = Form::default();
+    assert_eq!(short.life.form(&short.message), planned, "a new route");
+    assert!(matches!(refused(&mut short), Then::Again { .. }));
+    for mut other in [
+        with(1, Encoding::Gsm7, &"x".repeat(71)),
+        with(1, Encoding::Ucs2, "x"),
+        with(2, Encoding::Gsm7, "x"),
+    ] {
+        assert!(matches!(refused(&mut other), Then::NextRoute { .. }));
+    }
+}
+
+#[test]
 fn what_was_not_sent_goes_back_without_a_try_or_an_event() {
     let mut case = Case::new(2, OnAmbiguous::Hold);
     assert_eq!(case.accepted(0, false), Then::Wait);

@@ -41,7 +41,12 @@ impl From<EncodeError> for Unwritable {
 
 /// Writes one part in a route's dialect. What the message's options decided at acceptance stands,
 /// also where the route is configured otherwise by now.
-pub(super) fn write(message: &Message, part: u8, dialect: &Dialect) -> Result<Content, Unwritable> {
+pub(super) fn write(
+    message: &Message,
+    encoding: Encoding,
+    part: u8,
+    dialect: &Dialect,
+) -> Result<Content, Unwritable> {
     let plain = SmsOptions::default();
     let options = message.sms.as_deref().unwrap_or(&plain);
     let body = message.text(Text::Body);
@@ -54,7 +59,7 @@ pub(super) fn write(message: &Message, part: u8, dialect: &Dialect) -> Result<Co
         let display = [SUBUNIT_DISPLAY];
         content.tlvs.push(Tag::DEST_ADDR_SUBUNIT, &display)?;
     }
-    let layout = layout(message, options);
+    let layout = layout(encoding, options);
     if options.payload_segments.is_some() {
         content.data_coding = dialect.data_coding(layout.encoding, options.flash);
         let charset = dialect.charset_of(content.data_coding);
@@ -76,7 +81,7 @@ pub(super) fn write(message: &Message, part: u8, dialect: &Dialect) -> Result<Co
         })?;
     }
     let out = &mut content.short_message;
-    let header = if message.encoding == Encoding::Binary {
+    let header = if encoding == Encoding::Binary {
         content.data_coding = dialect.octets_data_coding(options.flash);
         let data = STANDARD.decode(body).map_err(|_| Unwritable)?;
         layout.write_octets(&data, place, out)?
@@ -91,9 +96,9 @@ pub(super) fn write(message: &Message, part: u8, dialect: &Dialect) -> Result<Co
     Ok(content)
 }
 
-fn layout<'a>(message: &Message, options: &'a SmsOptions) -> Layout<'a> {
+fn layout(encoding: Encoding, options: &SmsOptions) -> Layout<'_> {
     Layout {
-        encoding: match message.encoding {
+        encoding: match encoding {
             Encoding::Gsm7 => text::Encoding::Gsm7,
             Encoding::Ucs2 | Encoding::Binary => text::Encoding::Ucs2,
         },

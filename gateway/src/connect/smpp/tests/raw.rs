@@ -266,6 +266,41 @@ async fn a_whole_window_is_out_before_the_first_answer() {
 }
 
 #[tokio::test]
+async fn a_second_try_goes_out_without_validity_or_in_ucs2() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    let message = Arc::new(message("+46701234567", "hi"));
+    let with = |token, without_validity, ucs2| Attempt {
+        form: Form {
+            without_validity,
+            ucs2,
+        },
+        ..attempt(token, &message, 0)
+    };
+    rig.send(vec![with(1, true, false), with(2, false, true)])
+        .await;
+    let Pdu(_, _, first, body) = carrier.read().await;
+    assert!(
+        body.ends_with(b"46701234567\0\0\0\0\0\0\x01\0\0\0\x02hi"),
+        "{body:?}"
+    );
+    let Pdu(_, _, second, body) = carrier.read().await;
+    assert!(body.ends_with(b"R\0\x01\0\x08\0\x04\0h\0i"), "{body:?}");
+    // What is said of them is the table's.
+    carrier
+        .write(&[
+            (SUBMIT_RESP, 0x62, first, b""),
+            (SUBMIT_RESP, 0x104, second, b""),
+        ])
+        .await;
+    let answers = rig.answers(2).await;
+    assert_eq!(answers[&1].retry, Retry::WithoutValidity);
+    assert_eq!(answers[&2].retry, Retry::AsUcs2);
+}
+
+#[tokio::test]
 async fn a_receipt_that_cannot_be_read_is_acknowledged_when_it_is_stored_as_it_came() {
     let mut carrier = Carrier::new().await;
     let mut rig = start(carrier.config());

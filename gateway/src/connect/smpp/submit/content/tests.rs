@@ -27,7 +27,7 @@ fn long(long: Long) -> Dialect {
 fn all(message: &Message, dialect: &Dialect) -> Vec<Content> {
     let parts = 0..message.segments;
     parts
-        .map(|part| write(message, part, dialect).unwrap())
+        .map(|part| write(message, message.encoding, part, dialect).unwrap())
         .collect()
 }
 
@@ -156,7 +156,15 @@ fn data_coding_0_is_the_routes_own_alphabet() {
         alphabet: Alphabet::Ascii,
         ..Dialect::default()
     };
-    assert!(write(&message("é", Encoding::Gsm7, 1, None), 0, &ascii).is_err());
+    assert!(
+        write(
+            &message("é", Encoding::Gsm7, 1, None),
+            Encoding::Gsm7,
+            0,
+            &ascii
+        )
+        .is_err()
+    );
 }
 
 #[test]
