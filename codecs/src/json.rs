@@ -1,7 +1,10 @@
-//! JSON written without a tree: objects whose members are known while they are written.
+//! JSON: objects written without a tree, and trees merged.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+#[cfg(test)]
+mod tests;
 
 /// Writes one object's members in the order of the calls.
 pub(crate) struct Writer<'a> {
@@ -32,6 +35,13 @@ impl<'a> Writer<'a> {
         string(self.name(name), value);
     }
 
+    /// Writes a member that is a string, if there is one.
+    pub(crate) fn text_if(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
     /// Writes a member that is a number.
     pub(crate) fn number(&mut self, name: &str, value: u64) {
         write(self.name(name), &value);
@@ -51,6 +61,30 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
 /// Writes an object, compact; its members come in the order of their names, as the map has them.
 pub(crate) fn object(out: &mut Vec<u8>, object: &Map<String, Value>) {
     write(out, object);
+}
+
+/// Merges a patch into an object: RFC 7396. Objects are merged member by member, `null` takes a
+/// member away, everything else replaces. As deep as the patch is, which serde_json reads to 128.
+pub(crate) fn merge(base: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                base.remove(name);
+            }
+            Value::Object(patch) => {
+                let member = base.entry(name).or_insert(Value::Null);
+                if !member.is_object() {
+                    *member = Value::Object(Map::new());
+                }
+                if let Value::Object(member) = member {
+                    merge(member, patch);
+                }
+            }
+            other => {
+                base.insert(name.clone(), other.clone());
+            }
+        }
+    }
 }
 
 fn write(out: &mut Vec<u8>, value: &impl Serialize) {

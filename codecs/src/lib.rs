@@ -10,6 +10,7 @@ pub(crate) mod cursor;
 pub mod fcm;
 pub(crate) mod json;
 pub mod jwt;
+pub mod push;
 pub mod smpp;
 pub mod text;
 pub mod verdict;
