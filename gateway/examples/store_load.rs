@@ -258,6 +258,7 @@ fn settle(id: MessageId) -> Settle {
             reason: None,
             retry: Retry::Never,
             provider_id: format!("{:x}", id.0).into_bytes().as_slice().into(),
+            text: None,
             handed_at: UnixMs(1),
             answered_at: UnixMs(2),
         },

@@ -840,6 +840,7 @@ fn not_sent(now: UnixMs) -> Outcome {
         reason: Some(Reason::RouteDown),
         retry: Retry::Here { tries: u8::MAX },
         provider_id: Box::default(),
+        text: None,
         handed_at: now,
         answered_at: now,
     }

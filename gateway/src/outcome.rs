@@ -60,6 +60,8 @@ pub struct Outcome {
     pub retry: Retry,
     /// The id the peer gave, as it gave it; empty when it gave none.
     pub provider_id: ProviderId,
+    /// What the peer said in words, escaped, at most 255 octets (SMPP additional_status_info_text).
+    pub text: Option<Box<str>>,
     /// When the bytes were handed to the link.
     pub handed_at: UnixMs,
     /// When the answer came.

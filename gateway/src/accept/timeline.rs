@@ -243,6 +243,7 @@ fn attempt<'a>(what: &'a What, names: &'a Names) -> Details<'a> {
         handed_at,
         then,
         retry,
+        text,
     } = what
     else {
         return Details::default();
@@ -262,6 +263,7 @@ fn attempt<'a>(what: &'a What, names: &'a Names) -> Details<'a> {
                 .then(|| String::from_utf8_lossy(provider_id).into_owned()),
             status: (*result != OutcomeResult::NotSent && *result != OutcomeResult::Unknown)
                 .then(|| format!("0x{code:08X}")),
+            text: text.as_deref().unwrap_or_default(),
             ..ProviderView::default()
         }),
         handed_at: handed_at.known().map(At),

@@ -212,6 +212,7 @@ impl Verdict {
             reason,
             retry,
             provider_id: attempt.token.to_string().into_bytes().into(),
+            text: None,
             handed_at: now,
             answered_at: now,
         }

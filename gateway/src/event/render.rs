@@ -193,6 +193,7 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
         What::Answered {
             reason: Some(_),
             code,
+            text,
             ..
         } => Some((
             "carrier",
@@ -201,7 +202,7 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
                 status: Some(format!("0x{code:08X}")),
                 code: "",
                 network_error: None,
-                text: "",
+                text: text.as_deref().unwrap_or_default(),
                 tlvs: Named(&[]),
             }),
         )),

@@ -141,6 +141,8 @@ pub enum What {
         handed_at: UnixMs,
         /// What was decided then.
         then: Then,
+        /// What the peer said in words, escaped.
+        text: Option<Box<str>>,
     },
     /// It moves on without an attempt: its route is down.
     MovedOn {
@@ -525,14 +527,15 @@ impl Life {
     /// What it takes in memory beside the struct, about.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let tlvs = |change: &Change| match &change.what {
+        let told = |change: &Change| match &change.what {
             What::Receipt { tlvs, .. } => tlvs
                 .iter()
                 .map(|tlv| size_of::<ReceiptTlv>() + tlv.name.len() + tlv.value.len())
                 .sum(),
+            What::Answered { text, .. } => text.as_deref().map_or(0, str::len),
             _ => 0,
         };
-        let told: usize = self.log.iter().map(tlvs).sum();
+        let told: usize = self.log.iter().map(told).sum();
         self.log.capacity() * size_of::<Change>() + self.log.len() * 16 + told
     }
 }

@@ -230,6 +230,7 @@ impl Store {
                         reason: Some(Reason::ProviderTimeout),
                         retry: Retry::Never,
                         provider_id: Box::default(),
+                        text: None,
                         handed_at: now,
                         answered_at: now,
                     },

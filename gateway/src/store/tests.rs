@@ -110,6 +110,7 @@ pub(crate) fn settle(
             reason: refused.then_some(Reason::ProviderError),
             retry,
             provider_id: provider.as_bytes().into(),
+            text: None,
             handed_at: UnixMs(1),
             answered_at: UnixMs(2),
         },

@@ -23,6 +23,9 @@ pub struct Class {
     pub fatal: bool,
 }
 
+/// Octets of additional_status_info_text that are kept: SMPP v3.4 §5.3.2.11 has 256 with its NUL.
+const TEXT_OCTETS_MAX: usize = 255;
+
 /// R without a number, and parts of a fatal status: so many tries. Chosen.
 const TRIES: u8 = 3;
 
@@ -231,6 +234,23 @@ pub struct Answered<'a> {
     pub info: &'a [u8],
 }
 
+/// additional_status_info_text as it is kept and shown: printable ASCII as it came, so that a rule can
+/// be written after it, all else escaped. `None` for an empty one.
+#[must_use]
+pub fn said(info: &[u8]) -> Option<Box<str>> {
+    let mut text = String::new();
+    for octet in info {
+        let room = TEXT_OCTETS_MAX - text.len();
+        match octet {
+            b' '..=b'~' if room >= 1 => text.push(char::from(*octet)),
+            b' '..=b'~' => break,
+            _ if room >= 4 => text.extend([*octet].escape_ascii().map(char::from)),
+            _ => break,
+        }
+    }
+    (!text.is_empty()).then(|| text.into_boxed_str())
+}
+
 /// The class of an error answer to submit_sm, in a session of this interface version, by the route's
 /// own rules first.
 #[must_use]
@@ -410,6 +430,23 @@ mod tests {
         let row = (Retry::Elsewhere, Reason::InvalidAddress);
         assert_eq!((own.retry, own.reason), row);
         assert_eq!(of(0x0C, b"").retry, Retry::Never, "the table's");
+    }
+
+    #[test]
+    fn what_a_carrier_says_is_shown_so_that_a_rule_can_be_written_after_it() {
+        let info = b"Can't: no \"credit\"\r\n\x1b[2J\xe9";
+        let text = said(info).unwrap();
+        assert_eq!(&*text, r#"Can't: no "credit"\r\n\x1b[2J\xe9"#);
+        let after = Rule {
+            text: Some(r#"can't: no "credit""#.into()),
+            ..rule(0x45, None, Own::Never)
+        };
+        assert!(after.holds(CommandStatus(0x45), info));
+        assert_eq!(said(b""), None);
+        for octet in [b'a', 0xFF, b'\n'] {
+            let longest = said(&[octet; 300]).unwrap();
+            assert!((252..=255).contains(&longest.len()), "{}", longest.len());
+        }
     }
 
     #[test]

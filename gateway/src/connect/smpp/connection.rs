@@ -15,7 +15,7 @@ use tokio::time::{Instant as Wake, sleep_until};
 
 use super::account::{Bound, Turn};
 use super::backoff::Failure;
-use super::classify::{Answered, classify};
+use super::classify::{Answered, classify, said};
 use super::config::Config;
 use super::inbound;
 use super::inbox::Inbox;
@@ -359,6 +359,7 @@ impl<'a> Connection<'a> {
             reason: None,
             retry: Retry::Never,
             provider_id: ProviderId::from(id.get(..ID_OCTETS_MAX).unwrap_or(id)),
+            text: answer.info.as_deref().and_then(said),
             handed_at: wall,
             answered_at: wall,
         };
@@ -378,20 +379,19 @@ impl<'a> Connection<'a> {
         outcome.retry = class.retry;
         if class.alarm {
             self.lent.meters.tally.alarms += 1;
-            self.alarm(answer.status, answer.info.as_deref());
+            self.alarm(answer.status, outcome.text.as_deref());
         }
         (outcome, class.fatal)
     }
 
     /// Once for each status: an operator has to look, and one line is enough for it.
-    fn alarm(&mut self, status: CommandStatus, info: Option<&[u8]>) {
+    fn alarm(&mut self, status: CommandStatus, text: Option<&str>) {
         if self.logged.contains(&status.0) || self.logged.len() >= LOGGED_MAX {
             return;
         }
         self.logged.push(status.0);
-        let info = info.unwrap_or_default().escape_ascii();
         let route = self.lent.config.name.as_str();
-        tracing::warn!(route, %status, %info, "the carrier refuses submits: look at the route's settings");
+        tracing::warn!(route, %status, text, "the carrier refuses submits: look at the route's settings");
     }
 
     fn delivered(&mut self, now: Instant, wall: UnixMs, reply: Reply, frame: &Frame) {

@@ -171,6 +171,7 @@ pub(super) fn ours(
         reason: Some(reason),
         retry,
         provider_id: ProviderId::default(),
+        text: None,
         handed_at: at,
         answered_at: at,
     }

@@ -79,6 +79,7 @@ pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context)
         provider_id: outcome.provider_id.clone(),
         handed_at: outcome.handed_at,
         then,
+        text: outcome.text.clone(),
     };
     match step {
         Step::Wait | Step::Kept | Step::Back => unchanged(life, context, what),

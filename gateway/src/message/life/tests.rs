@@ -72,6 +72,7 @@ impl Case {
                 reason: refused.then_some(Reason::ProviderError),
                 retry,
                 provider_id: Box::default(),
+                text: None,
                 handed_at: UnixMs(1),
                 answered_at: UnixMs(2),
             },

@@ -111,6 +111,7 @@ async fn live(store: &Store, numbers: std::ops::Range<usize>) {
                     reason: None,
                     retry: Retry::Never,
                     provider_id: provider(number),
+                    text: None,
                     handed_at: now,
                     answered_at: now,
                 },

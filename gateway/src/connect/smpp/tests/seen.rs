@@ -1,4 +1,4 @@
-//! What can be seen of a link: its keep-alive, and what of the carrier's it could not read.
+//! What can be seen of a link: its keep-alive, what the carrier says in words, and what it could not read.
 
 use std::io;
 
