@@ -56,6 +56,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     (HTTP_REQUESTS, "HTTP requests answered"),
     (
+        "trunkline_messages_final_total",
+        "Messages that have ended, by their last route (none: refused at once) and status",
+    ),
+    (
         "trunkline_messages_overdue_total",
         "Messages whose time was over in the queue, or whose receipt did not come in time",
     ),

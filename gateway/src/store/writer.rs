@@ -31,7 +31,9 @@ use crate::store::unnamed::Unnamed;
 use crate::store::young::{self, Young};
 use crate::store::{Accepted, Draft, Refused, Rung, keys};
 use crate::suppression::Ended;
+use finals::Finals;
 
+mod finals;
 mod inbound;
 mod onward;
 mod receipts;
@@ -70,6 +72,8 @@ pub(crate) struct Writer {
     unnamed: OnceCell<Option<Unnamed>>,
     /// … and when it may be looked for again.
     unnamed_after: Cell<UnixMs>,
+    /// Messages that ended in this batch.
+    finals: Finals,
     commit_seconds: metrics::Histogram,
 }
 
@@ -135,6 +139,7 @@ impl Writer {
             doubted: Vec::new(),
             unnamed: OnceCell::new(),
             unnamed_after: Cell::new(UnixMs::ZERO),
+            finals: Finals::default(),
             commit_seconds: metrics::histogram!("trunkline_store_commit_duration_seconds"),
         }
     }
@@ -220,6 +225,7 @@ impl Writer {
             self.shared.head.send_replace(last_seq);
         }
         receipts::tell_hits(&self.shared, &mut self.hits);
+        self.finals.tell(&self.shared.names);
         self.publish(batch);
         Ok(())
     }
@@ -272,7 +278,7 @@ impl Writer {
         }
     }
 
-    fn take_back(&self, batch: &mut Batch, accepts_seq: u64) {
+    fn take_back(&mut self, batch: &mut Batch, accepts_seq: u64) {
         let mut young = self.shared.young.write();
         // Replies to handsets stand before the mark, as what they answer: these stay.
         let first = batch.accepted.first().map(|(id, _)| *id);
@@ -281,6 +287,7 @@ impl Writer {
         }
         young.forget_events_from(accepts_seq);
         drop(young);
+        self.finals.take_back_accepts();
         let accepts = |done: &Done| matches!(done, Done::Accept(..));
         for done in batch.done.extract_if(.., |done| accepts(done)) {
             if let Done::Accept(reply, _) = done {
@@ -584,6 +591,9 @@ impl Writer {
             seq,
         });
         let message = Arc::new(message);
+        if message.refused().is_some() {
+            self.finals.count(None, Status::Rejected);
+        }
         let queued = message.policy.refused.is_none();
         let route = message.routes.first().copied().filter(|_| queued);
         let feed = route.and_then(|route| self.shared.feed_of(route));
@@ -624,7 +634,11 @@ impl Writer {
             id,
             change: &change,
         });
-        young.change(id, change);
+        let end = Finals::end(&change);
+        let row = young.change(id, change);
+        if let (Some(status), Some(row)) = (end, row) {
+            self.finals.count(row.life.route(&row.message), status);
+        }
     }
 
     fn settle(
