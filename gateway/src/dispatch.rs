@@ -37,7 +37,7 @@ use limit::{Limits, TooMany};
 use meters::Meters;
 use queue::lane::{Load, is_ready};
 use queue::{Queue, RETRIES_MAX};
-use view::{PaceState, RouteStates};
+use view::{PaceState, Refusal, RouteStates};
 
 /// A route counts as down for failover after so long without a link: a reconnect is quicker.
 const DOWN_GRACE: Duration = Duration::from_secs(2);
@@ -110,6 +110,8 @@ pub struct Dispatcher {
     down_since: Option<Instant>,
     hold: Option<HoldReason>,
     resume_at: Option<Instant>,
+    /// The last refusal since it was shown.
+    refusal: Option<Refusal>,
 }
 
 impl Dispatcher {
@@ -148,6 +150,7 @@ impl Dispatcher {
             down_since,
             hold: None,
             resume_at: None,
+            refusal: None,
         }
     }
 
@@ -550,6 +553,14 @@ impl Dispatcher {
         };
         let (id, part) = (back.id, back.part);
         self.limits.windows.free(back.link);
+        if outcome.result == OutcomeResult::Refused {
+            self.refusal = Some(Refusal {
+                at: outcome.answered_at,
+                code: outcome.code,
+                reason: outcome.reason,
+                text: outcome.text.clone(),
+            });
+        }
         match (outcome.result, outcome.retry) {
             (OutcomeResult::Accepted, _) => {
                 self.limits.accepted(back.to);
@@ -824,6 +835,9 @@ impl Dispatcher {
             state.window = self.limits.windows.total();
             state.hold = self.hold;
             state.pace = pace;
+            if let Some(refusal) = self.refusal.take() {
+                state.refusal = Some(refusal);
+            }
             for (index, link) in state.links.iter_mut().enumerate() {
                 let link_ix = LinkIx(u16::try_from(index).unwrap_or(u16::MAX));
                 link.in_flight = self.limits.windows.out_on(link_ix);

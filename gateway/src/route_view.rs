@@ -40,6 +40,27 @@ pub struct RouteView {
     pub hold_reason: Option<HoldReason>,
     /// Its receipts.
     pub receipts: ReceiptsView,
+    /// The last submit that its carrier refused, since the gateway was started; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_refusal: Option<RefusalView>,
+}
+
+/// A submit that a carrier refused.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RefusalView {
+    /// When.
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = String, format = DateTime)]
+    pub at: UnixMs,
+    /// The carrier's own code: the command_status.
+    #[schema(example = "0x00000045")]
+    pub code: String,
+    /// What that means here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// What the carrier said in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// Whether a route can take messages.

@@ -30,6 +30,7 @@ mod overload_backlog;
 mod power_cut;
 mod receipt_early_hex_dec_other_bind;
 mod receipts;
+mod refused;
 mod route_removed;
 mod second_form;
 mod second_process;

@@ -107,6 +107,7 @@ impl Rig {
                 queue: QueueView::default(),
                 hold_reason: Some(crate::outcome::HoldReason::RouteDown),
                 receipts: ReceiptsView::default(),
+                last_refusal: None,
             }]
         };
         let orphans = |name: &str| (name == "carrier-a").then(Vec::new);

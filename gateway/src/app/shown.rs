@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::clock::{Clock, UnixMs};
 use crate::config::{Bind, Config, IdFormat};
 use crate::dispatch::limit::pace::LimitedBy;
-use crate::dispatch::view::{LinkState, RouteStates, Standing};
+use crate::dispatch::view::{LinkState, Refusal, RouteStates, Standing};
 use crate::link::{Carries, Then};
 use crate::message::{Phone, RouteIx};
+use crate::outcome::Reason;
 use crate::route_view::{
     Depths, HitsView, IdsView, KeepAliveView, LinkView, OrphanView, QueueView, RateView,
-    ReceiptsView, RouteState, RouteView, ThrottleView,
+    ReceiptsView, RefusalView, RouteState, RouteView, ThrottleView,
 };
 use crate::store::{Learned, Orphan, Store, Stray};
 
@@ -119,7 +120,17 @@ impl Shown {
                 ids: ids(configured.id_format, &self.store.learned(configured.route)),
                 last: counts.last.known(),
             },
+            last_refusal: state.refusal.as_ref().map(refusal),
         })
+    }
+}
+
+fn refusal(refusal: &Refusal) -> RefusalView {
+    RefusalView {
+        at: refusal.at,
+        code: format!("0x{:08X}", refusal.code),
+        reason: refusal.reason.map(Reason::code),
+        text: refusal.text.as_deref().map(str::to_owned),
     }
 }
 

@@ -9,7 +9,7 @@ use super::limit::pace::LimitedBy;
 use crate::clock::UnixMs;
 use crate::link::{Carries, LinkIx, Pulse, Then};
 use crate::message::RouteIx;
-use crate::outcome::HoldReason;
+use crate::outcome::{HoldReason, Reason};
 
 /// The states of all routes, by [`RouteIx`].
 #[derive(Debug, Default)]
@@ -40,6 +40,21 @@ pub struct RouteState {
     pub hold: Option<HoldReason>,
     /// How it is paced.
     pub pace: PaceState,
+    /// The last submit that its carrier refused.
+    pub refusal: Option<Refusal>,
+}
+
+/// A submit that a carrier refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// When.
+    pub at: UnixMs,
+    /// The carrier's own code.
+    pub code: u32,
+    /// Our word for it.
+    pub reason: Option<Reason>,
+    /// What the carrier said in words.
+    pub text: Option<Box<str>>,
 }
 
 /// How a route is paced.

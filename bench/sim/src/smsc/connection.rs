@@ -30,6 +30,9 @@ const RESEND_AFTER: Duration = Duration::from_millis(500);
 /// Receipts from other binds that wait to be taken. Chosen: a burst; more are counted as dropped.
 const PASSED_ON_MAX: usize = 10_000;
 
+/// Octets of additional_status_info_text without its NUL. SMPP v3.4 §5.3.2.11.
+const INFO_OCTETS_MAX: usize = 255;
+
 /// How long the ESME may take to read what we write.
 const WRITE_STALL: Duration = Duration::from_secs(10);
 
@@ -443,6 +446,11 @@ impl Connection {
         if let Some(state) = self.faults.congestion {
             let pushed = tlvs.push(Tag::CONGESTION_STATE, &[state]);
             debug_assert!(pushed.is_ok(), "one octet fits");
+        }
+        if let Some(info) = self.faults.info.as_ref().filter(|_| !status.is_ok()) {
+            let text: Vec<u8> = info.bytes().take(INFO_OCTETS_MAX).chain([0]).collect();
+            let pushed = tlvs.push(Tag::ADDITIONAL_STATUS_INFO_TEXT, &text);
+            debug_assert!(pushed.is_ok(), "256 octets fit");
         }
         let session = &mut self.session;
         let answered = session.respond_submit_with(reply, status, id, tlvs.as_tlvs());

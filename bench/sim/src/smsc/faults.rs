@@ -44,6 +44,8 @@ pub struct Faults {
     pub refused: Vec<RefusedDest>,
     /// congestion_state that every answer to submit_sm tells, 0 to 100 (SMPP v5.0).
     pub congestion: Option<u8>,
+    /// additional_status_info_text of every refusal of a submit_sm.
+    pub info: Option<String>,
     /// What the first answers to some parts are; judged after `per_second`, before shares and numbers.
     pub script: Vec<Scripted>,
     /// Receipts.
