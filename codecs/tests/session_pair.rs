@@ -482,6 +482,21 @@ fn a_peer_that_is_slow_with_answers_but_answers_enquire_link_is_kept() {
     assert!(pair.esme_events.iter().any(answered));
 }
 
+/// It may be storing what it was handed, and read nothing meanwhile.
+#[test]
+fn an_smsc_is_as_patient_with_a_busy_esme_as_with_a_silent_one() {
+    let mut pair = Pair::bound(BindKind::Transceiver, |esme, _| {
+        esme.enquire_link = 3600 * SECOND;
+    });
+    let deliver = DeliverSm::default();
+    pair.smsc.deliver(pair.now, 5, &deliver).unwrap();
+    pair.carry();
+    pair.pass(26 * SECOND);
+    assert_eq!(pair.smsc.keep_alive().round_trip, None, "not asked");
+    pair.pass(8 * SECOND);
+    assert!(pair.smsc.keep_alive().round_trip.is_some());
+}
+
 #[test]
 fn a_missed_enquire_link_shows_until_the_peer_is_heard() {
     let mut pair = Pair::bound(BindKind::Transmitter, |_, smsc| {

@@ -140,15 +140,19 @@ impl Config {
         }
     }
 
-    /// An SMSC's defaults. Times: smpp.md §6.
+    /// An SMSC's defaults. Times: smpp.md §6. A busy link is asked no sooner than a silent one: an ESME
+    /// that stores what it takes may answer late, and read nothing meanwhile.
     #[must_use]
     pub fn smsc(system_id: &[u8]) -> Self {
+        let esme = Self::esme(Esme::new(BindKind::Transceiver, b"", b""));
         Self {
+            stall: esme.enquire_link,
+            stall_timeout: esme.enquire_link_timeout,
             role: Role::Smsc {
                 system_id: system_id.to_vec(),
             },
             bind_timeout: Duration::from_secs(10),
-            ..Self::esme(Esme::new(BindKind::Transceiver, b"", b""))
+            ..esme
         }
     }
 }
