@@ -9,12 +9,34 @@ use codecs::smpp::{
 };
 use codecs::text::{Alphabet, Charset, Dcs, Udh, decode, gsm7, ucs2};
 
+#[path = "harness/push.rs"]
+mod push_services;
 #[path = "harness/session.rs"]
 mod session_steps;
 
 /// Any octets, calls and times in a session of either role.
 pub(crate) fn session(data: &[u8]) {
     session_steps::session(data);
+}
+
+/// Any status and body as APNs' answer.
+pub(crate) fn apns(data: &[u8]) {
+    push_services::apns(data);
+}
+
+/// Any status and body as FCM's answer.
+pub(crate) fn fcm(data: &[u8]) {
+    push_services::fcm(data);
+}
+
+/// Any object over a push message.
+pub(crate) fn overlay(data: &[u8]) {
+    push_services::overlay(data);
+}
+
+/// Any text as a token or a key.
+pub(crate) fn token(data: &[u8]) {
+    push_services::token(data);
 }
 
 /// As much as is read of any field: what was decoded can be sent again.

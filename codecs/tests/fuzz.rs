@@ -126,3 +126,23 @@ fn any_user_data_is_decoded() {
 fn any_octets_calls_and_times_leave_a_session_bounded_and_each_request_told_once() {
     run("session", SESSIONS, harness::session);
 }
+
+#[test]
+fn any_answer_of_apns_is_read_and_only_200_accepts() {
+    run("apns", MUTATIONS, harness::apns);
+}
+
+#[test]
+fn any_answer_of_google_is_read_and_only_a_name_accepts() {
+    run("fcm", MUTATIONS, harness::fcm);
+}
+
+#[test]
+fn any_token_and_any_key_is_read_or_refused() {
+    run("token", SESSIONS, harness::token);
+}
+
+#[test]
+fn any_overlay_is_refused_or_keeps_to_the_push_type() {
+    run("overlay", MUTATIONS, harness::overlay);
+}

@@ -1,0 +1,8 @@
+//! libFuzzer's way into `harness::overlay`.
+#![no_main]
+
+#[path = "../harness.rs"]
+#[expect(dead_code, reason = "each target runs one of them")]
+mod harness;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::overlay(data));
