@@ -322,7 +322,7 @@ fn replan(store: &Store, table: &Arc<plan::Table>, running: &mut JoinSet<()>) {
 
 /// Makes the store answer handsets, with what the config has for them.
 fn confirm(config: &Config, store: &Store, table: &Arc<plan::Table>) {
-    let (replies, table) = (map::replies(config), table.clone());
+    let (replies, table) = (map::inbound::replies(config), table.clone());
     if !replies.is_empty() {
         store.confirm_with(move |asked| plan::reply::message(&replies, &table, asked));
     }

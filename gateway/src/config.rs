@@ -22,6 +22,7 @@ use crate::outcome::error_map::ErrorMap;
 
 mod check;
 mod load;
+mod numbers;
 mod problem;
 mod secret;
 mod tlv;

@@ -100,6 +100,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Parts of handsets' messages told without looking for what they answer: too many at once",
     ),
     (
+        "trunkline_inbound_keywords_total",
+        "STOP, START and HELP from handsets, by whether they were obeyed or why not",
+    ),
+    (
         "trunkline_inbound_replies_total",
         "Automatic replies to handsets, by whether they were sent or why not",
     ),

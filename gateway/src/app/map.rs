@@ -14,10 +14,11 @@ use crate::config::{self, Config};
 use crate::connect::smpp;
 use crate::dispatch::limit;
 use crate::event::EventKinds;
-use crate::inbound::{Intent, keyword, rules};
 use crate::message::RouteIx;
 use crate::names::Names;
 use crate::{accept, plan, store, webhook};
+
+pub(super) mod inbound;
 
 /// The store's config.
 pub(super) fn store(config: &Config) -> store::Config {
@@ -43,7 +44,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         routes: config.routes.iter().map(route).collect(),
         tenants: config.tenants.keys().cloned().collect(),
         endpoints: config.endpoints.keys().cloned().collect(),
-        inbound: inbound(config),
+        inbound: inbound::inbound(config),
     }
 }
 
@@ -64,72 +65,6 @@ fn ladder(receipts: &config::Receipts) -> store::Ladder {
             first: transform.first,
             last: transform.last,
         }),
-    }
-}
-
-/// Whose handsets' messages are: a number under `[inbound.numbers]`, or in one tenant's senders.
-fn inbound(config: &Config) -> rules::Config {
-    let mut numbers = Vec::new();
-    for (tenant, facts) in &config.tenants {
-        for number in facts.senders.iter().filter(|number| *number != "*") {
-            let others = config.tenants.iter().filter(|(name, _)| *name != tenant);
-            let shared = || {
-                others
-                    .clone()
-                    .any(|(_, other)| other.senders.contains(number))
-            };
-            // What several tenants send as is nobody's until [inbound.numbers] says whose.
-            if !config.inbound.numbers.contains_key(number) && !shared() {
-                numbers.push(rules::Number {
-                    number: number.clone(),
-                    tenant: tenant.clone(),
-                    endpoint: None,
-                    own_keywords: Vec::new(),
-                });
-            }
-        }
-    }
-    // Of two that name the same number the last one counts.
-    let given = config.inbound.numbers.iter();
-    numbers.extend(given.map(|(number, owner)| rules::Number {
-        number: number.clone(),
-        tenant: owner.tenant.clone(),
-        endpoint: owner.endpoint.clone(),
-        own_keywords: owner.keyword_endpoints.clone(),
-    }));
-    let own = config.inbound.keyword_endpoints.iter();
-    let own = own.filter_map(|(keyword, endpoint)| {
-        let tenant = config.endpoints.get(endpoint)?.tenant.clone();
-        Some((keyword.clone(), tenant, endpoint.clone()))
-    });
-    let default = config.inbound.default_endpoint.as_ref();
-    rules::Config {
-        reassembly_timeout: Some(config.inbound.reassembly_timeout),
-        default_endpoint: default.and_then(|name| {
-            let endpoint = config.endpoints.get(name)?;
-            Some((endpoint.tenant.clone(), name.clone()))
-        }),
-        numbers,
-        own_keywords: own.collect(),
-        keywords: keyword::Config {
-            languages: config.inbound.languages.clone(),
-            words: config.inbound.words.clone(),
-        },
-        opts_out_of_all: config.inbound.opts_out_of_all,
-    }
-}
-
-/// What handsets are answered.
-pub(super) fn replies(config: &Config) -> plan::reply::Replies {
-    let of = |intent| {
-        let mut all = config.inbound.replies.iter();
-        let text = all.find(|(known, _)| *known == intent);
-        text.map(|(_, text)| text.clone())
-    };
-    plan::reply::Replies {
-        opt_out: of(Intent::OptOut),
-        opt_in: of(Intent::OptIn),
-        help: of(Intent::Help),
     }
 }
 

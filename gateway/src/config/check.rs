@@ -93,7 +93,7 @@ fn config(root: &Section<'_>) -> Option<Config> {
     let inbound = fixed(root, "inbound").map(|s| inbound::inbound(&s, &declared, &endpoints));
     let (server, admin) = (server?, admin?);
     listeners(root, &server, &admin);
-    Some(Config {
+    let config = Config {
         server,
         admin,
         store: store?,
@@ -106,7 +106,17 @@ fn config(root: &Section<'_>) -> Option<Config> {
         rules,
         endpoints,
         inbound: inbound?,
-    })
+    };
+    if let Some(at) = root.opt("inbound") {
+        for number in config.nobodys() {
+            at.warn(format!(
+                "{number}: what handsets write to it is no tenant's; their STOP suppresses for all \
+                 who send from it, and none is told: give it an owner in inbound.numbers, or set \
+                 inbound.default_endpoint"
+            ));
+        }
+    }
+    Some(config)
 }
 
 fn fixed<'a>(root: &Section<'a>, key: &str) -> Option<Section<'a>> {

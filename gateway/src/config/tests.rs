@@ -352,7 +352,10 @@ fn a_whole_config_means_what_it_says() {
     assert_eq!(config.rules[0].routes, [(String::from("carrier-a"), 1)]);
     assert_eq!(config.rules[0].strategy, Strategy::Priority);
     assert_eq!(config.keys[0].secret.expose(), CANARY);
-    assert_eq!(config.endpoints["crm"].types, ["message.*"]);
+    assert_eq!(
+        config.endpoints["crm"].types,
+        ["message.*", "inbound.*", "recipient.*"]
+    );
 }
 
 #[test]

@@ -29,6 +29,12 @@ pub struct Config {
     pub keywords: keyword::Config,
     /// Whether opting out is of everything the tenant sends, not of the number written to alone.
     pub opts_out_of_all: bool,
+    /// The tenant, where there is no other: what no rule gives to anybody is its.
+    pub only_tenant: Option<String>,
+    /// What tenants list as their senders: the number or name, and the tenant.
+    pub senders: Vec<(String, String)>,
+    /// The tenants that may send from any number.
+    pub send_as_any: Vec<String>,
 }
 
 /// A number that handsets write to.
@@ -56,6 +62,10 @@ pub struct Rules {
     pub keywords: Keywords,
     /// Whether opting out is of everything the tenant sends, not of the number written to alone.
     pub opts_out_of_all: bool,
+    only_tenant: Option<TenantIx>,
+    /// Who lists a number.
+    senders: FxHashMap<Box<str>, Vec<TenantIx>>,
+    send_as_any: Vec<TenantIx>,
 }
 
 /// A number that somebody has.
@@ -110,6 +120,13 @@ impl Rules {
             let to = (names.tenant_ix(tenant)?, names.endpoint_ix(endpoint)?);
             Some((keyword.as_str().into(), to))
         });
+        let mut senders: FxHashMap<Box<str>, Vec<TenantIx>> = FxHashMap::default();
+        for (number, tenant) in &config.senders {
+            let known = senders.entry(canonical(number)).or_default();
+            known.extend(names.tenant_ix(tenant));
+        }
+        let only = config.only_tenant.as_deref();
+        let any = config.send_as_any.iter();
         Self {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             default,
@@ -117,7 +134,25 @@ impl Rules {
             own_keywords: own.collect(),
             keywords: Keywords::new(&config.keywords),
             opts_out_of_all: config.opts_out_of_all,
+            only_tenant: only.and_then(|name| names.tenant_ix(name)),
+            senders,
+            send_as_any: any.filter_map(|name| names.tenant_ix(name)).collect(),
         }
+    }
+
+    /// Whose messages come from a number beside its owner's: those of the tenants that list it, and
+    /// on a number that nobody has those of the tenants that may send from any. What a person says to
+    /// the number is said to them, too.
+    pub fn others(&self, number: &str, owner: TenantIx) -> impl Iterator<Item = TenantIx> {
+        let number = canonical(number);
+        let listed = self.senders.get(&number).map_or(&[][..], Vec::as_slice);
+        let any = match self.numbers.contains_key(&number) {
+            true => &[][..],
+            false => &self.send_as_any,
+        };
+        let any = any.iter().filter(|tenant| !listed.contains(tenant));
+        let all = listed.iter().chain(any).copied();
+        all.filter(move |tenant| *tenant != owner)
     }
 
     /// Whose a message to `to` is, and who is told. `texts` are its text as it may be read; none when
@@ -157,7 +192,7 @@ impl Rules {
             }
             (Some(known), _) => known,
             (None, Some((tenant, default))) => (tenant, Some(default)),
-            (None, None) => (TenantIx::OPERATOR, None),
+            (None, None) => (self.only_tenant.unwrap_or(TenantIx::OPERATOR), None),
         };
         Owner {
             tenant,
@@ -181,7 +216,7 @@ impl Rules {
 }
 
 /// A number without its plus, a name in lower case: carriers leave either out.
-pub(super) fn canonical(number: &str) -> Box<str> {
+pub(crate) fn canonical(number: &str) -> Box<str> {
     let number = number.trim();
     let digits = number.strip_prefix('+').unwrap_or(number);
     digits.to_ascii_lowercase().into_boxed_str()

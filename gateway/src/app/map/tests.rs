@@ -51,3 +51,32 @@ fn without_a_word_the_specifications_lengths_count() {
     assert_eq!(route.validity, smpp::ValidityForm::Relative);
     assert_eq!((route.addr, &*route.service_type), ((0, 0), ""));
 }
+
+#[test]
+fn a_number_is_its_only_senders_and_any_is_the_only_tenants() {
+    let inbound = |text: &str| {
+        let dir = TempDir::new();
+        let path = dir.0.join("c.toml");
+        std::fs::write(&path, text).unwrap();
+        let (config, _) = config::load(&path, &config::Env::default(), true)
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        inbound::inbound(&config)
+    };
+    let one = inbound("[tenants.acme]\nsenders = [\"*\"]\n");
+    assert_eq!(one.only_tenant.as_deref(), Some("acme"));
+    let two = inbound(
+        "[tenants.acme]\nsenders = [\"+4676\", \"ACME\", \"Acme\"]\n\
+         [tenants.beta]\nsenders = [\"4676\", \"*\"]\n",
+    );
+    assert_eq!(two.only_tenant, None);
+    let owned = two.numbers.iter();
+    let owned: Vec<(&str, &str)> = owned.map(|one| (&*one.number, &*one.tenant)).collect();
+    assert_eq!(
+        owned,
+        [("ACME", "acme")],
+        "a plus tells no two numbers apart"
+    );
+    assert_eq!(two.send_as_any, ["beta"]);
+    let senders: Vec<&str> = two.senders.iter().map(|(_, tenant)| &**tenant).collect();
+    assert_eq!(senders, ["acme", "beta", "acme"]);
+}

@@ -70,3 +70,37 @@ fn what_is_wrong_with_own_keywords_is_said() {
         assert!(problems[0].contains(said), "{said}: {problems:#?}");
     }
 }
+
+#[test]
+fn a_number_that_nobody_would_hear_of_is_warned_of() {
+    let text = |beta: &str, extra: &str| {
+        format!(
+            "[tenants.acme]\nsenders = [\"+46769440001\"]\n[tenants.beta]\nsenders = [{beta}]\n\
+             [routes.a]\ntype = \"smpp\"\nhosts = [\"h:1\"]\nsystem_id = \"x\"\n\
+             password = {{ env = \"SHORT\" }}\n\
+             [endpoints.crm]\ntenant = \"acme\"\nurl = \"https://crm.example\"\n\
+             secret = {{ env = \"CRM_WEBHOOK_SECRET\" }}\ntypes = [\"inbound.*\"]\n{extra}"
+        )
+    };
+    let warned = |beta: &str, extra: &str| -> Vec<String> {
+        let loaded = load_text(&text(beta, extra), &env(), false);
+        let (_, warnings) = loaded.unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let about = |warning: &String| warning.contains("is no tenant's");
+        warnings.into_iter().filter(about).collect()
+    };
+    let shared = warned("\"46769440001\"", "");
+    assert_eq!(shared.len(), 1, "{shared:?}");
+    assert!(shared[0].contains("is among the senders of acme, beta"));
+    let any = warned("\"*\"", "");
+    assert!(
+        any[0].contains("whatever beta sends from by \"*\""),
+        "{any:?}"
+    );
+    for settled in [
+        "[inbound.numbers.\"+46769440001\"]\ntenant = \"acme\"\n",
+        "[inbound]\ndefault_endpoint = \"crm\"\n",
+    ] {
+        assert_eq!(warned("\"46769440001\"", settled), [""; 0], "{settled}");
+    }
+    assert_eq!(warned("\"BETA\"", ""), [""; 0]);
+}

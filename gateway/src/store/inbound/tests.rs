@@ -16,6 +16,7 @@ use crate::store::{Config, EventQuery, Rendered, check, export};
 const START: u64 = 1_795_248_125_000;
 
 mod answered;
+mod keywords;
 mod replies;
 mod room;
 

@@ -122,51 +122,113 @@ impl Writer {
         now: UnixMs,
         batch: &mut Batch,
     ) -> bool {
-        let Some(((intent, keyword), phone)) = inbound.keyword.as_ref().zip(inbound.phone()) else {
+        let Some((intent, keyword)) = inbound.keyword.clone() else {
             return true;
         };
+        let result = match inbound.phone() {
+            Some(phone) => self.obey_phone(young, inbound, (intent, &keyword, phone), now),
+            None => "no_number",
+        };
+        metrics::counter!(
+            "trunkline_inbound_keywords_total", "intent" => intent.name(), "result" => result
+        )
+        .increment(1);
+        let (route, to) = (self.shared.names.route(inbound.route), &inbound.to);
+        let intent_name = intent.name();
+        match result {
+            "no_room" => {
+                tracing::error!("limits.suppressions leaves no room for an opt-out");
+                return false;
+            }
+            "no_number" => tracing::warn!(
+                route,
+                intent = intent_name,
+                "a keyword's sender has no number of E.164, so nothing was done: does the carrier \
+                 write national numbers (routes.*.inbound_country)?"
+            ),
+            "nobodys" => tracing::warn!(
+                route,
+                ?to,
+                intent = intent_name,
+                "a keyword came to a number that nobody sends from, so nothing was done: \
+                 inbound.numbers says whose it is"
+            ),
+            "shared" => tracing::warn!(
+                route,
+                ?to,
+                intent = intent_name,
+                "a keyword came to a number that is no one tenant's: it counts for all who send \
+                 from it; inbound.numbers says whose it is"
+            ),
+            _ => {}
+        }
+        if result == "obeyed"
+            && let Some(phone) = inbound.phone()
+        {
+            inbound.auto_reply = self.confirm(young, inbound, (phone, intent), now, batch);
+        }
+        true
+    }
+
+    /// Does it for whoever sends from the number; what became of it, as the metric names it.
+    fn obey_phone(
+        &mut self,
+        young: &mut Young,
+        inbound: &Inbound,
+        (intent, keyword, phone): (Intent, &str, Phone),
+        now: UnixMs,
+    ) -> &'static str {
         let scope = match self.shared.rules.opts_out_of_all {
             true => Some(Scope::All),
             // What cannot be a sender sends nothing that could be suppressed.
             false => Scope::parse("sender", &inbound.to),
         };
-        let Some(scope) = scope.filter(|_| inbound.tenant != TenantIx::OPERATOR) else {
-            return true;
+        let Some(scope) = scope else {
+            return "no_sender";
         };
-        let key = Key {
-            tenant: inbound.tenant,
-            phone,
-            scope,
-        };
-        let cause = Cause {
-            source: Source::Keyword,
-            by: Box::default(),
-            keyword: keyword.clone(),
-            text: inbound.text.clone().unwrap_or_default(),
-            inbound: Some(inbound.id),
-        };
-        let intent = *intent;
-        match intent {
-            Intent::OptOut => {
-                let new = NewSuppression {
-                    key,
-                    cause,
-                    expires_at: None,
-                };
-                let kinds = began(Source::Keyword);
-                if let Suppressed::Full(_) = self.suppress(young, new, kinds, now) {
-                    tracing::error!("limits.suppressions leaves no room for an opt-out");
-                    return false;
+        let shared = self.shared.clone();
+        let owner = Some(inbound.tenant).filter(|owner| *owner != TenantIx::OPERATOR);
+        let others = shared.rules.others(&inbound.to, inbound.tenant);
+        let mut obeyed_any = false;
+        for tenant in owner.into_iter().chain(others) {
+            obeyed_any = true;
+            let key = Key {
+                tenant,
+                phone,
+                scope: scope.clone(),
+            };
+            let cause = Cause {
+                source: Source::Keyword,
+                by: Box::default(),
+                keyword: keyword.into(),
+                text: inbound.text.clone().unwrap_or_default(),
+                // Another tenant's messages are none of its business.
+                inbound: (owner == Some(tenant)).then_some(inbound.id),
+            };
+            match intent {
+                Intent::OptOut => {
+                    let new = NewSuppression {
+                        key,
+                        cause,
+                        expires_at: None,
+                    };
+                    let kinds = began(Source::Keyword);
+                    if let Suppressed::Full(_) = self.suppress(young, new, kinds, now) {
+                        return "no_room";
+                    }
                 }
+                Intent::OptIn => {
+                    let kinds = over(Source::Keyword);
+                    let _ended = self.unsuppress(young, &key, cause, kinds, now);
+                }
+                Intent::Help => {}
             }
-            Intent::OptIn => {
-                let kinds = over(Source::Keyword);
-                let _ended = self.unsuppress(young, &key, cause, kinds, now);
-            }
-            Intent::Help => {}
         }
-        inbound.auto_reply = self.confirm(young, inbound, (phone, intent), now, batch);
-        true
+        match (owner, obeyed_any) {
+            (Some(_), _) => "obeyed",
+            (None, true) => "shared",
+            (None, false) => "nobodys",
+        }
     }
 
     /// Accepts the confirmation of what was asked for and done, unless nobody wants one or it might
