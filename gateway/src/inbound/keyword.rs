@@ -93,6 +93,18 @@ const LANGUAGES: [Language; 6] = [
     },
 ];
 
+/// Words that count whichever languages are chosen, because handsets are told everywhere to send them:
+/// the first of 47 CFR 64.1200(a)(10), what carriers' own pages name beside them, and the contract's
+/// START and HELP (smpp.md §5).
+const ALWAYS: [(Intent, &str); 6] = [
+    (Intent::Help, "HELP"),
+    (Intent::OptIn, "START"),
+    (Intent::OptOut, "STOP"),
+    (Intent::OptOut, "STOPALL"),
+    (Intent::OptOut, "STOP ALL"),
+    (Intent::OptOut, "UNSUBSCRIBE"),
+];
+
 /// The codes of the languages that there are lists for.
 pub fn languages() -> impl Iterator<Item = &'static str> {
     LANGUAGES.iter().map(|language| language.code)
@@ -101,7 +113,7 @@ pub fn languages() -> impl Iterator<Item = &'static str> {
 /// The keywords as the config gives them.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Which built-in lists count, by ISO 639-1 code; `None`: all of them.
+    /// Which built-in lists count beside those that always do, by ISO 639-1 code; `None`: all of them.
     pub languages: Option<Vec<String>>,
     /// Further words, which win over the lists.
     pub words: Vec<(Intent, String)>,
@@ -132,6 +144,9 @@ impl Keywords {
                     all.insert(folded(word), (intent, Box::from(*word)));
                 }
             }
+        }
+        for (intent, word) in ALWAYS {
+            all.insert(folded(word), (intent, word.into()));
         }
         for (intent, word) in &config.words {
             all.insert(folded(word), (*intent, word.as_str().into()));
@@ -310,6 +325,29 @@ mod tests {
         assert_eq!(intent("yes"), Some(Intent::Help));
         assert_eq!(intent("stopp"), None);
         assert_eq!(intent("!"), None, "a word of no letters is none");
+    }
+
+    #[test]
+    fn stop_start_and_help_count_in_every_language() {
+        let none = std::iter::once(Vec::new());
+        for chosen in none.chain(languages().map(|code| vec![code.to_owned()])) {
+            let config = Config {
+                languages: Some(chosen.clone()),
+                words: vec![(Intent::Help, "unsubscribe".into())],
+            };
+            let keywords = Keywords::new(&config);
+            for (text, intent) in [
+                ("STOP", Intent::OptOut),
+                ("Stop all", Intent::OptOut),
+                ("stopall", Intent::OptOut),
+                ("Start", Intent::OptIn),
+                ("Help!", Intent::Help),
+                ("unsubscribe", Intent::Help),
+            ] {
+                let found = keywords.find(text).map(|found| found.0);
+                assert_eq!(found, Some(intent), "{text} in {chosen:?}");
+            }
+        }
     }
 
     #[test]
