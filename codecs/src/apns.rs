@@ -40,8 +40,15 @@ pub fn is_id(text: &str) -> bool {
 }
 
 /// A device token: lower-case hexadecimal digits, two for each octet.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DeviceToken<'a>(Cow<'a, str>);
+
+/// Without the digits, which are the device's address.
+impl std::fmt::Debug for DeviceToken<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DeviceToken({} digits)", self.0.len())
+    }
+}
 
 impl<'a> DeviceToken<'a> {
     /// Reads a token in either case; without a copy if it is in lower case already.

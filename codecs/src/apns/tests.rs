@@ -199,6 +199,7 @@ fn device_tokens_are_hexadecimal_of_any_length_up_to_100_octets() {
         matches!(token.0, Cow::Borrowed(_)),
         "no copy of what is in lower case"
     );
+    assert_eq!(format!("{token:?}"), "DeviceToken(4 digits)");
     assert!(is_id("ABC1234567") && !is_id("ABC123456") && !is_id("ABC123456\n"));
 }
 
