@@ -191,11 +191,11 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
     let reason = life.reason?;
     let source = life.log.iter().rev().find_map(|change| match &change.what {
         What::Answered {
-            reason: Some(_),
+            reason: Some(own),
             code,
             text,
             ..
-        } => Some((
+        } if *own == reason => Some((
             "carrier",
             (*code != 0).then(|| Provider {
                 protocol: "smpp",
@@ -208,14 +208,14 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
         )),
         What::Receipt {
             counts: true,
-            reason: Some(_),
+            reason: Some(own),
             state,
             err,
             network_error,
             raw,
             tlvs,
             ..
-        } => Some((
+        } if *own == reason => Some((
             "carrier",
             Some(Provider {
                 protocol: "smpp",

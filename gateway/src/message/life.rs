@@ -441,10 +441,10 @@ impl Life {
                 ..
             } => {
                 if *counts && state.is_final() {
-                    self.set_part(*part, PartState::Receipted(*state));
-                    if reason.is_some() {
+                    if reason.is_some() && self.is_told_by(*state) {
                         self.reason = *reason;
                     }
+                    self.set_part(*part, PartState::Receipted(*state));
                 }
             }
             What::ExpiredInQueue => self.reason = Some(Reason::ExpiredInQueue),
@@ -456,6 +456,18 @@ impl Life {
                 self.claim(*parts, false);
             }
         }
+    }
+
+    /// Whether a part's bad end is the message's reason: none came before it that says more, and the
+    /// message has no certain end yet.
+    fn is_told_by(&self, state: ReceiptState) -> bool {
+        let open = matches!(self.status, Status::Queued | Status::Sent | Status::Unknown);
+        let says_more = |part: &PartState| match part {
+            PartState::Receipted(ReceiptState::Delivered) => false,
+            PartState::Receipted(other) => decide::weight(*other) > decide::weight(state),
+            _ => false,
+        };
+        open && !self.parts.iter().any(says_more)
     }
 
     fn apply_then(&mut self, then: Then) {

@@ -171,11 +171,15 @@ pub fn receipt(
     let already =
         life.parts.get(usize::from(part)) == Some(&PartState::Receipted(ReceiptState::Delivered));
     let mut all = life.parts_delivered() + u8::from(delivered && !already) == message.segments;
-    if delivered && context.parts != PartRule::All {
+    let parts_now = || {
         let mut parts = life.parts.clone();
         if let Some(place) = parts.get_mut(usize::from(part)) {
             *place = PartState::Receipted(state);
         }
+        parts
+    };
+    if delivered && context.parts != PartRule::All {
+        let parts = parts_now();
         let taken = |part: &PartState| Worst::of(*part, life.tries) == Worst::Accepted;
         all |= parts.iter().all(taken) && stands_for_all(&parts, context);
     }
@@ -192,10 +196,11 @@ pub fn receipt(
             let end = (Status::Delivered, true);
             changed(life, context, end, EventKind::MessageDelivered, what)
         }
-        (Status::Sent, bad) if bad != ReceiptState::Delivered => {
-            let (status, event) = bad_news(bad);
-            changed(life, context, (status, true), event, what)
-        }
+        // Also the good news of the last part, where another's have been bad.
+        (Status::Sent, _) => match bad_end(&parts_now(), context) {
+            Some((status, event)) => changed(life, context, (status, true), event, what),
+            None => unchanged(life, context, what),
+        },
         _ => unchanged(life, context, what),
     })
 }
@@ -314,7 +319,10 @@ fn next_step(
         Worst::Accepted if stands_for_all(&parts, context) => {
             Step::End(Status::Delivered, EventKind::MessageDelivered)
         }
-        Worst::Accepted => bad_end(&parts).unwrap_or(Step::Sent),
+        Worst::Accepted => match bad_end(&parts, context) {
+            Some((status, event)) => Step::End(status, event),
+            None => Step::Sent,
+        },
         Worst::Waiting => Step::Back,
         Worst::Unknown if life.tries + 1 < UNKNOWN_TRIES => Step::Again(due(life, context)),
         Worst::Unknown if next_route(FailoverOn::NO_RESPONSE) => Step::NextRoute,
@@ -337,26 +345,50 @@ fn stands_for_all(parts: &[PartState], context: Context) -> bool {
         PartRule::First => parts.first(),
         PartRule::Last => parts.last(),
     };
-    told == Some(&PartState::Receipted(ReceiptState::Delivered)) && bad_end(parts).is_none()
+    told == Some(&PartState::Receipted(ReceiptState::Delivered)) && worst_news(parts).is_none()
 }
 
-/// The end of a message of which a part was accepted and has had bad news before the others' answers.
-/// Of several, the one that says most: smpp.md §4.4.
-fn bad_end(parts: &[PartState]) -> Option<Step> {
-    let bad = |part: &PartState| match part {
+/// The end of a message that was sent and of which a part has had bad news. That a part is lost for
+/// certain ends it: it cannot be delivered any more. That nobody knows of one does not, as long as
+/// another's receipt may say more; `receipt_timeout` bounds the wait.
+fn bad_end(parts: &[PartState], context: Context) -> Option<(Status, EventKind)> {
+    let worst = worst_news(parts)?;
+    let waits = worst == ReceiptState::Unknown && awaits_receipt(parts, context);
+    (!waits).then(|| bad_news(worst))
+}
+
+/// Whether a part that the route tells of has had no final receipt.
+fn awaits_receipt(parts: &[PartState], context: Context) -> bool {
+    let open = |part: &PartState| !matches!(part, PartState::Receipted(_));
+    context.receipts
+        && match context.parts {
+            PartRule::All => parts.iter().any(open),
+            PartRule::First => parts.first().is_some_and(open),
+            PartRule::Last => parts.last().is_some_and(open),
+        }
+}
+
+/// Of several bad ends of parts, the one that says most.
+fn worst_news(parts: &[PartState]) -> Option<ReceiptState> {
+    let bad = parts.iter().filter_map(|part| match part {
         PartState::Receipted(ReceiptState::Delivered) => None,
         PartState::Receipted(state) => Some(*state),
         _ => None,
-    };
-    let weight = |state: &ReceiptState| match state {
+    });
+    bad.max_by_key(|state| weight(*state))
+}
+
+/// How much a bad end of a part says of its message. As smpp.md §4.4, but for deleted, which is a
+/// certain end as the others are and so says more than unknown (chosen: the order in which receipts come
+/// must not matter between the two).
+#[must_use]
+pub fn weight(state: ReceiptState) -> u8 {
+    match state {
         ReceiptState::Undeliverable | ReceiptState::Rejected => 3,
         ReceiptState::Expired => 2,
-        ReceiptState::Unknown => 1,
-        _ => 0,
-    };
-    let worst = parts.iter().filter_map(bad).max_by_key(weight)?;
-    let (status, event) = bad_news(worst);
-    Some(Step::End(status, event))
+        ReceiptState::Unknown => 0,
+        _ => 1,
+    }
 }
 
 /// What a bad final receipt makes of its message.

@@ -97,24 +97,28 @@ impl Case {
     }
 
     fn receipt(&mut self, route: u16, part: u8, state: ReceiptState) -> Option<Status> {
-        let receipt = Receipt {
-            route: RouteIx(route),
-            provider_id: Box::default(),
-            text_id: Box::default(),
-            recipient: None,
-            state,
-            reason: None,
-            err: "".into(),
-            network_error: None,
-            operator_at: None,
-            raw: "".into(),
-            tlvs: Box::default(),
-            received_at: UnixMs(1),
-        };
+        let receipt = receipt_of(route, state);
         let context = self.context();
         let change = decide::receipt(&self.message, &self.life, part, &receipt, context)?;
         self.life.apply(change);
         Some(self.life.status)
+    }
+}
+
+fn receipt_of(route: u16, state: ReceiptState) -> Receipt {
+    Receipt {
+        route: RouteIx(route),
+        provider_id: Box::default(),
+        text_id: Box::default(),
+        recipient: None,
+        state,
+        reason: None,
+        err: "".into(),
+        network_error: None,
+        operator_at: None,
+        raw: "".into(),
+        tlvs: Box::default(),
+        received_at: UnixMs(1),
     }
 }
 
@@ -401,7 +405,8 @@ fn where_one_part_is_told_of_it_stands_for_the_whole_once_all_are_taken() {
 fn of_several_bad_ends_the_one_that_says_most_is_told() {
     use ReceiptState::{Deleted, Expired, Rejected, Undeliverable, Unknown};
     for (one, other, status) in [
-        (Deleted, Unknown, Status::Unknown),
+        (Unknown, Deleted, Status::Undelivered),
+        (Deleted, Expired, Status::Expired),
         (Unknown, Expired, Status::Expired),
         (Expired, Undeliverable, Status::Undelivered),
         (Rejected, Expired, Status::Undelivered),
@@ -416,4 +421,90 @@ fn of_several_bad_ends_the_one_that_says_most_is_told() {
             assert_eq!(case.life.status, status, "{first:?} {second:?}");
         }
     }
+}
+
+#[test]
+fn that_nobody_knows_of_a_part_waits_for_what_the_others_say() {
+    use ReceiptState::{Deleted, Delivered, Expired, Rejected, Undeliverable, Unknown};
+    let sent = || {
+        let mut case = Case::new(3, OnAmbiguous::Retry);
+        for part in 0..3 {
+            case.accepted(part, part == 2);
+        }
+        assert_eq!(case.receipt(0, 0, Unknown), Some(Status::Sent));
+        assert!(!case.life.is_final && case.life.version == 2);
+        case
+    };
+    for (certain, status) in [
+        (Undeliverable, Status::Undelivered),
+        (Rejected, Status::Undelivered),
+        (Deleted, Status::Undelivered),
+        (Expired, Status::Expired),
+    ] {
+        // At once: it cannot be delivered any more.
+        assert_eq!(sent().receipt(0, 1, certain), Some(status), "{certain:?}");
+    }
+    for last in [Delivered, Unknown] {
+        let mut case = sent();
+        assert_eq!(case.receipt(0, 1, Delivered), Some(Status::Sent));
+        assert_eq!(case.receipt(0, 2, last), Some(Status::Unknown), "{last:?}");
+        assert!(case.life.is_final);
+    }
+    // When the others say nothing, the receipt's time ends the wait.
+    let mut case = sent();
+    let context = case.context();
+    let change = decide::no_receipt(&case.life, context).unwrap();
+    assert_eq!((change.status, change.is_final), (Status::Unknown, true));
+    // The receipt of it came before the answers.
+    let mut case = Case::new(2, OnAmbiguous::Retry);
+    case.accepted(0, false);
+    case.receipt(0, 0, Unknown);
+    case.accepted(1, true);
+    assert_eq!(case.life.status, Status::Sent);
+    assert_eq!(case.receipt(0, 1, Delivered), Some(Status::Unknown));
+    assert_eq!(case.receipt(0, 0, Delivered), Some(Status::Delivered));
+}
+
+#[test]
+fn that_nobody_knows_of_a_part_waits_for_no_receipt_that_will_not_come() {
+    use ReceiptState::Unknown;
+    for (rule, told, other) in [(PartRule::First, 0, 1), (PartRule::Last, 1, 0)] {
+        let mut case = Case::new(2, OnAmbiguous::Retry);
+        case.parts = rule;
+        case.accepted(0, false);
+        case.accepted(1, true);
+        assert_eq!(case.receipt(0, other, Unknown), Some(Status::Sent));
+        assert_eq!(case.receipt(0, told, Unknown), Some(Status::Unknown));
+    }
+}
+
+#[test]
+fn the_reason_is_that_of_the_part_that_says_most() {
+    let bad = |case: &mut Case, part, state, reason| {
+        let receipt = Receipt {
+            reason: Some(reason),
+            ..receipt_of(0, state)
+        };
+        let context = case.context();
+        let change = decide::receipt(&case.message, &case.life, part, &receipt, context).unwrap();
+        case.life.apply(change);
+        case.life.reason
+    };
+    let mut case = Case::new(3, OnAmbiguous::Retry);
+    for part in 0..3 {
+        case.accepted(part, part == 2);
+    }
+    let told = bad(&mut case, 0, ReceiptState::Unknown, Reason::Unclassified);
+    assert_eq!(told, Some(Reason::Unclassified));
+    let told = bad(
+        &mut case,
+        1,
+        ReceiptState::Undeliverable,
+        Reason::AbsentSubscriber,
+    );
+    assert_eq!(told, Some(Reason::AbsentSubscriber));
+    let told = bad(&mut case, 2, ReceiptState::Rejected, Reason::Barred);
+    assert_eq!(told, Some(Reason::AbsentSubscriber), "it has ended by that");
+    let shown = serde_json::to_value(crate::event::render::reason(&case.life)).unwrap();
+    assert_eq!(shown["provider"]["status"], "UNDELIV", "{shown}");
 }
