@@ -18,6 +18,7 @@ pub mod dcs;
 pub mod decode;
 pub mod dialect;
 pub mod gsm7;
+pub mod latin1;
 pub mod layout;
 pub mod segment;
 pub mod smart;
@@ -49,26 +50,30 @@ pub enum Encoding {
     Gsm7,
     /// UTF-16 big endian, which SMPP calls UCS2.
     Ucs2,
+    /// ISO 8859-1, one octet for each character. Few networks deliver it: only where a carrier says so.
+    Latin1,
 }
 
 impl Encoding {
-    /// The data_coding of SMPP: 0 is the SMSC default alphabet, 8 is UCS2. SMPP v3.4 §5.2.19.
+    /// The data_coding of SMPP: 0 is the SMSC default alphabet, 3 is Latin-1, 8 is UCS2. SMPP v3.4
+    /// §5.2.19.
     #[must_use]
     pub const fn data_coding(self) -> u8 {
         match self {
             Self::Gsm7 => 0,
+            Self::Latin1 => 3,
             Self::Ucs2 => 8,
         }
     }
 
-    /// Units (septets, or 16-bit units) that fit in one message without a header: 160 or 70.
+    /// Units (septets, 16-bit units or octets) that fit in one message without a header: 160, 70 or 140.
     #[must_use]
     pub const fn single_limit(self) -> usize {
         self.units(USER_DATA_OCTETS)
     }
 
     /// Units that fit in each segment of a concatenated message: 153 or 67 with an 8-bit
-    /// reference, 152 or 66 with a 16-bit one.
+    /// reference, 152 or 66 with a 16-bit one; of Latin-1, 134 or 133.
     #[must_use]
     pub const fn segment_limit(self, width: ReferenceWidth) -> usize {
         self.units(USER_DATA_OCTETS - width.header_octets())
@@ -78,15 +83,17 @@ impl Encoding {
         match self {
             Self::Gsm7 => octets * 8 / 7,
             Self::Ucs2 => octets / 2,
+            Self::Latin1 => octets,
         }
     }
 
-    /// The word of the contract: `gsm7` or `ucs2`.
+    /// The word of the contract: `gsm7` or `ucs2`; and `latin1`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gsm7 => "gsm7",
             Self::Ucs2 => "ucs2",
+            Self::Latin1 => "latin1",
         }
     }
 }
@@ -183,7 +190,7 @@ pub enum TextError {
         /// Segments that the whole text would take.
         needed: usize,
     },
-    /// GSM 7-bit was asked for and lacks this character.
+    /// The alphabet lacks this character.
     NotRepresentable {
         /// Octets of the (UTF-8) text before the character.
         at: usize,
@@ -199,10 +206,7 @@ impl std::fmt::Display for TextError {
         match *self {
             Self::TooManySegments { needed } => write!(f, "the text takes {needed} segments"),
             Self::NotRepresentable { at, character } => {
-                write!(
-                    f,
-                    "{character:?} at octet {at} is not in the GSM 7-bit alphabet"
-                )
+                write!(f, "{character:?} at octet {at} is not in the alphabet")
             }
             Self::NoSuchSegment => f.write_str("the text has no such segment"),
         }

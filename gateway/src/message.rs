@@ -128,6 +128,8 @@ pub enum Encoding {
     Ucs2,
     /// Octets that are no text; the body holds them as base64.
     Binary,
+    /// ISO 8859-1, on routes that say that they take it.
+    Latin1,
 }
 
 impl Encoding {
@@ -138,6 +140,7 @@ impl Encoding {
             Self::Gsm7 => "gsm7",
             Self::Ucs2 => "ucs2",
             Self::Binary => "binary",
+            Self::Latin1 => "latin1",
         }
     }
 }

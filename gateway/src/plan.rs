@@ -58,6 +58,7 @@ static PLAIN: Dialect = Dialect {
     national: Vec::new(),
     long: Long::Udh8,
     flash: Flash::F0,
+    latin1: false,
     ia5_is_default: false,
     ucs2_little_endian: false,
 };
@@ -290,8 +291,8 @@ pub fn segments(
     let encoding = match encoding {
         None => EncodingChoice::Auto,
         Some(Encoding::Gsm7) => EncodingChoice::Gsm7,
-        // Binary comes with octets and is planned by `write`.
-        Some(Encoding::Ucs2 | Encoding::Binary) => EncodingChoice::Ucs2,
+        // Binary comes with octets and is planned by `write`; Latin-1 is nobody's wish.
+        Some(Encoding::Ucs2 | Encoding::Binary | Encoding::Latin1) => EncodingChoice::Ucs2,
     };
     let options = Options {
         max_segments,
@@ -303,6 +304,7 @@ pub fn segments(
             let encoding = match plan.encoding {
                 text::Encoding::Gsm7 => Encoding::Gsm7,
                 text::Encoding::Ucs2 => Encoding::Ucs2,
+                text::Encoding::Latin1 => Encoding::Latin1,
             };
             Ok((encoding, plan.segments))
         }

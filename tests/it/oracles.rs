@@ -265,7 +265,7 @@ fn ours(text: &str) -> Value {
     let plan = plan(text, options).unwrap();
     let units = |piece: &str| match plan.encoding {
         Encoding::Gsm7 => gsm7::septets(piece).unwrap(),
-        Encoding::Ucs2 => ucs2::units(piece),
+        Encoding::Ucs2 | Encoding::Latin1 => ucs2::units(piece),
     };
     let segments: Vec<usize> = if plan.segments == 1 {
         vec![units(text)]

@@ -304,3 +304,26 @@ async fn latin_1_is_what_data_coding_0_means_on_such_a_route() {
     let seen = one(&scene, 2, json!({"text": "5 €"})).await;
     assert_eq!((seen.data_coding, seen.short_message), (8, utf16("5 €")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn latin_1_is_a_coding_of_its_own_where_the_carrier_delivers_it() {
+    let scene = scene("latin1-full", "charset = { latin1 = true }").await;
+    let text = "garçon ".repeat(25);
+    let (seen, message) = delivered(&scene, 1, json!({ "text": text })).await;
+    assert_eq!(message["sms"]["encoding"], "latin1");
+    assert_eq!(message["sms"]["segments"], 2);
+    let mut octets = Vec::new();
+    for part in &seen {
+        assert_eq!(part.data_coding, 3);
+        octets.extend_from_slice(header(part).1);
+    }
+    let latin1: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
+    assert_eq!(octets, latin1);
+    let gsm7 = one(&scene, 2, json!({"text": "café"})).await;
+    assert_eq!(
+        (gsm7.data_coding, &*gsm7.short_message),
+        (0, &b"caf\x05"[..])
+    );
+    let ucs2 = one(&scene, 3, json!({"text": "ç €"})).await;
+    assert_eq!((ucs2.data_coding, ucs2.short_message), (8, utf16("ç €")));
+}

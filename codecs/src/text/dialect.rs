@@ -15,6 +15,9 @@ pub struct Dialect {
     pub long: Long,
     /// How flash is said.
     pub flash: Flash,
+    /// It takes Latin-1 with data_coding 3 and delivers all of it: many drop what GSM 7-bit lacks
+    /// (smpp.md §2.2).
+    pub latin1: bool,
     /// data_coding 1 of what it delivers means its default alphabet, not ASCII (smpp.md §2.2).
     pub ia5_is_default: bool,
     /// data_coding 8 is little endian, both ways, against the standard (smpp.md §2.2).
@@ -50,7 +53,7 @@ pub enum Flash {
 }
 
 impl Dialect {
-    /// Whether the plain path writes what this carrier wants, but for flash.
+    /// Whether the plain path writes what this carrier wants, but for flash, once the encoding is chosen.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.alphabet == Alphabet::Gsm7
@@ -73,7 +76,8 @@ impl Dialect {
     #[must_use]
     pub const fn data_coding(&self, encoding: Encoding, flash: bool) -> u8 {
         match (encoding, flash, self.flash) {
-            (_, false, _) | (_, _, Flash::Tlv) => encoding.data_coding(),
+            // No data_coding says both Latin-1 and a class.
+            (_, false, _) | (_, _, Flash::Tlv) | (Encoding::Latin1, ..) => encoding.data_coding(),
             (Encoding::Gsm7, true, Flash::F0) => 0xf0,
             (Encoding::Gsm7, true, Flash::Ten) => 0x10,
             (_, true, _) => 0x18,

@@ -10,7 +10,7 @@ use super::gsm7::{self, packed};
 use super::udh::{Concat, Fields};
 use super::{
     Encoding, Language, Reference, ReferenceWidth, Segments, Shifts, TextError, USER_DATA_OCTETS,
-    ucs2,
+    latin1, ucs2,
 };
 
 #[cfg(test)]
@@ -113,6 +113,7 @@ impl<'a> Layout<'a> {
             Encoding::Gsm7 if self.shifts.is_none() => gsm7::septets(text),
             Encoding::Gsm7 => self.shifts.septets(text),
             Encoding::Ucs2 => Ok(ucs2::units(text)),
+            Encoding::Latin1 => latin1::octets(text),
         }
     }
 
@@ -264,9 +265,13 @@ impl<'a> Layout<'a> {
         header: usize,
         out: &mut impl BufMut,
     ) -> Result<(), TextError> {
-        if self.encoding == Encoding::Ucs2 {
-            ucs2::write(piece, charset.ucs2_little_endian, out);
-            return Ok(());
+        match self.encoding {
+            Encoding::Gsm7 => {}
+            Encoding::Ucs2 => {
+                ucs2::write(piece, charset.ucs2_little_endian, out);
+                return Ok(());
+            }
+            Encoding::Latin1 => return Alphabet::Latin1.encode(piece, out),
         }
         match charset.default {
             Alphabet::Gsm7 => self.septets(piece, out),
@@ -301,7 +306,7 @@ impl Alphabet {
     }
 
     /// Appends a text, one octet per character but in UTF-8.
-    fn encode(self, text: &str, out: &mut impl BufMut) -> Result<(), TextError> {
+    pub(super) fn encode(self, text: &str, out: &mut impl BufMut) -> Result<(), TextError> {
         if self == Self::Utf8 {
             out.put_slice(text.as_bytes());
             return Ok(());

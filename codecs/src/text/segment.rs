@@ -5,7 +5,7 @@ use bytes::BufMut;
 use unicode_segmentation::GraphemeCursor;
 
 use super::gsm7::national::Shifts;
-use super::{Encoding, Reference, ReferenceWidth, TextError, gsm7, ucs2};
+use super::{Alphabet, Encoding, Reference, ReferenceWidth, TextError, gsm7, latin1, ucs2};
 
 /// Octets of the longest segment on the wire: 160 unpacked septets without a header.
 const SEGMENT_OCTETS_MAX: usize = 160;
@@ -55,6 +55,7 @@ impl<'a> Iterator for Segments<'a> {
             Encoding::Gsm7 if self.shifts.is_none() => cut(text, limit, gsm7::width),
             Encoding::Gsm7 => whole(text, cut(text, limit, |c| self.shifts.width(c))),
             Encoding::Ucs2 => whole(text, cut(text, limit, |c| Some(c.len_utf16()))),
+            Encoding::Latin1 => whole(text, cut(text, limit, |_| Some(1))),
         };
         let (piece, rest) = text.split_at(cut);
         self.rest = rest;
@@ -115,6 +116,7 @@ pub fn segment(
         let units = match encoding {
             Encoding::Gsm7 => gsm7::septets(text)?,
             Encoding::Ucs2 => ucs2::units(text),
+            Encoding::Latin1 => latin1::octets(text)?,
         };
         (index == 0 && units <= encoding.single_limit()).then_some(text)
     } else {
@@ -128,6 +130,7 @@ pub fn segment(
     match encoding {
         Encoding::Gsm7 => gsm7::encode(piece, &mut room)?,
         Encoding::Ucs2 => ucs2::encode(piece, &mut room),
+        Encoding::Latin1 => Alphabet::Latin1.encode(piece, &mut room)?,
     }
     let free = room.len();
     out.put_slice(&octets[..SEGMENT_OCTETS_MAX - free]);

@@ -44,6 +44,7 @@ fn decoded(encoding: Encoding, octets: &[u8]) -> String {
     match encoding {
         Encoding::Gsm7 => gsm7::decode(octets),
         Encoding::Ucs2 => ucs2::decode(octets),
+        Encoding::Latin1 => octets.iter().copied().map(char::from).collect(),
     }
 }
 
@@ -263,12 +264,12 @@ proptest! {
             let body = if plan.segments == 1 { &octets[..] } else { &octets[header..] };
             let units = match plan.encoding {
                 Encoding::Gsm7 => octets.len(),
-                Encoding::Ucs2 => octets.len() * 8 / 7,
+                Encoding::Ucs2 | Encoding::Latin1 => octets.len() * 8 / 7,
             };
             prop_assert!(units <= 160);
             // What may start with a byte order mark is read raw.
             let piece = match plan.encoding {
-                Encoding::Gsm7 => gsm7::decode(body),
+                Encoding::Gsm7 | Encoding::Latin1 => decoded(plan.encoding, body),
                 Encoding::Ucs2 => {
                     let units: Vec<u16> = body.as_chunks::<2>().0.iter()
                         .map(|pair| u16::from_be_bytes(*pair)).collect();

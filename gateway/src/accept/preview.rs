@@ -50,7 +50,7 @@ struct PolicyPreview {
 struct StepPreview<'a> {
     #[schema(example = "sms")]
     channel: &'a str,
-    /// `gsm7`, `ucs2` or `binary`.
+    /// `gsm7`, `ucs2`, `latin1` or `binary`.
     encoding: &'a str,
     /// Characters that are sent; absent for binary data.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -133,7 +133,7 @@ impl<'a> ContentView<'a> {
                 text: None,
                 data: body,
             },
-            Encoding::Gsm7 | Encoding::Ucs2 => Self {
+            Encoding::Gsm7 | Encoding::Ucs2 | Encoding::Latin1 => Self {
                 text: body,
                 data: None,
             },

@@ -7,7 +7,7 @@
 use codecs::text::{self, Dialect, Flash, Layout, Long, Shifts};
 
 use super::tlv::{self, Dictionary};
-use super::write::holds;
+use super::write::{holds, takes_latin1};
 use crate::message::{Encoding, Message, SmsOptions, Text};
 
 /// Whether a route of this dialect, whose carrier takes these TLVs, can carry it.
@@ -18,6 +18,7 @@ pub(super) fn fits(message: &Message, dialect: &Dialect, dictionary: &Dictionary
         options.payload_segments.is_none() || (dialect.long == Long::Payload && dictionary.takes);
     let coded = match message.encoding {
         Encoding::Gsm7 => in_septets(message, options, dialect),
+        Encoding::Latin1 => takes_latin1(dialect, options.flash),
         // Every carrier takes these, with headers or without.
         Encoding::Ucs2 | Encoding::Binary => true,
     };
@@ -103,6 +104,28 @@ mod tests {
                 assert!(fits(&message, &dialect, &old), "{encoding:?} {long:?}");
             }
         }
+    }
+
+    #[test]
+    fn latin_1_fits_where_the_carrier_delivers_it() {
+        let takes = |latin1, flash| Dialect {
+            latin1,
+            flash,
+            ..Dialect::default()
+        };
+        let message = with(Encoding::Latin1, "ça", |_| ());
+        let flash = with(Encoding::Latin1, "ça", |options| options.flash = true);
+        let of = |message, latin1, flash| {
+            let dictionary = Dictionary {
+                takes: true,
+                names: Vec::new(),
+            };
+            fits(message, &takes(latin1, flash), &dictionary)
+        };
+        assert!(of(&message, true, Flash::F0));
+        assert!(!of(&message, false, Flash::F0));
+        assert!(of(&flash, true, Flash::Tlv));
+        assert!(!of(&flash, true, Flash::F0));
     }
 
     #[test]

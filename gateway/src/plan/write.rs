@@ -4,8 +4,9 @@
 //! Parts are the store's unit: they are decided once, when a message is accepted, and a failover
 //! sends the same parts. So a message is planned for the strictest of its candidate routes:
 //! - GSM 7-bit only if all of them can write the text behind data_coding 0; else UCS-2, which all can.
+//! - Latin-1 only if all of them say that they deliver it, for what GSM 7-bit cannot write.
 //! - National tables only if all of them pass these on, and only if they save a segment against
-//!   UCS-2: a carrier that drops the header would deliver gibberish.
+//!   these: a carrier that drops the header would deliver gibberish.
 //! - Cut for 16-bit references if one of them wants these; the others put 8-bit ones into the room.
 //! - Handed over whole (message_payload) only if all of them want that; else in parts with headers.
 //!
@@ -78,7 +79,14 @@ struct Common<'a> {
 
 impl Common<'_> {
     fn is_plain(&self) -> bool {
-        self.routes.iter().all(|route| route.is_plain())
+        self.routes
+            .iter()
+            .all(|route| route.is_plain() && !route.latin1)
+    }
+
+    /// Whether all deliver Latin-1.
+    fn latin1(&self, flash: bool) -> bool {
+        !self.routes.is_empty() && !self.any(|route| !takes_latin1(route, flash))
     }
 
     fn any(&self, test: impl Fn(&Dialect) -> bool) -> bool {
@@ -129,6 +137,11 @@ pub(super) fn holds(route: &Dialect, text: &str, layout: &Layout<'_>, flash: boo
             || route.long == Long::Payload
             || text.len() <= short
             || layout.pieces(text).all(|piece| piece.len() <= short))
+}
+
+/// Whether a route delivers Latin-1. With a class no data_coding says it.
+pub(super) fn takes_latin1(route: &Dialect, flash: bool) -> bool {
+    route.latin1 && (!flash || route.flash == Flash::Tlv)
 }
 
 /// Plans a message for all of its candidate routes; without any, for the default dialect.
@@ -196,6 +209,7 @@ fn text_of(wish: &Wish<'_>, common: &Common<'_>) -> Result<Written, SegmentError
         encoding: match layout.encoding {
             text::Encoding::Gsm7 => Encoding::Gsm7,
             text::Encoding::Ucs2 => Encoding::Ucs2,
+            text::Encoding::Latin1 => Encoding::Latin1,
         },
         parts,
         sms: options(wish, &layout, count, payload),
@@ -264,11 +278,16 @@ fn choose<'a>(wish: &Wish<'_>, common: &Common<'_>) -> Result<Choice<'a>, Segmen
             }
             return as_it_is(gsm7);
         }
-        Some(Encoding::Ucs2 | Encoding::Binary) => return as_it_is(ucs2),
+        // Latin-1 is chosen for a text, and by nobody.
+        Some(Encoding::Ucs2 | Encoding::Binary | Encoding::Latin1) => return as_it_is(ucs2),
         None => {}
     }
     let languages = common.national();
-    let ucs2_parts = ucs2.count(wish.text).unwrap_or(usize::MAX);
+    let latin1 = layout(text::Encoding::Latin1);
+    let latin1_parts = latin1.count(wish.text).ok();
+    let latin1_parts = latin1_parts.filter(|_| common.latin1(wish.flash));
+    // What the text takes as it is, where septets cannot write it.
+    let otherwise = latin1_parts.unwrap_or_else(|| ucs2.count(wish.text).unwrap_or(usize::MAX));
     let in_septets = |text: &str| {
         if gsm7.units(text).is_ok() {
             return common.hold(text, &gsm7, wish.flash).then_some(gsm7);
@@ -277,7 +296,7 @@ fn choose<'a>(wish: &Wish<'_>, common: &Common<'_>) -> Result<Choice<'a>, Segmen
             return None;
         }
         national(text, &languages, &gsm7)
-            .filter(|(_, parts)| *parts < ucs2_parts)
+            .filter(|(_, parts)| *parts < otherwise)
             .map(|(layout, _)| layout)
     };
     if let Some(layout) = in_septets(wish.text) {
@@ -286,7 +305,11 @@ fn choose<'a>(wish: &Wish<'_>, common: &Common<'_>) -> Result<Choice<'a>, Segmen
     for level in [Level::Safe, Level::Full] {
         if wish.smart.is_some_and(|allowed| level <= allowed) {
             let (text, replaced) = smart::apply(wish.text, level);
-            if let Some(layout) = in_septets(&text) {
+            // Nothing is replaced in a text that goes out whole in no more parts.
+            let saves = |layout: &Layout<'_>| {
+                latin1_parts.is_none_or(|most| layout.count(&text).is_ok_and(|parts| parts < most))
+            };
+            if let Some(layout) = in_septets(&text).filter(saves) {
                 return Ok(Choice {
                     layout,
                     text: Some(text),
@@ -295,5 +318,5 @@ fn choose<'a>(wish: &Wish<'_>, common: &Common<'_>) -> Result<Choice<'a>, Segmen
             }
         }
     }
-    as_it_is(ucs2)
+    as_it_is(if latin1_parts.is_some() { latin1 } else { ucs2 })
 }

@@ -89,6 +89,43 @@ fn limits_octets() {
 }
 
 #[test]
+fn limits_latin_1() {
+    assert_eq!(limits(Encoding::Latin1, Shifts::NONE), [140, 134, 133]);
+}
+
+/// An octet for each character, which a reader of data_coding 3 reads back; nothing else is in it.
+#[test]
+fn latin_1_is_written_as_it_is_read_by_both_ways() {
+    let text = "\u{e7}a, na\u{ef}ve \u{c5}se! ".repeat(12);
+    let layout = Layout::plain(Encoding::Latin1);
+    assert_eq!(layout.count(&text), Ok(2));
+    let mut joined = String::new();
+    for part in 0..2 {
+        let mut plain = Vec::new();
+        let eight = Reference::Eight(7);
+        segment(&text, Encoding::Latin1, part, 2, eight, &mut plain).unwrap();
+        let tie = Tie::Header(eight);
+        let place = Part {
+            index: part,
+            total: 2,
+            tie,
+        };
+        let mut laid = Vec::new();
+        layout
+            .write(&text, place, Charset::default(), &mut laid)
+            .unwrap();
+        assert_eq!(plain, laid);
+        assert!(plain.len() <= USER_DATA_OCTETS);
+        let read = decode(&plain[6..], Dcs::parse(3), None, &Charset::default());
+        joined.push_str(&read.text.unwrap());
+    }
+    assert_eq!(joined, text);
+    let mut out = Vec::new();
+    let one = Reference::Eight(0);
+    assert!(segment("\u{20ac}", Encoding::Latin1, 0, 1, one, &mut out).is_err());
+}
+
+#[test]
 fn limits_ucs2() {
     assert_eq!(limits(Encoding::Ucs2, Shifts::NONE), [70, 67, 66]);
 }

@@ -170,7 +170,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
     ),
     table(
         "routes.*.charset",
-        &["default", "national", "flash", "ia5", "ucs2"],
+        &["default", "national", "flash", "latin1", "ia5", "ucs2"],
     ),
     table(
         "routes.*.outbind",

@@ -55,6 +55,9 @@ pub(super) fn dialect(route: &Section<'_>, version: u8) -> Dialect {
             needs_tlvs(&field, version);
         }
     }
+    if let Some(field) = charset.opt("latin1") {
+        dialect.latin1 = field.bool("whether the carrier delivers all of Latin-1");
+    }
     if let Some(field) = charset.opt("ia5") {
         let words = [("ascii", false), ("default", true)];
         dialect.ia5_is_default = field.word(&words, &[]).unwrap_or_default();

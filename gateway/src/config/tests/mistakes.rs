@@ -178,6 +178,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "window = 50",
+        "charset = { latin1 = 3 }",
+        "routes.carrier-a.charset.latin1 = 3: expected true or false, whether the carrier delivers all of Latin-1",
+    ),
+    (
+        "window = 50",
         "charset = { flash = \"f1\" }",
         "routes.carrier-a.charset.flash = \"f1\": expected \"f0\" or \"10\" or \"18\" or \"tlv\"",
     ),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use codecs::smpp::session::{Session, SubmitRefused};
 use codecs::smpp::{Address, EncodeError, Field, SubmitSm};
 use codecs::text::segment::segment;
-use codecs::text::{self, ESM_CLASS_UDHI, Reference};
+use codecs::text::{self, Dialect, ESM_CLASS_UDHI, Reference};
 
 use super::config::{Config, SourceRules};
 use crate::clock::UnixMs;
@@ -55,8 +55,7 @@ pub(super) fn submit(
     let mut octets = [0; SEGMENT_OCTETS];
     let mut uncommon = Content::default();
     let encoding = encoding_of(attempt);
-    let is_plain = message.sms.is_none() && encoding != Encoding::Binary;
-    let content = if is_plain && config.dialect.is_plain() {
+    let content = if is_plain(message, encoding, &config.dialect) {
         plain(message, encoding, attempt.part, &mut octets)
     } else {
         match content::write(message, encoding, attempt.part, &config.dialect) {
@@ -126,7 +125,17 @@ fn validity_of<'v>(attempt: &Attempt, validity: &'v Validity) -> &'v [u8] {
     }
 }
 
-/// The plain path: GSM 7-bit or UCS-2 with 8-bit references; esm_class, data_coding and user data.
+/// Whether [`plain`] writes the message as the route wants it.
+fn is_plain(message: &Message, encoding: Encoding, dialect: &Dialect) -> bool {
+    let known = match encoding {
+        Encoding::Gsm7 | Encoding::Ucs2 => true,
+        Encoding::Latin1 => dialect.latin1,
+        Encoding::Binary => false,
+    };
+    known && message.sms.is_none() && dialect.is_plain()
+}
+
+/// The plain path: GSM 7-bit, UCS-2 or Latin-1 with 8-bit references; esm_class, data_coding and user data.
 /// `None` when the text has no such part.
 fn plain<'o>(
     message: &Message,
@@ -137,6 +146,7 @@ fn plain<'o>(
     let encoding = match encoding {
         Encoding::Gsm7 => text::Encoding::Gsm7,
         Encoding::Ucs2 => text::Encoding::Ucs2,
+        Encoding::Latin1 => text::Encoding::Latin1,
         Encoding::Binary => return None,
     };
     let [low, _] = message.concat_ref.to_le_bytes();

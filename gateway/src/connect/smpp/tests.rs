@@ -171,6 +171,7 @@ pub(super) fn message(to: &str, text: &str) -> Message {
         encoding: match plan.encoding {
             codecs::text::Encoding::Gsm7 => Encoding::Gsm7,
             codecs::text::Encoding::Ucs2 => Encoding::Ucs2,
+            codecs::text::Encoding::Latin1 => Encoding::Latin1,
         },
         segments: plan.segments,
         concat_ref: 0x5A,

@@ -293,3 +293,76 @@ fn octets_are_cut_for_their_own_header() {
         SegmentError::TooManySegments { needed: usize::MAX }
     );
 }
+
+fn latin1(flash: Flash) -> Dialect {
+    Dialect {
+        latin1: true,
+        flash,
+        ..Dialect::default()
+    }
+}
+
+#[test]
+fn latin_1_is_for_what_septets_cannot_write_where_all_routes_deliver_it() {
+    let takes = latin1(Flash::F0);
+    let of = |text: &str, routes: &[Dialect]| {
+        let plan = written(wish(text), routes);
+        assert_eq!((plan.sms, plan.text), (None, None));
+        (plan.encoding, plan.parts)
+    };
+    let garcon = "ç".repeat(141);
+    let both = [takes.clone(), takes.clone()];
+    assert_eq!(of(&garcon, &both), (Encoding::Latin1, 2));
+    assert_eq!(of("café @ 5", &both), (Encoding::Gsm7, 1));
+    assert_eq!(of("ç, 10 €", &both), (Encoding::Ucs2, 1), "no euro in it");
+    let one = [takes.clone(), Dialect::default()];
+    assert_eq!(of(&garcon, &one), (Encoding::Ucs2, 3), "the strictest");
+    assert_eq!(of(&garcon, &[]), (Encoding::Ucs2, 3));
+    // What another route's data_coding 0 lacks is Latin-1 for all, too.
+    let ascii = Dialect {
+        latin1: true,
+        ..dialect(Alphabet::Ascii)
+    };
+    assert_eq!(of("café", &[takes, ascii]), (Encoding::Latin1, 1));
+}
+
+#[test]
+fn flash_goes_in_latin_1_only_where_a_tlv_says_it() {
+    let of = |routes: &[Dialect]| {
+        let flash = Wish {
+            flash: true,
+            ..wish("ç")
+        };
+        written(flash, routes).encoding
+    };
+    assert_eq!(of(&[latin1(Flash::Tlv)]), Encoding::Latin1);
+    for other in [Flash::F0, Flash::Ten, Flash::Eighteen] {
+        let routes = [latin1(Flash::Tlv), latin1(other)];
+        assert_eq!(of(&routes), Encoding::Ucs2, "{other:?}");
+    }
+}
+
+#[test]
+fn nothing_is_replaced_or_shifted_where_latin_1_is_as_short() {
+    let full = |text: &str, routes: &[Dialect]| {
+        let wish = Wish {
+            smart: Some(Level::Full),
+            ..wish(text)
+        };
+        let plan = written(wish, routes);
+        (plan.encoding, plan.parts, plan.text.is_some())
+    };
+    let routes = [latin1(Flash::F0)];
+    assert_eq!(full("garçon", &routes), (Encoding::Latin1, 1, false));
+    let long = "ç".repeat(150);
+    assert_eq!(full(&long, &routes), (Encoding::Gsm7, 1, true), "saves one");
+    assert_eq!(full("garçon", &[]), (Encoding::Gsm7, 1, true));
+    let national = [Dialect {
+        national: vec![Language::Portuguese],
+        ..latin1(Flash::F0)
+    }];
+    let plan = written(wish("ê"), &national);
+    assert_eq!((plan.encoding, plan.sms), (Encoding::Latin1, None));
+    let plan = written(wish(&"ê".repeat(150)), &national);
+    assert_eq!((plan.encoding, plan.parts), (Encoding::Gsm7, 1), "a table");
+}

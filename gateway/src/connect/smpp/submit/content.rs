@@ -59,7 +59,7 @@ pub(super) fn write(
         let display = [SUBUNIT_DISPLAY];
         content.tlvs.push(Tag::DEST_ADDR_SUBUNIT, &display)?;
     }
-    let layout = layout(encoding, options);
+    let layout = layout(encoding, options, dialect);
     if options.payload_segments.is_some() {
         content.data_coding = dialect.data_coding(layout.encoding, options.flash);
         let charset = dialect.charset_of(content.data_coding);
@@ -96,11 +96,14 @@ pub(super) fn write(
     Ok(content)
 }
 
-fn layout(encoding: Encoding, options: &SmsOptions) -> Layout<'_> {
+/// Latin-1 goes out as UCS-2 where the route does not take it (any more), if it has as many parts so:
+/// else the carrier would drop letters.
+fn layout<'a>(encoding: Encoding, options: &'a SmsOptions, dialect: &Dialect) -> Layout<'a> {
     Layout {
         encoding: match encoding {
             Encoding::Gsm7 => text::Encoding::Gsm7,
-            Encoding::Ucs2 | Encoding::Binary => text::Encoding::Ucs2,
+            Encoding::Latin1 if dialect.latin1 => text::Encoding::Latin1,
+            Encoding::Ucs2 | Encoding::Latin1 | Encoding::Binary => text::Encoding::Ucs2,
         },
         shifts: Shifts::of_ids(options.locking_shift, options.single_shift),
         elements: &options.udh,

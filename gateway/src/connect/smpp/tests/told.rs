@@ -83,3 +83,20 @@ async fn validity_is_written_as_the_carrier_takes_it() {
         assert_eq!(rest[end + 1..], *b"\x01\0\0\0\x02hi");
     }
 }
+
+#[tokio::test]
+async fn latin_1_goes_out_by_the_plain_path_with_data_coding_3() {
+    let mut carrier = Carrier::new().await;
+    let mut config = carrier.config();
+    config.dialect.latin1 = true;
+    let mut rig = start(config);
+    carrier.bind().await;
+    rig.up().await;
+    let mut latin1 = message("+46701234567", "ça");
+    latin1.encoding = Encoding::Latin1;
+    rig.send(vec![attempt(1, &Arc::new(latin1), 0)]).await;
+    let Pdu(command, _, _, body) = carrier.read().await;
+    assert_eq!(command, SUBMIT);
+    // registered_delivery, replace_if_present, data_coding, sm_default_msg_id, sm_length, text.
+    assert!(body.ends_with(b"\x01\0\x03\0\x02\xe7a"), "{body:?}");
+}

@@ -267,3 +267,26 @@ fn a_national_text_names_its_tables_in_every_part() {
         assert_eq!(shown(&parts, &alphabet.into()), text, "{alphabet:?}");
     }
 }
+
+#[test]
+fn latin_1_goes_as_it_is_and_as_ucs2_where_the_route_does_not_take_it_any_more() {
+    let takes = Dialect {
+        latin1: true,
+        long: Long::Sar,
+        ..Dialect::default()
+    };
+    let text = "ç".repeat(200);
+    let parts = all(&message(&text, Encoding::Latin1, 2, None), &takes);
+    assert!(parts.iter().all(|part| part.data_coding == 3));
+    assert_eq!(parts[0].short_message, [0xE7; 134]);
+    assert_eq!(shown(&parts, &Charset::default()), text);
+    let other = Dialect::default();
+    let ucs2 = all(&message("ça", Encoding::Latin1, 1, None), &other);
+    assert_eq!(
+        (ucs2[0].data_coding, &ucs2[0].short_message[..]),
+        (8, &[0, 0xE7, 0, b'a'][..])
+    );
+    // 200 take three parts there: the message has two.
+    let long = message(&text, Encoding::Latin1, 2, None);
+    assert!(write(&long, long.encoding, 0, &other).is_err());
+}
