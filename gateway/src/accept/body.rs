@@ -11,8 +11,9 @@ use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::accept::answer;
-use crate::accept::problem::{Code, Problem};
+use crate::accept::problem::{Code, FieldError, Problem};
+use crate::accept::request::without_position;
+use crate::accept::{Gateway, answer};
 use crate::metrics as names;
 
 /// A body's next bytes have to come within this time (chosen: a phone network's worst pause).
@@ -21,6 +22,8 @@ pub(crate) const IDLE: Duration = Duration::from_secs(15);
 const WHOLE: Duration = Duration::from_secs(60);
 /// Octets of a refused body that are read before it is answered (chosen: what is a little too large).
 const DRAIN_MAX: usize = 4 << 20;
+/// Octets of a request that is not a message (chosen: several times the longest).
+const SMALL_MAX: usize = 16 * 1024;
 /// Bytes that a body may take without being counted: those of a usual single message.
 const FREE: usize = 16 * 1024;
 
@@ -131,6 +134,49 @@ where
     Ok(Held {
         bytes,
         _share: share,
+    })
+}
+
+/// Reads a JSON body of at most `limit` bytes; `elsewhere` says where other types go.
+///
+/// # Errors
+/// `unsupported_media_type`, and those of [`whole`].
+pub(crate) async fn json<B>(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    slot: &mut Option<B>,
+    (limit, elsewhere): (usize, &str),
+) -> Result<Held, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    if kind(headers)? != Kind::Json {
+        let detail = format!("Content-Type must be application/json{elsewhere}");
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    whole(headers, slot, limit, Code::BodyTooLarge, &gateway.bodies).await
+}
+
+/// Reads a small JSON body into what it is to be.
+///
+/// # Errors
+/// Those of [`json`], `malformed_json`, and `invalid_request` for JSON of another form.
+pub(crate) async fn read<B, T>(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    slot: &mut Option<B>,
+) -> Result<T, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+    T: serde::de::DeserializeOwned,
+{
+    let held = json(gateway, headers, slot, (SMALL_MAX, "")).await?;
+    serde_json::from_slice(&held.bytes).map_err(|error| match error.is_data() {
+        true => {
+            let detail = without_position(&error);
+            Problem::of(vec![FieldError::at("", "invalid", detail)])
+        }
+        false => Problem::new(Code::MalformedJson, error.to_string()),
     })
 }
 

@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 
 use crate::accept::answer::{self, Body};
 use crate::accept::check::{self, Checked};
-use crate::accept::problem::Code;
 use crate::accept::problem::Problem;
 use crate::accept::request::{merge, parse};
 use crate::accept::router::Asked;
@@ -111,13 +110,8 @@ pub(crate) async fn preview<B>(
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    let headers = &asked.parts.headers;
     let tenant = asked.principal.sending_tenant()?;
-    if body::kind(headers)? != body::Kind::Json {
-        let detail = "Content-Type must be application/json";
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
-    }
-    let held = body::whole(headers, body, BODY_MAX, Code::BodyTooLarge, &gateway.bodies).await?;
+    let held = body::json(gateway, &asked.parts.headers, body, (BODY_MAX, "")).await?;
     let (mut request, mut errors) = parse(&held.bytes)?;
     single::without_key(&request, &mut errors);
     let sugar = merge::expand(&mut request, &mut errors);

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::accept::answer::Body;
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::router::Asked;
-use crate::accept::{Gateway, auth, suppressions, view};
+use crate::accept::{Gateway, auth, body, view};
 
 /// Characters of `reason` (chosen: as of a suppression's text).
 const REASON_MAX: usize = 255;
@@ -30,14 +30,14 @@ pub(crate) struct ResumeIn {
 pub(crate) async fn resume<B>(
     gateway: &Arc<Gateway>,
     asked: &Asked,
-    body: &mut Option<B>,
+    slot: &mut Option<B>,
 ) -> Result<Response<Body>, Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    let request = match body.as_ref().is_none_or(hyper::body::Body::is_end_stream) {
+    let request = match slot.as_ref().is_none_or(hyper::body::Body::is_end_stream) {
         true => ResumeIn::default(),
-        false => suppressions::read(gateway, asked, body).await?,
+        false => body::read(gateway, &asked.parts.headers, slot).await?,
     };
     if request.reason.chars().count() > REASON_MAX {
         let detail = "must have at most 255 characters";

@@ -44,12 +44,9 @@ where
 {
     let headers = &asked.parts.headers;
     let tenant = asked.principal.sending_tenant()?;
-    if body::kind(headers)? != body::Kind::Json {
-        let detail = "Content-Type must be application/json; NDJSON goes to /v1/batches";
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
-    }
     let key = idempotency::header_key(headers)?;
-    let held = body::whole(headers, body, BODY_MAX, Code::BodyTooLarge, &gateway.bodies).await?;
+    let form = (BODY_MAX, "; NDJSON goes to /v1/batches");
+    let held = body::json(gateway, headers, body, form).await?;
     let draft = draft(gateway, asked, tenant, &held.bytes, key)?;
     let rate = take(&gateway.door, tenant, 1)?;
     drop(held);

@@ -13,7 +13,6 @@ use crate::accept::answer::{self, Body};
 use crate::accept::check::{NOT_RFC3339, timestamp};
 use crate::accept::list::{Parameters, next_link, purpose, read_cursor, write_cursor};
 use crate::accept::problem::{Code, FieldError, Problem};
-use crate::accept::request::without_position;
 use crate::accept::router::Asked;
 use crate::accept::view::{At, Shown};
 use crate::accept::{Gateway, auth, body};
@@ -29,8 +28,6 @@ mod csv;
 pub(crate) mod export;
 pub(crate) mod import;
 
-/// Octets of a request about one suppression (chosen: several times the longest).
-const BODY_MAX: usize = 16 * 1024;
 /// Characters of `text` (chosen: a sentence or two of why).
 const TEXT_MAX: usize = 255;
 
@@ -243,7 +240,7 @@ where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
     let tenant = asked.principal.sending_tenant()?;
-    let request: AddIn = read(gateway, asked, body).await?;
+    let request: AddIn = body::read(gateway, &asked.parts.headers, body).await?;
     let mut errors = Vec::new();
     let phone = phone(&request.phone, &mut errors);
     let scope = scope(request.scope.as_ref(), &mut errors);
@@ -321,7 +318,7 @@ where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
     let tenant = asked.principal.sending_tenant()?;
-    let request: CheckIn = read(gateway, asked, body).await?;
+    let request: CheckIn = body::read(gateway, &asked.parts.headers, body).await?;
     let mut errors = Vec::new();
     let phone = phone(&request.phone, &mut errors);
     if !request.from.is_empty() && !is_sender(&request.from) {
@@ -357,32 +354,6 @@ where
 
 const TOO_LONG: &str = "must have at most 255 characters";
 const SENDER: &str = "an sms sender has at most 20 ASCII characters";
-
-/// Reads a small JSON body.
-pub(crate) async fn read<B, T>(
-    gateway: &Gateway,
-    asked: &Asked,
-    body: &mut Option<B>,
-) -> Result<T, Problem>
-where
-    B: hyper::body::Body<Data = Bytes> + Unpin,
-    T: serde::de::DeserializeOwned,
-{
-    let headers = &asked.parts.headers;
-    if body::kind(headers)? != body::Kind::Json {
-        let detail = "Content-Type must be application/json";
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
-    }
-    let limit = (BODY_MAX, Code::BodyTooLarge);
-    let held = body::whole(headers, body, limit.0, limit.1, &gateway.bodies).await?;
-    serde_json::from_slice(&held.bytes).map_err(|error| match error.is_data() {
-        true => {
-            let detail = without_position(&error);
-            Problem::of(vec![FieldError::at("", "invalid", detail)])
-        }
-        false => Problem::new(Code::MalformedJson, error.to_string()),
-    })
-}
 
 fn phone(text: &str, errors: &mut Vec<FieldError>) -> Phone {
     Phone::parse(text).unwrap_or_else(|| {
