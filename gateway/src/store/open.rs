@@ -392,8 +392,11 @@ impl<'a> Recovery<'a> {
         if !archive.is_empty() {
             young.archived_at = now;
         }
-        for receipt in &snapshot.parked {
-            young.park(receipt.clone());
+        // A snapshot has them in no order; which is given up first goes by age.
+        let mut parked = snapshot.parked.clone();
+        parked.sort_by_key(|receipt| receipt.received_at);
+        for receipt in parked {
+            young.park(receipt);
         }
         young.learned = snapshot.learned.iter().cloned().collect();
         young.orphans = snapshot.orphans.iter().cloned().collect();

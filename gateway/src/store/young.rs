@@ -25,6 +25,8 @@ use crate::store::suppressions::{self, recent::Recent};
 use crate::store::{EndpointState, IdempotencyKey, Learned, Orphan, Record, Transform, keys};
 use crate::suppression::{Ended, Suppression};
 
+use order::{Order, Which};
+
 /// A generation closes at so many messages (design.md: 200,000) …
 pub(crate) const GENERATION_MESSAGES: usize = 200_000;
 /// … or at this age (design.md: 10 minutes) …
@@ -39,15 +41,15 @@ const BACKLOG_SHARE: u64 = 8;
 /// What a message takes beside its row: two pointers and a control octet in a hash table that is at
 /// most 7/8 full, and the allocator's rounding.
 const ROW_EXTRA: usize = 48;
-/// Receipts that wait for their message: beyond it the oldest is given up.
+/// Receipts that wait for their message: beyond it the oldest of the route that has most is given up.
 pub(crate) const PARKED_MAX: usize = 100_000;
 /// How long a receipt waits for its message (smpp.md §4.4: 10 minutes).
 pub(crate) const PARKED_MS: u64 = 600_000;
 /// After this a receipt's answer is there or lost, so that it is looked at again by every rung. Chosen:
 /// twice the response timer's default (smpp.md §3.1).
 pub(crate) const PARKED_RELOOK_MS: u64 = 60_000;
-/// Receipts without a message that are kept for the operator; beyond it the oldest goes. Chosen: enough
-/// to see what is wrong with a carrier, and small in every snapshot.
+/// Receipts without a message that are kept for the operator; beyond it the oldest goes of the route that
+/// has most. Chosen: enough to see what is wrong with a carrier, and small in every snapshot.
 pub(crate) const ORPHANS_MAX: usize = 1_000;
 
 /// A message in memory.
@@ -166,9 +168,8 @@ pub(crate) struct Young {
     pub(crate) parked: FxHashMap<u64, Vec<Receipt>>,
     /// Where those with a transformed id wait, by that id. Bounded by `parked`.
     transformed: FxHashMap<u64, Vec<u64>>,
-    parked_order: VecDeque<(u64, UnixMs)>,
-    /// Those that have not been looked at again; bounded as `parked_order` is.
-    relook_order: VecDeque<(u64, UnixMs)>,
+    /// In what order they came.
+    parked_order: Order,
     /// Receipts without a message, the newest last.
     pub(crate) orphans: VecDeque<Orphan>,
     /// What the routes' receipts have taught.
@@ -527,14 +528,11 @@ impl Young {
                 keys.push(key);
             }
         }
-        self.parked_order.push_back((key, receipt.received_at));
-        self.relook_order.push_back((key, receipt.received_at));
+        let place = (receipt.route, key, receipt.received_at);
         self.parked.entry(key).or_default().push(receipt);
-        while self.relook_order.len() > PARKED_MAX {
-            self.relook_order.pop_front();
-        }
-        while self.parked_order.len() > PARKED_MAX {
-            let Some((oldest, _)) = self.parked_order.pop_front() else {
+        self.parked_order.add(place, &self.parked);
+        while self.parked_order.waiting() > PARKED_MAX {
+            let Some(oldest) = self.parked_order.pop_of_fullest() else {
                 break;
             };
             // One that has been matched since makes room by itself.
@@ -550,6 +548,7 @@ impl Young {
     pub(crate) fn unpark(&mut self, key: u64) -> Vec<Receipt> {
         let taken = self.parked.remove(&key).unwrap_or_default();
         for receipt in &taken {
+            self.parked_order.remove(receipt.route);
             if let Some(alias) = self.alias(receipt)
                 && let Some(keys) = self.transformed.get_mut(&alias)
             {
@@ -586,16 +585,14 @@ impl Young {
         let Self {
             parked,
             parked_order,
-            relook_order,
             ..
         } = self;
-        let take = |order: &mut VecDeque<(u64, UnixMs)>, before: UnixMs| {
+        let mut take = |which, before| {
             let mut found: Vec<Receipt> = Vec::new();
-            while let Some((key, at)) = order.front().copied() {
-                if at > before || found.len() >= limit {
+            while found.len() < limit {
+                let Some((key, at)) = parked_order.pop_before(which, before) else {
                     break;
-                }
-                order.pop_front();
+                };
                 let receipts = parked.get(&key).into_iter().flatten();
                 let own = receipts.filter(|receipt| receipt.received_at == at);
                 for receipt in own {
@@ -606,13 +603,23 @@ impl Young {
             }
             found
         };
-        (take(relook_order, relook), take(parked_order, over))
+        (take(Which::Relook, relook), take(Which::Over, over))
     }
 
     /// Keeps a receipt without a message for the operator.
     pub(crate) fn orphan(&mut self, orphan: Orphan) {
         while self.orphans.len() >= ORPHANS_MAX {
-            self.orphans.pop_front();
+            let mut counts: FxHashMap<RouteIx, usize> = FxHashMap::default();
+            for kept in &self.orphans {
+                *counts.entry(kept.route()).or_default() += 1;
+            }
+            let fullest = counts
+                .iter()
+                .max_by_key(|(route, count)| (**count, route.0));
+            let of_fullest =
+                |kept: &Orphan| fullest.is_some_and(|(route, _)| kept.route() == *route);
+            let oldest = self.orphans.iter().position(of_fullest);
+            self.orphans.remove(oldest.unwrap_or(0));
         }
         self.orphans.push_back(orphan);
     }
@@ -801,5 +808,6 @@ pub(crate) fn endpoint_event(
     }
 }
 
+mod order;
 #[cfg(test)]
 mod tests;

@@ -166,8 +166,8 @@ impl Store {
         young.learned.get(&route).cloned().unwrap_or_default()
     }
 
-    /// A route's receipts without a message, the newest first. The oldest go when there are more than a
-    /// thousand of all routes.
+    /// A route's receipts without a message, the newest first. The oldest of the route that has
+    /// most go when there are more than a thousand of all routes.
     #[must_use]
     pub fn orphans(&self, route: RouteIx) -> Vec<Orphan> {
         let young = self.shared.young.read();
