@@ -112,6 +112,9 @@ struct SmsView<'a> {
     encoding: &'a str,
     segments: u8,
     segments_delivered: u8,
+    /// What became of each part, once one of several has had bad news.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Vec<&'static str>>,
 }
 
 /// What the message says.
@@ -210,6 +213,7 @@ pub(crate) fn message<'a>(
             encoding: message.encoding.name(),
             segments: message.sms_segments(),
             segments_delivered: message.segments_of(life.parts_delivered()),
+            parts: life.parts_told(),
         },
         content: content.then(|| ContentView::of(message)),
         duplicate_possible: life.duplicate_possible,

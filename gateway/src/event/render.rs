@@ -12,7 +12,7 @@ use crate::message::id::PublicId;
 use crate::message::life::{Life, What};
 use crate::message::{EndpointIx, Ids, Message, TenantIx, Text};
 use crate::names::Names;
-use crate::outcome::{Reason, ReceiptTlv};
+use crate::outcome::{Reason, ReceiptState, ReceiptTlv};
 
 pub mod suppressed;
 
@@ -68,6 +68,9 @@ struct MessageData<'a> {
     sms: Sms<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<ReasonView<'a>>,
+    /// What the carrier says beside good news, where the route names TLVs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<Provider<'a>>,
     timing: Timing,
     duplicate_possible: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +99,8 @@ pub struct Sms<'a> {
     encoding: &'a str,
     segments: u8,
     segments_delivered: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Vec<&'static str>>,
 }
 
 impl<'a> Sms<'a> {
@@ -106,6 +111,7 @@ impl<'a> Sms<'a> {
             encoding: message.encoding.name(),
             segments: message.sms_segments(),
             segments_delivered: message.segments_of(life.parts_delivered()),
+            parts: life.parts_told(),
         }
     }
 }
@@ -253,6 +259,32 @@ fn stage_of(reason: Reason) -> &'static str {
     }
 }
 
+/// What the carrier said with the good news: the TLVs that the route names; `None` without any.
+#[must_use]
+pub fn good_news(life: &Life) -> Option<Provider<'_>> {
+    life.log.iter().rev().find_map(|change| match &change.what {
+        What::Receipt {
+            counts: true,
+            state: state @ ReceiptState::Delivered,
+            err,
+            network_error,
+            tlvs,
+            ..
+        } if !tlvs.is_empty() => Some(Provider {
+            protocol: "smpp",
+            status: Some(state.name().to_owned()),
+            code: err,
+            network_error: network_error.map(|(network, code)| NetworkError {
+                r#type: network,
+                code,
+            }),
+            text: "",
+            tlvs: Named(tlvs),
+        }),
+        _ => None,
+    })
+}
+
 /// The route and the provider's id of the last accepted part; the route of the last try without one.
 #[must_use]
 pub fn last_answer(life: &Life) -> Option<(crate::message::RouteIx, &[u8])> {
@@ -311,6 +343,10 @@ pub fn message_event(
                 None
             }
             _ => reason(life),
+        },
+        provider: match event.kind {
+            EventKind::MessageDelivered => good_news(life),
+            _ => None,
         },
         timing: Timing {
             accepted_at: Shown(message.accepted_at),

@@ -380,6 +380,28 @@ impl Life {
             .unwrap_or(u8::MAX)
     }
 
+    /// What became of each part, in the contract's words, once one of several has had bad news; `None`
+    /// before that.
+    #[must_use]
+    pub fn parts_told(&self) -> Option<Vec<&'static str>> {
+        let bad = |part: &PartState| match part {
+            PartState::Receipted(state) => *state != ReceiptState::Delivered,
+            _ => false,
+        };
+        if self.parts.len() < 2 || !self.parts.iter().any(bad) {
+            return None;
+        }
+        let word = |part: &PartState| match part {
+            PartState::Waiting | PartState::Claimed => Status::Queued,
+            PartState::Out | PartState::Unknown => Status::Unknown,
+            PartState::Refused(_) => Status::Failed,
+            PartState::Accepted => Status::Sent,
+            PartState::Receipted(ReceiptState::Delivered) => Status::Delivered,
+            PartState::Receipted(state) => decide::bad_news(*state).0,
+        };
+        Some(self.parts.iter().map(|part| word(part).name()).collect())
+    }
+
     /// Adds a change. Pure: the change says what was decided.
     pub fn apply(&mut self, change: Change) {
         self.apply_parts(&change);

@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::message::Parts;
 use crate::message::life::Status;
-use crate::outcome::{OutcomeResult, ProviderId, Retry, Settle};
+use crate::outcome::{OutcomeResult, ProviderId, ReceiptTlv, Retry, Settle};
 
 const ROUTE: RouteIx = RouteIx(0);
 const START: UnixMs = UnixMs(1_795_248_000_000);
@@ -588,5 +588,40 @@ async fn an_answer_after_its_message_was_unknown_lets_the_receipt_find_it() {
         let receipts = vec![delivered("late7")];
         store.apply_receipts(receipts).await.unwrap();
         assert_eq!(status().await, Status::Delivered, "archived: {archived}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_route_names_of_good_news_is_in_the_event() {
+    let world = World::new(IdFormat::default(), Transform::default());
+    let query = |id| EventQuery {
+        after: 0,
+        tenant: None,
+        kinds: EventKinds::ALL,
+        message: Some(id),
+        limit: 10,
+    };
+    for (number, named) in [(1, true), (2, false)] {
+        let id = world.message(number).await;
+        let provider = format!("id-{number}");
+        world.answer(id, &provider).await;
+        let mut receipt = delivered(&provider);
+        if named {
+            receipt.tlvs = [ReceiptTlv {
+                name: "mcc".into(),
+                value: "525".into(),
+            }]
+            .into();
+        }
+        let store = world.store();
+        store.apply_receipts(vec![receipt]).await.unwrap();
+        let page = store.events_after(query(id)).await;
+        let last = page.events.last().unwrap();
+        assert_eq!(last.event.kind, crate::event::EventKind::MessageDelivered);
+        let event: serde_json::Value = serde_json::from_slice(&last.json).unwrap();
+        let provider = &event["data"]["provider"];
+        assert_eq!(provider["tlvs"]["mcc"] == "525", named, "{event}");
+        assert_eq!(provider.is_null(), !named, "{event}");
+        assert!(event["data"]["reason"].is_null() && event["data"]["sms"]["parts"].is_null());
     }
 }

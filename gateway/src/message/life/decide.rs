@@ -391,8 +391,9 @@ pub fn weight(state: ReceiptState) -> u8 {
     }
 }
 
-/// What a bad final receipt makes of its message.
-fn bad_news(state: ReceiptState) -> (Status, EventKind) {
+/// What a bad final receipt makes of its message, or of its part alone.
+#[must_use]
+pub fn bad_news(state: ReceiptState) -> (Status, EventKind) {
     match state {
         ReceiptState::Expired => (Status::Expired, EventKind::MessageExpired),
         ReceiptState::Unknown => (Status::Unknown, EventKind::MessageUnknown),

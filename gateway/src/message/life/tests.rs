@@ -507,4 +507,6 @@ fn the_reason_is_that_of_the_part_that_says_most() {
     assert_eq!(told, Some(Reason::AbsentSubscriber), "it has ended by that");
     let shown = serde_json::to_value(crate::event::render::reason(&case.life)).unwrap();
     assert_eq!(shown["provider"]["status"], "UNDELIV", "{shown}");
+    let parts = case.life.parts_told();
+    assert_eq!(parts.unwrap(), ["unknown", "undelivered", "undelivered"]);
 }
