@@ -9,6 +9,9 @@ use super::*;
 use crate::message::RouteIx;
 use crate::outcome::error_map::ErrorMap;
 
+#[path = "tests/corpus.rs"]
+mod corpus;
+
 fn config() -> Config {
     Config::new(RouteIx(2), "carrier-a", vec![], "acme", "secret")
 }
