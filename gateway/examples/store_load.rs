@@ -280,6 +280,8 @@ fn receipt(id: MessageId) -> Receipt {
         operator_at: None,
         raw: "".into(),
         tlvs: Box::default(),
+        stat: Box::default(),
+        pdu: trunkline::outcome::RawOctets::default(),
         received_at: UnixMs(3),
     }
 }

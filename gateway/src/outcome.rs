@@ -3,10 +3,12 @@
 //! A failed delivery is data, not an error. A connector answers every part it was handed with exactly
 //! one [`Outcome`]; the tables that turn a peer's codes into outcomes stand beside each connector.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
@@ -352,6 +354,51 @@ pub struct ReceiptTlv {
     pub value: Box<str>,
 }
 
+/// A receipt's PDU with its header, as it came: the first [`RawOctets::OCTETS_MAX`] octets. It shares the read
+/// buffer, and costs no copy, until the receipt is kept for longer.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct RawOctets(Bytes);
+
+impl RawOctets {
+    /// Octets that are kept. Chosen: twice the 250 or so that receipts have.
+    pub const OCTETS_MAX: usize = 512;
+
+    /// Of a PDU.
+    #[must_use]
+    pub fn new(octets: &Bytes) -> Self {
+        Self(octets.slice(..octets.len().min(Self::OCTETS_MAX)))
+    }
+
+    /// The octets.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Copies them out of the read buffer, which would else stay as long as they do.
+    pub fn detach(&mut self) {
+        self.0 = Bytes::copy_from_slice(&self.0);
+    }
+}
+
+impl fmt::Debug for RawOctets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} octets", self.0.len())
+    }
+}
+
+impl Serialize for RawOctets {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.octets().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawOctets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(|octets| Self(octets.into()))
+    }
+}
+
 /// A delivery receipt as a link read it, not yet matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -378,6 +425,10 @@ pub struct Receipt {
     /// Its TLVs that are passed on, at most 16: those that the route names, and of bad news also
     /// those that no specification knows.
     pub tlvs: Box<[ReceiptTlv]>,
+    /// The carrier's word for the state where it is not ours, at most 32 octets; else empty.
+    pub stat: Box<str>,
+    /// All of it, for the operator when no message is found.
+    pub pdu: RawOctets,
     /// When it reached us.
     pub received_at: UnixMs,
 }

@@ -276,7 +276,7 @@ pub struct OrphanView {
     /// Its text, of bad news and where it cannot be read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// Where it cannot be read: its PDU in hexadecimal digits, the first 1,024 octets.
+    /// Its PDU in hexadecimal digits: the first 512 octets, where it cannot be read 1,024.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub pdu: String,
     /// When it came.

@@ -13,7 +13,7 @@ use crate::accept::router::Asked;
 use crate::accept::view::{self, At};
 use crate::delivery_view::DeliveryView;
 use crate::event::EventKind;
-use crate::event::render::Named;
+use crate::event::render::{self, Named};
 use crate::message::id::PublicId;
 use crate::message::life::{Change, Status, Then, What};
 use crate::message::{Ids, Parts};
@@ -288,6 +288,7 @@ fn receipt(what: &What) -> Details<'_> {
         operator_at,
         raw,
         tlvs,
+        stat,
     } = what
     else {
         return Details::default();
@@ -297,7 +298,7 @@ fn receipt(what: &What) -> Details<'_> {
         counts: Some(*counts),
         provider: Some(ProviderView {
             protocol: "smpp",
-            status: Some(state.name().to_owned()),
+            status: Some(render::word(*state, stat).to_owned()),
             code: err,
             network_error: network_error.map(|(network, code)| NetworkErrorView {
                 r#type: network,

@@ -172,6 +172,7 @@ fn orphan(orphan: &Orphan) -> OrphanView {
             state: Some(receipt.state.name()),
             error: receipt.err.to_string(),
             text: receipt.raw.to_string(),
+            pdu: hex(receipt.pdu.octets()),
             ..of(&receipt.provider_id, receipt.recipient, receipt.received_at)
         },
         Stray::Unreadable(receipt) => OrphanView {

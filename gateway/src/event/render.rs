@@ -220,12 +220,13 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
             network_error,
             raw,
             tlvs,
+            stat,
             ..
         } if *own == reason => Some((
             "carrier",
             Some(Provider {
                 protocol: "smpp",
-                status: Some(state.name().to_owned()),
+                status: Some(word(*state, stat).to_owned()),
                 code: err,
                 network_error: network_error.map(|(network, code)| NetworkError {
                     r#type: network,
@@ -251,6 +252,12 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
     })
 }
 
+/// The carrier's word for a state; ours where it is the same.
+#[must_use]
+pub fn word(state: ReceiptState, stat: &str) -> &str {
+    if stat.is_empty() { state.name() } else { stat }
+}
+
 fn stage_of(reason: Reason) -> &'static str {
     match reason {
         Reason::NoRoute => "accept",
@@ -269,10 +276,11 @@ pub fn good_news(life: &Life) -> Option<Provider<'_>> {
             err,
             network_error,
             tlvs,
+            stat,
             ..
         } if !tlvs.is_empty() => Some(Provider {
             protocol: "smpp",
-            status: Some(state.name().to_owned()),
+            status: Some(word(*state, stat).to_owned()),
             code: err,
             network_error: network_error.map(|(network, code)| NetworkError {
                 r#type: network,

@@ -172,6 +172,8 @@ pub enum What {
         raw: Box<str>,
         /// The TLVs that are passed on.
         tlvs: Box<[ReceiptTlv]>,
+        /// The carrier's word for the state, where it is not ours.
+        stat: Box<str>,
     },
     /// Its lifetime was over while it was queued.
     ExpiredInQueue,

@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::message::Parts;
 use crate::message::life::Status;
-use crate::outcome::{OutcomeResult, ProviderId, ReceiptTlv, Retry, Settle};
+use crate::outcome::{OutcomeResult, ProviderId, RawOctets, ReceiptTlv, Retry, Settle};
 
 const ROUTE: RouteIx = RouteIx(0);
 const START: UnixMs = UnixMs(1_795_248_000_000);
@@ -140,7 +140,12 @@ async fn a_rule_is_learned_kept_over_restarts_and_given_up_without_losing_a_rece
 #[tokio::test]
 async fn a_receipt_without_a_message_is_kept_for_the_operator() {
     let mut world = World::new(IdFormat::Auto, Transform::default());
-    assert_eq!(world.receipt("nobody", Some(1)).await.parked, 1);
+    let nobody = Receipt {
+        pdu: RawOctets::new(&b"\0\0\0\x10 as it came"[..].into()),
+        ..receipt("nobody", Some(1), world.clock.now())
+    };
+    let matched = world.store().apply_receipts(vec![nobody]).await.unwrap();
+    assert_eq!(matched.parked, 1);
     let one = world.message(7).await;
     let other = world.message(7).await;
     for id in [one, other] {
@@ -158,6 +163,10 @@ async fn a_receipt_without_a_message_is_kept_for_the_operator() {
     assert_eq!(world.store().look_again().await, 0);
     world.restart();
     let orphans = world.store().orphans(ROUTE);
+    let Stray::Read(oldest) = &orphans[1].receipt else {
+        panic!("{orphans:?}")
+    };
+    assert_eq!(oldest.pdu.octets(), b"\0\0\0\x10 as it came");
     let why: Vec<_> = orphans
         .iter()
         .map(|orphan| match &orphan.receipt {

@@ -132,6 +132,8 @@ pub(crate) fn delivered(provider: &str) -> Receipt {
         operator_at: None,
         raw: "".into(),
         tlvs: Box::default(),
+        stat: "".into(),
+        pdu: crate::outcome::RawOctets::default(),
         received_at: UnixMs(3),
     }
 }

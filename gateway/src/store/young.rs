@@ -520,7 +520,8 @@ impl Young {
     }
 
     /// Keeps a receipt until its message comes. Returns the receipts that had to make room.
-    pub(crate) fn park(&mut self, receipt: Receipt) -> Vec<Receipt> {
+    pub(crate) fn park(&mut self, mut receipt: Receipt) -> Vec<Receipt> {
+        receipt.pdu.detach();
         let key = keys::carrier_canonical(receipt.route, &receipt.provider_id);
         if let Some(alias) = self.alias(&receipt) {
             let keys = self.transformed.entry(alias).or_default();

@@ -11,12 +11,14 @@ use super::config::{Config, Reading};
 use crate::clock::UnixMs;
 use crate::message::Phone;
 use crate::outcome::error_map::Stat;
-use crate::outcome::{ProviderId, Reason, Receipt, ReceiptState, Unreadable};
+use crate::outcome::{ProviderId, RawOctets, Reason, Receipt, ReceiptState, Unreadable};
 
 /// Octets of a receipt's text that are kept, for bad news only (vocabulary: `Receipt::raw`).
 const RAW_OCTETS_MAX: usize = 255;
 /// Octets of `err:` that are kept (vocabulary: `Receipt::err`).
 const ERR_OCTETS_MAX: usize = 16;
+/// Octets of a carrier's word for the state that are kept (vocabulary: `Receipt::stat`).
+const STAT_OCTETS_MAX: usize = 32;
 /// Octets of a carrier's id that are kept (vocabulary: `ProviderId`).
 const ID_OCTETS_MAX: usize = 255;
 /// Octets of a PDU that are kept of an unreadable receipt (vocabulary: `Unreadable::pdu`). Chosen: several
@@ -105,19 +107,29 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
         network_error: verdict
             .network_error
             .and_then(|error| Some((error.network, u16::try_from(error.code).ok()?))),
-        operator_at: fields
-            .done_date
-            .and_then(|date| date_ms(date, rules.utc_offset_min))
-            .and_then(|ms| u64::try_from(ms).ok())
-            .map(UnixMs),
+        operator_at: fields.done_date.and_then(|date| happened_at(date, rules)),
         raw: if bad {
             shown(text, RAW_OCTETS_MAX)
         } else {
             Box::default()
         },
         tlvs: config.tlvs.kept(delivered.tlvs, bad),
+        stat: own_word(fields.stat, state),
+        pdu: RawOctets::new(frame.octets()),
         received_at: now,
     }))
+}
+
+fn happened_at(date: &[u8], rules: &Reading) -> Option<UnixMs> {
+    let ms = date_ms(date, rules.utc_offset_min)?;
+    u64::try_from(ms).ok().map(UnixMs)
+}
+
+/// The carrier's word, where it is not ours; else empty, which allocates nothing.
+fn own_word(stat: Option<&[u8]>, state: ReceiptState) -> Box<str> {
+    let differs = |word: &&[u8]| !word.eq_ignore_ascii_case(state.name().as_bytes());
+    let word = stat.filter(differs);
+    word.map_or_else(Box::default, |word| shown(word, STAT_OCTETS_MAX))
 }
 
 /// What is kept of a receipt that names no id, or no state that is known.

@@ -164,6 +164,7 @@ pub fn receipt(
         operator_at: receipt.operator_at,
         raw: receipt.raw.clone(),
         tlvs: receipt.tlvs.clone(),
+        stat: receipt.stat.clone(),
     };
     if !counts || !state.is_final() {
         return Some(unchanged(life, context, what));

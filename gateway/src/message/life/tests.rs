@@ -118,6 +118,8 @@ fn receipt_of(route: u16, state: ReceiptState) -> Receipt {
         operator_at: None,
         raw: "".into(),
         tlvs: Box::default(),
+        stat: "".into(),
+        pdu: crate::outcome::RawOctets::default(),
         received_at: UnixMs(1),
     }
 }

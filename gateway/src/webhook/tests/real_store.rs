@@ -132,6 +132,8 @@ async fn live(store: &Store, numbers: std::ops::Range<usize>) {
         operator_at: None,
         raw: "".into(),
         tlvs: Box::default(),
+        stat: "".into(),
+        pdu: crate::outcome::RawOctets::default(),
         received_at: now,
     });
     store.apply_receipts(receipts.collect()).await.unwrap();

@@ -49,6 +49,29 @@ fn text(text: &[u8]) -> DeliverSm<'_> {
 }
 
 #[test]
+fn a_carriers_own_word_and_its_pdu_are_kept() {
+    for (word, kept) in [("UNDELIV", ""), ("undeliv", ""), ("FAILED", "FAILED")] {
+        let text_of = format!("id:7 stat:{word} err:1");
+        let sm = text(text_of.as_bytes());
+        let receipt = receipt_of(&sm, &config());
+        assert_eq!(receipt.state, ReceiptState::Undeliverable);
+        assert_eq!(&*receipt.stat, kept);
+        assert_eq!(receipt.pdu.octets(), &**frame(&sm).octets());
+    }
+    let long = format!("id:7 stat:{} text:{}", "DELIVRD", "x".repeat(600));
+    let mut payload = TlvBuf::new();
+    payload.push(Tag::MESSAGE_PAYLOAD, long.as_bytes()).unwrap();
+    let sm = DeliverSm {
+        tlvs: payload.as_tlvs(),
+        ..text(b"")
+    };
+    assert_eq!(
+        receipt_of(&sm, &config()).pdu.octets().len(),
+        RawOctets::OCTETS_MAX
+    );
+}
+
+#[test]
 fn text_alone_is_enough() {
     let sm = text(b"id:77 done date:2611200901 stat:UNDELIV err:027 text:hej");
     let receipt = receipt_of(&sm, &config());
