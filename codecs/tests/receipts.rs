@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use codecs::smpp::receipt::{
-    Format, Kind, NetworkError, State, Tlvs, date_ms, detect, resolve, scan,
+    Format, Kind, NetworkError, State, Tlvs, date_ms, detect, is_misnamed, resolve, scan,
 };
 use codecs::smpp::{CommandId, Frame};
 use proptest::prelude::*;
@@ -183,6 +183,53 @@ fn the_corpus_is_read_as_its_sources_mean_it() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_receipt_is_told_as_what_somebody_wrote() {
+    for quoted in CORPUS.iter() {
+        let has_tlvs =
+            quoted.id_tlv.is_some() || quoted.state_tlv.is_some() || quoted.network_tlv.is_some();
+        let fields = scan(&quoted.text);
+        let misnamed = is_misnamed(4, has_tlvs, &fields, &quoted.text);
+        assert!(!misnamed, "{}", quoted.name);
+        // Nor where its TLVs were lost on the way.
+        let misnamed = is_misnamed(4, false, &fields, &quoted.text);
+        assert!(!misnamed, "{} without TLVs", quoted.name);
+    }
+}
+
+#[test]
+fn what_somebody_wrote_is_told_though_esm_class_calls_it_a_receipt() {
+    for text in [
+        "STOP",
+        "Yes please, 2 tickets",
+        "Hej! \u{e5}ker du?",
+        "id badges",
+    ] {
+        let fields = scan(text.as_bytes());
+        for esm_class in [0x04, 0x44, 0x07] {
+            let misnamed = is_misnamed(esm_class, false, &fields, text.as_bytes());
+            assert!(misnamed, "{text} {esm_class:#x}");
+        }
+        for esm_class in [0x00, 0x14, 0x20, 0x08] {
+            let misnamed = is_misnamed(esm_class, false, &fields, text.as_bytes());
+            assert!(!misnamed, "{text} {esm_class:#x}");
+        }
+        assert!(!is_misnamed(4, true, &fields, text.as_bytes()), "{text}");
+    }
+    for text in [
+        "",
+        "  ",
+        "12",
+        "Message DELIVRD",
+        "err:012",
+        "dlvrd:001",
+        "01,0210021543,30,id-9",
+    ] {
+        let misnamed = is_misnamed(4, false, &scan(text.as_bytes()), text.as_bytes());
+        assert!(!misnamed, "{text}");
+    }
 }
 
 #[test]

@@ -76,6 +76,28 @@ pub fn detect(
     by_class
 }
 
+/// Whether what esm_class alone calls a receipt is a handset's message: carriers set 0x04 on those, too
+/// (smpp.md §1.5). Chosen narrowly, because a receipt must never be told as what somebody wrote: the
+/// message type is a receipt's and no other, `has_tlvs` (receipted_message_id, message_state,
+/// network_error_code) is false, and the text has letters, but no field of a receipt, no word for a
+/// state, and no word that may be an id or a date. `fields` are those of the text, as [`scan`] or the route's format has them.
+#[must_use]
+pub fn is_misnamed(esm_class: u8, has_tlvs: bool, fields: &Receipt<'_>, text: &[u8]) -> bool {
+    let goes_on = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-');
+    let mut words = text.split(|octet| !goes_on(octet));
+    esm_class & ESM_CLASS_TYPE == ESM_CLASS_RECEIPT
+        && !has_tlvs
+        && *fields == Receipt::default()
+        && text.iter().any(u8::is_ascii_alphabetic)
+        && !words.any(|word| State::from_text(word).is_some() || is_number(word))
+}
+
+/// Whether a word may be an id or a date: it has six digits. Chosen: the shortest date without a key
+/// that carriers write is YYMMDD, and ids are longer (`362d9701`, observed at Sicap).
+fn is_number(word: &[u8]) -> bool {
+    word.iter().filter(|octet| octet.is_ascii_digit()).count() >= 6
+}
+
 /// The state of a message at the carrier. SMPP v5.0 §4.7.15; v3.4 §5.2.28 has 1 to 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -415,15 +415,20 @@ impl<'a> Connection<'a> {
                 self.inbox.take(reply).1.push(*unreadable);
                 return;
             }
-            Read::Inbound => match inbound::read(frame, self.lent.config, wall) {
-                Some(part) => {
-                    self.lent.meters.tally.inbound += 1;
-                    self.from_handsets.take(reply).push(part);
-                    return;
+            read @ (Read::Inbound | Read::Misnamed) => {
+                match inbound::read(frame, self.lent.config, wall) {
+                    Some(part) => {
+                        if read == Read::Misnamed {
+                            self.lent.meters.quirk("message_as_receipt");
+                        }
+                        self.lent.meters.tally.inbound += 1;
+                        self.from_handsets.take(reply).push(part);
+                        return;
+                    }
+                    // The session has parsed it; what it cannot be read as now, it never will.
+                    None => CommandStatus::OK,
                 }
-                // The session has parsed it; what it cannot be read as now, it never will.
-                None => CommandStatus::OK,
-            },
+            }
         };
         self.lent.meters.tally.acks += 1;
         self.session.respond_deliver(reply, status);

@@ -2,10 +2,10 @@
 
 use codecs::smpp::deliver::ESM_UDHI;
 use codecs::smpp::receipt::{
-    self, Kind, Tlvs, Verdict, date_ms, detect, resolve, scan, state_reason,
+    self, Kind, Tlvs, Verdict, date_ms, detect, is_misnamed, resolve, scan, state_reason,
 };
-use codecs::smpp::{Address, CommandId, Frame, Tlvs as Parameters};
-use codecs::text::ucs2;
+use codecs::smpp::{Address, CommandId, Frame, Tag, Tlvs as Parameters};
+use codecs::text::{Udh, ucs2};
 
 use super::config::{Config, Reading};
 use crate::clock::UnixMs;
@@ -34,6 +34,8 @@ pub(super) enum Read {
     Receipt(Box<Receipt>),
     /// A message or an acknowledgement from a handset.
     Inbound,
+    /// A message from a handset that its esm_class calls a receipt.
+    Misnamed,
     /// A receipt without an id or without a state that we know.
     Unreadable(Box<Unreadable>),
 }
@@ -59,29 +61,19 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
         network_error_code: delivered.tlvs.network_error_code(),
     };
     let rules = &config.reading;
-    let kind = detect(
-        delivered.esm_class,
-        tlvs.receipted_message_id,
-        tlvs.message_state,
-        text,
-        rules.by_text,
-    );
     let formatted = rules.format.as_ref().and_then(|format| format.scan(text));
-    let kind = match formatted {
-        Some(fields) if kind == Kind::Message && rules.by_text && fields.stat.is_some() => {
-            Kind::Receipt
-        }
-        _ => kind,
-    };
+    let kind = kind(&delivered, text, formatted.as_ref(), rules);
     if !matches!(kind, Kind::Receipt | Kind::Intermediate) {
         return Read::Inbound;
     }
     // Carriers mark the text of receipts as UCS-2 and write it in ASCII: what reads as it is, is so.
     let mut fields = formatted.unwrap_or_else(|| scan(text));
     let decoded;
+    let mut words = text;
     if fields.id.is_none() && fields.stat.is_none() && delivered.data_coding == UCS2 {
         decoded = ucs2::decode(text);
-        fields = scan(decoded.as_bytes());
+        words = decoded.as_bytes();
+        fields = scan(words);
     }
     let verdict = resolve(tlvs, &fields, rules.prefer_text);
     // The route's own words come first, where the text tells the state.
@@ -91,6 +83,9 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
     let state = own.map(|own| own.state);
     let state = state.or_else(|| verdict.state.map(in_our_words));
     let (Some(id), Some(state)) = (verdict.id, state) else {
+        if is_inbound(&delivered, &fields, words, rules) {
+            return Read::Misnamed;
+        }
         let id = verdict.id.unwrap_or_default();
         return unreadable((frame, Some(&delivered)), id, (config, now));
     };
@@ -130,6 +125,26 @@ fn own_word(stat: Option<&[u8]>, state: ReceiptState) -> Box<str> {
     let differs = |word: &&[u8]| !word.eq_ignore_ascii_case(state.name().as_bytes());
     let word = stat.filter(differs);
     word.map_or_else(Box::default, |word| shown(word, STAT_OCTETS_MAX))
+}
+
+/// What it is, by its marks and, where the route says so, by its text.
+fn kind(
+    delivered: &Delivered<'_>,
+    text: &[u8],
+    formatted: Option<&receipt::Receipt<'_>>,
+    rules: &Reading,
+) -> Kind {
+    let (id, state) = (
+        delivered.tlvs.receipted_message_id(),
+        delivered.tlvs.message_state(),
+    );
+    let kind = detect(delivered.esm_class, id, state, text, rules.by_text);
+    match formatted {
+        Some(fields) if kind == Kind::Message && rules.by_text && fields.stat.is_some() => {
+            Kind::Receipt
+        }
+        _ => kind,
+    }
 }
 
 /// What is kept of a receipt that names no id, or no state that is known.
@@ -182,6 +197,36 @@ fn text_of<'a>(delivered: &Delivered<'a>) -> &'a [u8] {
     }
     let header = data.first().map_or(0, |length| usize::from(*length) + 1);
     data.get(header..).unwrap_or(data)
+}
+
+/// Whether what its esm_class calls a receipt is a handset's message. Of one part nobody can say that
+/// the others are no receipt either; and where the route has a form of its own, what does not fit it is
+/// still more likely to be one.
+fn is_inbound(
+    delivered: &Delivered<'_>,
+    fields: &receipt::Receipt<'_>,
+    words: &[u8],
+    rules: &Reading,
+) -> bool {
+    let tags = [
+        Tag::RECEIPTED_MESSAGE_ID,
+        Tag::MESSAGE_STATE,
+        Tag::NETWORK_ERROR_CODE,
+    ];
+    let has_tlvs = tags.iter().any(|tag| delivered.tlvs.find(*tag).is_some());
+    rules.format.is_none()
+        && is_alone(delivered)
+        && is_misnamed(delivered.esm_class, has_tlvs, fields, words)
+}
+
+/// Whether it is no part of a longer text.
+fn is_alone(delivered: &Delivered<'_>) -> bool {
+    let has_header = delivered.esm_class & ESM_UDHI != 0;
+    let header = has_header
+        .then(|| Udh::split(delivered.user_data).ok())
+        .flatten();
+    let concat = header.and_then(|(udh, _)| udh.fields.concat);
+    concat.is_none() && delivered.tlvs.sar().is_none()
 }
 
 /// The number that the message went to: the receipt's sender, without what stands before it (`+`, `00`,

@@ -1,7 +1,7 @@
 //! Receipts as carriers write them.
 
 use bytes::BytesMut;
-use codecs::smpp::{DataSm, DeliverSm, Limits, Tag, TlvBuf};
+use codecs::smpp::{DataSm, DeliverSm, Limits, TlvBuf};
 
 use codecs::smpp::receipt::Format;
 
@@ -223,6 +223,45 @@ fn messages_and_nonsense_are_told_apart() {
 }
 
 #[test]
+fn a_handsets_message_is_none_the_less_for_the_class_of_a_receipt() {
+    let of = |sm: &DeliverSm<'_>, config: &Config| read(&frame(sm), config, UnixMs(1));
+    let ucs2 = DeliverSm {
+        data_coding: UCS2,
+        ..text(b"\0S\0T\0O\0P")
+    };
+    for sm in [text(b"STOP"), ucs2] {
+        assert_eq!(of(&sm, &config()), Read::Misnamed);
+    }
+    let unreadable = |sm: &DeliverSm<'_>, config: &Config| {
+        assert!(matches!(of(sm, config), Read::Unreadable(_)), "{sm:?}");
+    };
+    let formatted = reading(Reading {
+        format: Some(Format::parse("{stat},{done},{submit},{err},{},{},{id}").unwrap()),
+        ..Reading::default()
+    });
+    unreadable(&text(b"STOP"), &formatted);
+    for (tag, value) in [
+        (Tag::RECEIPTED_MESSAGE_ID, &b"\0"[..]),
+        (Tag::MESSAGE_STATE, &[99]),
+        (Tag::NETWORK_ERROR_CODE, &[3]),
+    ] {
+        let mut tlvs = TlvBuf::new();
+        tlvs.push(tag, value).unwrap();
+        let sm = DeliverSm {
+            tlvs: tlvs.as_tlvs(),
+            ..text(b"STOP")
+        };
+        unreadable(&sm, &config());
+    }
+    let part = DeliverSm {
+        esm_class: 0x44,
+        ..text(b"\x05\0\x03\x01\x02\x02STOP")
+    };
+    unreadable(&part, &config());
+    unreadable(&text(b"message delivered"), &config());
+}
+
+#[test]
 fn what_cannot_be_read_is_kept_as_it_came_and_safe_to_show() {
     let odd = DeliverSm {
         source: from(1, b"46701234567"),
@@ -242,7 +281,7 @@ fn what_cannot_be_read_is_kept_as_it_came_and_safe_to_show() {
     };
     assert_eq!(*unreadable, kept);
     let mut payload = TlvBuf::new();
-    payload.push(Tag::MESSAGE_PAYLOAD, &[b'x'; 60_000]).unwrap();
+    payload.push(Tag::MESSAGE_PAYLOAD, &[b'7'; 60_000]).unwrap();
     let long = DeliverSm {
         tlvs: payload.as_tlvs(),
         ..text(b"")

@@ -306,13 +306,13 @@ async fn a_receipt_that_cannot_be_read_is_acknowledged_when_it_is_stored_as_it_c
     let mut rig = start(carrier.config());
     carrier.bind().await;
     rig.up().await;
-    let odd = deliver(4, b"your message has arrived");
+    let odd = deliver(4, b"your message 362d9701 has arrived");
     for (sequence, status) in [(7, 0), (8, 0x64)] {
         carrier.write(&[(DELIVER, 0, sequence, &odd)]).await;
         let batch = batch(&mut rig).await;
         let (read, unreadable) = (batch.receipts.len(), &batch.unreadable);
         assert_eq!((read, unreadable.len()), (0, 1));
-        assert_eq!(&*unreadable[0].text, "your message has arrived");
+        assert_eq!(&*unreadable[0].text, "your message 362d9701 has arrived");
         assert!(unreadable[0].pdu.ends_with(&odd));
         match status {
             0 => batch.stored.send(()).unwrap(),
@@ -410,7 +410,7 @@ async fn a_handsets_message_is_acknowledged_when_it_is_stored_and_not_before() {
     let mut rig = start(config);
     carrier.bind().await;
     rig.up().await;
-    let (hello, nonsense) = (deliver(0, b"hello"), deliver(4, b"\x1b[31m what?"));
+    let (hello, nonsense) = (deliver(0, b"hello"), deliver(4, b"\x1b[31m 362d9701?"));
     carrier
         .write(&[(DELIVER, 0, 1, &hello), (DELIVER, 0, 2, &nonsense)])
         .await;
