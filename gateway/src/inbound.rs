@@ -41,6 +41,8 @@ pub struct InboundPart {
     pub octets: Box<[u8]>,
     /// The PDU's TLVs that its route names, and those that no specification knows; at most 17.
     pub tlvs: Box<[ReceiptTlv]>,
+    /// That it is no message of a person's, but says what became of one.
+    pub acknowledges: Option<Acknowledged>,
     /// When it was read.
     pub received_at: UnixMs,
     /// The message of ours that it may answer, and whose that is. The store looks for it.
@@ -55,6 +57,27 @@ impl InboundPart {
         self.concat.filter(|concat| {
             concat.total > 1 && concat.sequence >= 1 && concat.sequence <= concat.total
         })
+    }
+}
+
+/// What an acknowledgement of a handset's says of a message of ours. SMPP v3.4 §5.2.12: the message
+/// types of esm_class, "SME delivery acknowledgement" and "SME manual/user acknowledgement".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Acknowledged {
+    /// The handset has it (esm_class 0x08).
+    Delivery,
+    /// Its user has answered it with a key (esm_class 0x10).
+    User,
+}
+
+impl Acknowledged {
+    /// As it is told.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivery => "delivery",
+            Self::User => "user",
+        }
     }
 }
 
@@ -166,9 +189,17 @@ pub struct Piece {
     pub octets: Box<[u8]>,
     /// As of its part.
     pub tlvs: Box<[ReceiptTlv]>,
+    /// As of its part.
+    pub acknowledges: Option<Acknowledged>,
 }
 
 impl Inbound {
+    /// What it acknowledges, when it is an acknowledgement: one part's word counts for all.
+    #[must_use]
+    pub fn acknowledges(&self) -> Option<Acknowledged> {
+        self.pieces.iter().find_map(|piece| piece.acknowledges)
+    }
+
     /// Parts that the whole message has.
     #[must_use]
     pub fn total(&self) -> u8 {
@@ -244,6 +275,7 @@ impl Piece {
             header: part.header,
             octets: part.octets,
             tlvs: part.tlvs,
+            acknowledges: part.acknowledges,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::event::{Event, EventKind};
-use crate::inbound::{Inbound, Piece};
+use crate::inbound::{Acknowledged, Inbound, Piece};
 use crate::message::id::PublicId;
 use crate::message::life::{Life, What};
 use crate::message::{EndpointIx, Ids, Message, TenantIx, Text};
@@ -407,6 +407,8 @@ struct InboundData<'a> {
     data: Option<String>,
     keyword: Option<&'a str>,
     intent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledges: Option<&'a str>,
     encoding: &'a str,
     parts: u8,
     incomplete: bool,
@@ -496,6 +498,7 @@ pub fn inbound_event(
         data: has_data.then(octets),
         keyword,
         intent: inbound.keyword.as_ref().map(|(intent, _)| intent.name()),
+        acknowledges: inbound.acknowledges().map(Acknowledged::name),
         encoding: &inbound.encoding,
         parts: inbound.total(),
         incomplete: !missing.is_empty(),

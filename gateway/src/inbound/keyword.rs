@@ -359,6 +359,7 @@ mod tests {
             header: 0,
             octets: octets.into(),
             tlvs: Box::default(),
+            acknowledges: None,
         };
         // "STOP" as UCS-2 is two Chinese characters.
         let found = keywords.find_in(Some("协佐"), &[piece(b"STOP")]);

@@ -121,6 +121,7 @@ mod tests {
             header: 0,
             octets: octets.into(),
             tlvs: Box::default(),
+            acknowledges: None,
         }
     }
 

@@ -6,8 +6,15 @@ use codecs::text::{Reference, Udh};
 
 use super::config::Config;
 use crate::clock::UnixMs;
-use crate::inbound::{ADDRESS_OCTETS_MAX, Concat, InboundPart, Width};
+use crate::inbound::{ADDRESS_OCTETS_MAX, Acknowledged, Concat, InboundPart, Width};
 use crate::message::Phone;
+
+/// The bits of esm_class that hold the message type. SMPP v3.4 §5.2.12.
+const ESM_TYPE: u8 = 0x3c;
+/// SME delivery acknowledgement. SMPP v3.4 §5.2.12.
+const ESM_DELIVERY_ACK: u8 = 0x08;
+/// SME manual/user acknowledgement. SMPP v3.4 §5.2.12.
+const ESM_USER_ACK: u8 = 0x10;
 
 /// TON of an unknown kind of number. SMPP v3.4 §5.2.5.
 const TON_UNKNOWN: u8 = 0;
@@ -61,9 +68,18 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Option<Inboun
         header: u16::try_from(header).unwrap_or(0),
         octets: octets.into(),
         tlvs: config.tlvs.of_handset(tlvs),
+        acknowledges: acknowledges(esm_class),
         received_at: now,
         in_reply_to: None,
     })
+}
+
+fn acknowledges(esm_class: u8) -> Option<Acknowledged> {
+    match esm_class & ESM_TYPE {
+        ESM_DELIVERY_ACK => Some(Acknowledged::Delivery),
+        ESM_USER_ACK => Some(Acknowledged::User),
+        _ => None,
+    }
 }
 
 /// A part's place: from the header, else from the SAR parameters.

@@ -21,6 +21,7 @@ fn part(from: &str, (reference, total, sequence): (u16, u8, u8), text: &str) -> 
         header: 0,
         octets: text.as_bytes().into(),
         tlvs: Box::default(),
+        acknowledges: None,
         received_at: UnixMs(1_000),
         in_reply_to: None,
     }

@@ -47,6 +47,7 @@ pub(crate) fn part(place: Option<(u16, u8, u8)>, text: &str) -> InboundPart {
         header: 0,
         octets: text.as_bytes().into(),
         tlvs: Box::default(),
+        acknowledges: None,
         received_at: UnixMs(START),
         in_reply_to: None,
     }

@@ -292,8 +292,10 @@ impl Writer {
             metrics::counter!("trunkline_smpp_quirks_total", "route" => route, "quirk" => quirk)
                 .increment(1);
         }
+        // What a handset acknowledges asks for nothing (smpp.md §4.1): a "YES" is no START.
+        let is_message = pieces.iter().all(|piece| piece.acknowledges.is_none());
         // Where a message begins, its own keyword stands, whether or not the rest came.
-        let begins = pieces.first().is_some_and(|piece| piece.sequence == 1);
+        let begins = pieces.first().is_some_and(|piece| piece.sequence == 1) && is_message;
         let texts = [text.as_deref(), ascii(&pieces)];
         let texts = texts.into_iter().flatten().filter(|_| begins);
         let owner = self.shared.rules.owner(&to, texts);
@@ -303,7 +305,7 @@ impl Writer {
         let whole = concat.is_none_or(|concat| pieces.len() == usize::from(concat.total));
         let keywords = &self.shared.rules.keywords;
         // Of a part of a message nobody can say what all of it asks for.
-        let keyword = whole.then(|| keywords.find_in(text.as_deref(), &pieces));
+        let keyword = (whole && is_message).then(|| keywords.find_in(text.as_deref(), &pieces));
         Inbound {
             id,
             tenant: owner.tenant,

@@ -183,3 +183,23 @@ fn addresses_become_e164_where_that_is_certain_and_stay_as_they_are_elsewhere() 
     let long = "a".repeat(300);
     assert_eq!(read(5, &long, None).len(), ADDRESS_OCTETS_MAX);
 }
+
+#[test]
+fn what_a_handset_acknowledges_is_marked() {
+    for (esm_class, acknowledges) in [
+        (0x00, None),
+        (0x08, Some(Acknowledged::Delivery)),
+        (0x10, Some(Acknowledged::User)),
+        (0x0B, Some(Acknowledged::Delivery)),
+        (0x04, None),
+        (0x18, None),
+    ] {
+        let sm = DeliverSm {
+            esm_class,
+            short_message: b"YES",
+            ..DeliverSm::default()
+        };
+        let part = read_one(|out| sm.encode(1, &Limits::SPEC, out).unwrap());
+        assert_eq!(part.acknowledges, acknowledges, "{esm_class:#x}");
+    }
+}

@@ -1,6 +1,7 @@
 //! A keyword in the store: whom it counts for, and what happens where there is no room for it.
 
 use super::*;
+use crate::inbound::Acknowledged;
 use crate::message::{Class, Phone};
 use crate::store::Refused;
 use crate::store::suppressions::tests::{cause, new};
@@ -110,4 +111,41 @@ async fn stop_without_room_is_not_acknowledged_and_not_told() {
     // What asks for no room goes in.
     world.receive(vec![said("71234", "Hello")]).await;
     assert_eq!(world.told().await.len(), before.len() + 1);
+}
+
+#[tokio::test]
+async fn what_a_handset_acknowledges_asks_for_nothing() {
+    let world = World::new();
+    world.receive(vec![said("71234", "STOP")]).await;
+    let before = world.told().await.len();
+    for (acknowledges, text) in [
+        (Acknowledged::User, "YES"),
+        (Acknowledged::Delivery, "START"),
+        (Acknowledged::User, "BOOK A TABLE"),
+    ] {
+        let acknowledges = Some(acknowledges);
+        let ack = InboundPart {
+            acknowledges,
+            ..said("71234", text)
+        };
+        world.receive(vec![ack]).await;
+    }
+    assert!(world.suppressed("71234")[0], "no START of a person's");
+    world.store().archive_now().await;
+    let told = world.told().await.split_off(before);
+    let named: Vec<[&Value; 4]> = told
+        .iter()
+        .map(|told| ["acknowledges", "text", "keyword", "intent"].map(|key| &told["data"][key]))
+        .collect();
+    let none = &Value::Null;
+    let words = ["user", "YES", "delivery", "START", "user", "BOOK A TABLE"].map(Value::from);
+    let [user, yes, delivery, start, third, book] = &words;
+    assert_eq!(
+        named,
+        [
+            [user, yes, none, none],
+            [delivery, start, none, none],
+            [third, book, none, none],
+        ]
+    );
 }
