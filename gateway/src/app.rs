@@ -113,7 +113,7 @@ impl Gateway {
 
         // plan: before what asks it.
         let table = Arc::new(map::table(config, &names));
-        confirm(config, &store, &table);
+        confirm(config, &names, &store, &table);
 
         // webhook: before anything is accepted, so that a new endpoint begins with the first event.
         let webhook_config = map::webhook(config, &names)?;
@@ -321,8 +321,8 @@ fn replan(store: &Store, table: &Arc<plan::Table>, running: &mut JoinSet<()>) {
 }
 
 /// Makes the store answer handsets, with what the config has for them.
-fn confirm(config: &Config, store: &Store, table: &Arc<plan::Table>) {
-    let (replies, table) = (map::inbound::replies(config), table.clone());
+fn confirm(config: &Config, names: &crate::names::Names, store: &Store, table: &Arc<plan::Table>) {
+    let (replies, table) = (map::inbound::replies(config, names), table.clone());
     if !replies.is_empty() {
         store.confirm_with(move |asked| plan::reply::message(&replies, &table, asked));
     }

@@ -107,7 +107,8 @@ pub struct Inbound {
     pub languages: Option<Vec<String>>,
     /// `[inbound.keywords]`: further words.
     pub words: Vec<(crate::inbound::Intent, String)>,
-    /// `[inbound.replies]`: what who asks for it is answered; absent is nothing.
+    /// `[inbound.replies]`: what who asks for it is answered, by tenants without texts of their own;
+    /// absent is nothing.
     pub replies: Vec<(crate::inbound::Intent, String)>,
 }
 
@@ -236,6 +237,8 @@ pub struct Tenant {
     pub ingress_rate: Option<Rate>,
     /// Whether a request without an idempotency key is refused.
     pub require_idempotency: bool,
+    /// `[tenants.*.replies]`: what who asks for it is answered, in place of `[inbound.replies]`.
+    pub replies: Option<Vec<(crate::inbound::Intent, String)>>,
 }
 
 /// One of `[routes.*]`: an account at a carrier.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::load::{Env, Node, Value};
 use super::problem::{Problems, Warning};
 use super::{Admin, Config, Key, Limits, SCOPES, Server, Store, Tenant, Tls, Webhook, value};
+use crate::inbound::keyword::Keywords;
 use crate::message::Class;
 use section::{Field, Notes, Section};
 
@@ -81,7 +82,6 @@ fn config(root: &Section<'_>) -> Option<Config> {
     let limits = fixed(root, "limits").map(|s| limits(&s));
     let lanes = fixed(root, "lanes").map(|s| lanes(&s));
     let keys = fixed(root, "auth").map(|s| keys(&s, &declared));
-    let tenants = each(root, "tenants", tenant);
     let routes = each(root, "routes", routes::route);
     let rules = rules::rules(root, &declared);
     let endpoints = match &webhook {
@@ -91,6 +91,8 @@ fn config(root: &Section<'_>) -> Option<Config> {
         None => BTreeMap::new(),
     };
     let inbound = fixed(root, "inbound").map(|s| inbound::inbound(&s, &declared, &endpoints));
+    let keywords = inbound::all_keywords(inbound.as_ref());
+    let tenants = each(root, "tenants", |field| tenant(field, &keywords));
     let (server, admin) = (server?, admin?);
     listeners(root, &server, &admin);
     let config = Config {
@@ -108,6 +110,14 @@ fn config(root: &Section<'_>) -> Option<Config> {
         inbound: inbound?,
     };
     if let Some(at) = root.opt("inbound") {
+        let shared = config.without_replies();
+        if shared.len() > 1 && !config.inbound.replies.is_empty() {
+            at.warn(format!(
+                "replies: the customers of {} are answered with the same texts; a tenant has its \
+                 own in tenants.NAME.replies",
+                shared.join(", ")
+            ));
+        }
         for number in config.nobodys() {
             at.warn(format!(
                 "{number}: what handsets write to it is no tenant's; their STOP suppresses for all \
@@ -406,7 +416,7 @@ fn key(section: &Section<'_>, declared: &Declared<'_>) -> Key {
 /// Longest sender: source_addr, SMPP v3.4 §5.2.8, 21 octets with its NUL.
 const SENDER_OCTETS_MAX: usize = 20;
 
-fn tenant(field: &Field<'_>) -> Option<Tenant> {
+fn tenant(field: &Field<'_>, keywords: &Keywords) -> Option<Tenant> {
     let section = field.section("tenants.*")?;
     let expected = "a list of senders such as [\"ACME\", \"71234\"], or [\"*\"] for any";
     let sender = |field: &Field<'_>| {
@@ -435,5 +445,9 @@ fn tenant(field: &Field<'_>) -> Option<Tenant> {
             "require_idempotency",
             "whether a request needs an idempotency key",
         ),
+        replies: section
+            .opt("replies")
+            .and_then(|field| field.section("tenants.*.replies"))
+            .map(|section| inbound::replies(&section, keywords)),
     })
 }

@@ -14,6 +14,13 @@ impl Config {
         names.next().is_none().then_some(first)
     }
 
+    /// The tenants without replies of their own.
+    pub(super) fn without_replies(&self) -> Vec<&str> {
+        let all = self.tenants.iter();
+        let all = all.filter(|(_, facts)| facts.replies.is_none());
+        all.map(|(name, _)| name.as_str()).collect()
+    }
+
     /// The tenants that may send from any number.
     pub fn send_as_any(&self) -> impl Iterator<Item = &str> {
         let any = |sender: &String| sender == "*";

@@ -49,16 +49,14 @@ mod tests {
     use crate::message::tlv::{SmsTlv, TlvKind};
     use crate::message::{Phone, RouteIx, TenantIx};
     use crate::plan::Table;
-    use crate::plan::reply::Replies;
+    use crate::plan::reply::Tenants;
     use crate::plan::tlv::NO_NAMES;
 
     /// Any message, with a text.
     fn reply(text: &str) -> Message {
         let table = Arc::new(Table::default());
-        let replies = Replies {
-            help: Some(text.to_owned()),
-            ..Replies::default()
-        };
+        let mut replies = Tenants::default();
+        replies.common.help = Some(text.to_owned());
         let asked = Asked {
             tenant: TenantIx(0),
             to: Phone::parse("+46701234567").unwrap(),

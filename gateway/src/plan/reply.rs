@@ -12,7 +12,9 @@ use super::{Table, write::Wish};
 use crate::clock::UnixMs;
 use crate::inbound::Intent;
 use crate::inbound::reply::Asked;
-use crate::message::{Class, FailoverOn, Message, MessageId, OnAmbiguous, Policy, Priority, Texts};
+use crate::message::{
+    Class, FailoverOn, Message, MessageId, OnAmbiguous, Policy, Priority, TenantIx, Texts,
+};
 
 /// How long it may wait: 47 CFR §64.1200(a)(12) wants an opt-out confirmed within five minutes
 /// (smpp.md §5). Chosen for the other replies, too: later nobody waits for them.
@@ -50,11 +52,36 @@ impl Replies {
     }
 }
 
+/// The texts of all tenants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tenants {
+    /// Of those that have none of their own.
+    pub common: Replies,
+    /// A tenant's own, in place of all the common ones.
+    pub own: Vec<(TenantIx, Replies)>,
+}
+
+impl Tenants {
+    /// Whether nobody has any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.common.is_empty() && self.own.iter().all(|(_, replies)| replies.is_empty())
+    }
+
+    /// A tenant's.
+    #[must_use]
+    pub fn of(&self, tenant: TenantIx) -> &Replies {
+        let mut all = self.own.iter();
+        let own = all.find(|(known, _)| *known == tenant);
+        own.map_or(&self.common, |(_, replies)| replies)
+    }
+}
+
 /// Makes the message that answers; `None` when nothing is to be said. Without a rule that matches it
 /// has no route, and is rejected as any other message would be.
 #[must_use]
-pub fn message(replies: &Replies, table: &Arc<Table>, asked: &Asked<'_>) -> Option<Message> {
-    let text = replies.of(asked.intent)?;
+pub fn message(replies: &Tenants, table: &Arc<Table>, asked: &Asked<'_>) -> Option<Message> {
+    let text = replies.of(asked.tenant).of(asked.intent)?;
     let class = Class::Conversational;
     let mut routes = table.routes(asked.tenant, class, asked.to);
     if let Some(place) = routes.iter().position(|route| *route == asked.route) {
@@ -104,7 +131,7 @@ pub fn message(replies: &Replies, table: &Arc<Table>, asked: &Asked<'_>) -> Opti
 mod tests {
     use super::*;
     use crate::inbound::reply::TEXT_CHARS_MAX;
-    use crate::message::{Encoding, Phone, RouteIx, TenantIx, Text};
+    use crate::message::{Encoding, Phone, RouteIx, Text};
     use crate::plan::{Match, Rule, Strategy};
 
     fn asked(intent: Intent, route: u16) -> Asked<'static> {
@@ -126,12 +153,41 @@ mod tests {
         }]))
     }
 
-    fn replies() -> Replies {
-        Replies {
+    fn common(common: Replies) -> Tenants {
+        Tenants {
+            common,
+            own: Vec::new(),
+        }
+    }
+
+    fn replies() -> Tenants {
+        common(Replies {
             opt_out: Some("You get no more messages. Привет".to_owned()),
             opt_in: Some("Welcome back".to_owned()),
             help: None,
-        }
+        })
+    }
+
+    #[test]
+    fn a_tenant_with_texts_of_its_own_says_no_others() {
+        let mut replies = replies();
+        let help = Some("This is Beta".to_owned());
+        let own = Replies {
+            help,
+            ..Replies::default()
+        };
+        replies.own = vec![(TenantIx(4), own)];
+        let said = |tenant, intent| {
+            let asked = Asked {
+                tenant: TenantIx(tenant),
+                ..asked(intent, 0)
+            };
+            message(&replies, &table(), &asked).map(|one| one.text(Text::Body).to_owned())
+        };
+        assert_eq!(said(4, Intent::Help).as_deref(), Some("This is Beta"));
+        assert_eq!(said(4, Intent::OptIn), None);
+        assert_eq!(said(3, Intent::OptIn).as_deref(), Some("Welcome back"));
+        assert_eq!(said(3, Intent::Help), None);
     }
 
     #[test]
@@ -167,10 +223,10 @@ mod tests {
     #[test]
     fn the_longest_text_fits_in_every_alphabet() {
         let opt_out = Some("\u{1F600}".repeat(TEXT_CHARS_MAX));
-        let replies = Replies {
+        let replies = common(Replies {
             opt_out,
             ..Replies::default()
-        };
+        });
         assert!(message(&replies, &table(), &asked(Intent::OptOut, 0)).is_some());
     }
 }

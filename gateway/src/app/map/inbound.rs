@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::inbound::{Intent, keyword, rules};
+use crate::names::Names;
 use crate::plan;
 
 /// Whose handsets' messages are: a number under `[inbound.numbers]`, or in one tenant's senders; the
@@ -62,9 +63,20 @@ pub(crate) fn inbound(config: &Config) -> rules::Config {
 }
 
 /// What handsets are answered.
-pub(crate) fn replies(config: &Config) -> plan::reply::Replies {
+pub(crate) fn replies(config: &Config, names: &Names) -> plan::reply::Tenants {
+    let own = config.tenants.iter().filter_map(|(name, facts)| {
+        let replies = facts.replies.as_ref()?;
+        Some((names.tenant_ix(name)?, texts(replies)))
+    });
+    plan::reply::Tenants {
+        common: texts(&config.inbound.replies),
+        own: own.collect(),
+    }
+}
+
+fn texts(replies: &[(Intent, String)]) -> plan::reply::Replies {
     let of = |intent| {
-        let mut all = config.inbound.replies.iter();
+        let mut all = replies.iter();
         let text = all.find(|(known, _)| *known == intent);
         text.map(|(_, text)| text.clone())
     };

@@ -34,7 +34,7 @@ pub(super) fn inbound(
     let replies = section
         .opt("replies")
         .and_then(|field| field.section("inbound.replies"))
-        .map(|section| replies(&section, &languages, &words));
+        .map(|section| replies(&section, &keywords_of(&languages, &words)));
     Inbound {
         languages,
         words,
@@ -135,15 +135,25 @@ fn words(section: &Section<'_>) -> Vec<(Intent, String)> {
     words
 }
 
-fn replies(
-    section: &Section<'_>,
-    languages: &Option<Vec<String>>,
-    words: &[(Intent, String)],
-) -> Vec<(Intent, String)> {
-    let keywords = keyword::Keywords::new(&keyword::Config {
+/// The keywords that count.
+pub(super) fn all_keywords(inbound: Option<&Inbound>) -> keyword::Keywords {
+    inbound.map_or_else(keyword::Keywords::default, |inbound| {
+        keywords_of(&inbound.languages, &inbound.words)
+    })
+}
+
+fn keywords_of(languages: &Option<Vec<String>>, words: &[(Intent, String)]) -> keyword::Keywords {
+    keyword::Keywords::new(&keyword::Config {
         languages: languages.clone(),
         words: words.to_vec(),
-    });
+    })
+}
+
+/// Reads the texts that answer keywords, of all tenants or of one.
+pub(super) fn replies(
+    section: &Section<'_>,
+    keywords: &keyword::Keywords,
+) -> Vec<(Intent, String)> {
     // A carrier that sends back what it gets would ask for it again.
     let expected = format!("a text of 1 to {TEXT_CHARS_MAX} characters that is no keyword itself");
     let fits = |text: &str| {

@@ -96,9 +96,10 @@ pub(crate) const SCHEMAS: &[Schema] = &[
     ),
     lacking(
         "tenants.*",
-        &["senders", "ingress_rate", "require_idempotency"],
+        &["senders", "ingress_rate", "require_idempotency", "replies"],
         &["quiet_hours"],
     ),
+    table("tenants.*.replies", &["opt_out", "opt_in", "help"]),
     lacking(
         "routes.*",
         &[

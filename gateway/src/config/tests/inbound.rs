@@ -104,3 +104,29 @@ fn a_number_that_nobody_would_hear_of_is_warned_of() {
     }
     assert_eq!(warned("\"BETA\"", ""), [""; 0]);
 }
+
+#[test]
+fn a_tenant_has_its_own_replies_and_shared_ones_are_warned_of() {
+    let replies = |acme: &str| {
+        let common = "[inbound.replies]\nhelp = \"This is Acme\"\n";
+        let own = format!("[tenants.acme.replies]\nhelp = \"{acme}\"\n");
+        (text(common), text(&format!("{own}{common}")))
+    };
+    let (common, own) = replies("We are Acme");
+    let shares = |warnings: &[String]| warnings.iter().any(|w| w.contains("of acme, beta are"));
+    let (_, warnings) = load_text(&common, &env(), false).unwrap_or_else(|p| panic!("{p:#?}"));
+    assert!(shares(&warnings), "{warnings:#?}");
+    let (config, warnings) = load_text(&own, &env(), false).unwrap_or_else(|p| panic!("{p:#?}"));
+    assert!(
+        !warnings.iter().any(|w| w.contains("same texts")),
+        "{warnings:#?}"
+    );
+    let help = (crate::inbound::Intent::Help, "We are Acme".to_owned());
+    assert_eq!(config.tenants["acme"].replies, Some(vec![help]));
+    assert_eq!(config.tenants["beta"].replies, None);
+    let (_, keyword) = replies("help!");
+    let problems = load_text(&keyword, &env(), false).expect_err("a keyword");
+    assert!(problems[0].contains("tenants.acme.replies.help = \"help!\": expected a text"));
+    let own = own.replace("[tenants.acme.replies]", "[tenants.acme.replys]");
+    load_text(&own, &env(), false).expect_err("no such table");
+}
