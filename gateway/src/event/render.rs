@@ -2,19 +2,20 @@
 
 use std::io;
 
-use base64::Engine as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::event::{Event, EventKind};
-use crate::inbound::{Acknowledged, Inbound, Piece};
 use crate::message::id::PublicId;
 use crate::message::life::{Life, What};
 use crate::message::{EndpointIx, Ids, Message, TenantIx, Text};
 use crate::names::Names;
 use crate::outcome::{Reason, ReceiptState, ReceiptTlv};
 
+mod inbound;
 pub mod suppressed;
+
+pub use inbound::inbound_event;
 
 /// The version of the event format (contract.md §3).
 pub const API_VERSION: &str = "2026-11-01";
@@ -394,128 +395,6 @@ pub fn endpoint_event(
             endpoint_id: lookup.names.endpoint(endpoint),
         },
     )
-}
-
-#[derive(Serialize)]
-struct InboundData<'a> {
-    inbound_id: PublicId,
-    channel: &'a str,
-    from: &'a str,
-    to: &'a str,
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
-    keyword: Option<&'a str>,
-    intent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acknowledges: Option<&'a str>,
-    encoding: &'a str,
-    parts: u8,
-    incomplete: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<u8>,
-    network: Option<Network<'a>>,
-    route: &'a str,
-    provider_message_id: Option<&'a str>,
-    sent_at: Option<()>,
-    received_at: Shown,
-    in_reply_to: Option<PublicId>,
-    auto_reply: Option<PublicId>,
-    #[serde(skip_serializing_if = "Named::is_empty")]
-    tlvs: Named<'a>,
-}
-
-/// The network that a handset is in. ITU-T E.212.
-#[derive(Serialize)]
-struct Network<'a> {
-    mcc: &'a str,
-    mnc: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct HelpData<'a> {
-    phone: &'a str,
-    to: &'a str,
-    keyword: Option<&'a str>,
-    inbound_id: PublicId,
-}
-
-/// Writes an event of a handset's message. `data` is there for what is no text: the octets of its
-/// parts in base64, headers left out. When the content's retention is over, there is neither text nor data.
-///
-/// # Errors
-/// Those of `out`.
-pub fn inbound_event(
-    out: impl io::Write,
-    event: &Event,
-    inbound: &Inbound,
-    lookup: Lookup<'_>,
-) -> serde_json::Result<()> {
-    let inbound_id = lookup.ids.inbound(inbound.id);
-    let keyword = inbound.told_keyword();
-    if event.kind == EventKind::RecipientHelpRequested {
-        let data = HelpData {
-            phone: &inbound.from,
-            to: &inbound.to,
-            keyword,
-            inbound_id,
-        };
-        return write(out, event, lookup, data);
-    }
-    // SMPP has no field for these: they are what the route's dictionary calls so.
-    let tlvs = inbound.tlvs();
-    let named = |name: &str| {
-        let tlv = tlvs.iter().find(|tlv| &*tlv.name == name);
-        tlv.map(|tlv| &*tlv.value).filter(|value| !value.is_empty())
-    };
-    let digits =
-        |name| named(name).filter(|value| value.bytes().all(|octet| octet.is_ascii_digit()));
-    let missing: Vec<u8> = inbound.missing().collect();
-    // Without octets their retention is over.
-    let has_octets = inbound.pieces.iter().any(|piece| !piece.octets.is_empty());
-    let has_data = inbound.text.is_none() && has_octets;
-    let octets = || {
-        let content = |piece: &Piece| {
-            piece
-                .octets
-                .get(usize::from(piece.header)..)
-                .map(<[u8]>::to_vec)
-        };
-        let all: Vec<u8> = inbound
-            .pieces
-            .iter()
-            .filter_map(content)
-            .flatten()
-            .collect();
-        base64::engine::general_purpose::STANDARD.encode(all)
-    };
-    let data = InboundData {
-        inbound_id,
-        channel: "sms",
-        from: &inbound.from,
-        to: &inbound.to,
-        text: inbound.text.as_deref(),
-        data: has_data.then(octets),
-        keyword,
-        intent: inbound.keyword.as_ref().map(|(intent, _)| intent.name()),
-        acknowledges: inbound.acknowledges().map(Acknowledged::name),
-        encoding: &inbound.encoding,
-        parts: inbound.total(),
-        incomplete: !missing.is_empty(),
-        missing,
-        network: digits("mcc").map(|mcc| Network {
-            mcc,
-            mnc: digits("mnc"),
-        }),
-        route: lookup.names.route(inbound.route),
-        provider_message_id: named("message_id").or_else(|| named("receipted_message_id")),
-        sent_at: None,
-        received_at: Shown(inbound.received_at),
-        in_reply_to: inbound.in_reply_to.map(|id| lookup.ids.message(id)),
-        auto_reply: inbound.auto_reply.map(|id| lookup.ids.message(id)),
-        tlvs: Named(tlvs),
-    };
-    write(out, event, lookup, data)
 }
 
 fn write<D: Serialize>(

@@ -16,6 +16,7 @@ use crate::store::{Config, EventQuery, Rendered, check, export};
 const START: u64 = 1_795_248_125_000;
 
 mod answered;
+mod coding;
 mod keywords;
 mod replies;
 mod room;
@@ -144,6 +145,10 @@ async fn a_single_message_is_told_as_the_contract_has_it() {
     }
     assert_eq!(data["parts"], 1);
     assert_eq!(data["incomplete"], false);
+    assert_eq!(data["data_coding"], 0);
+    for absent in ["data", "udh", "waiting", "missing", "tlvs"] {
+        assert!(!data.contains_key(absent), "{absent}");
+    }
     for unknown in [
         "keyword",
         "intent",
@@ -418,9 +423,11 @@ async fn what_they_say_goes_with_the_texts_of_messages_and_the_rest_with_the_eve
     let store = Some(store);
     let mut world = World { dir, clock, store };
     let mut binary = part(None, "");
-    (binary.data_coding, binary.octets) = (4, vec![0, 0xFF, 1].into());
+    (binary.data_coding, binary.octets) = (4, vec![1, 0x70, 1].into());
+    binary.header = 2;
     world.receive(vec![part(None, "Help!"), binary]).await;
     let young = world.told().await;
+    assert_eq!(young[2]["data"]["udh"], "AXA=");
     world.store().archive_now().await;
     assert_eq!(world.told().await, young, "from two files");
     world.clock.set(UnixMs(START + 2 * DAY_MS));
@@ -444,6 +451,10 @@ async fn what_they_say_goes_with_the_texts_of_messages_and_the_rest_with_the_eve
     assert_eq!(
         (binary.get("data"), &binary["encoding"]),
         (None, &"binary".into())
+    );
+    assert_eq!(
+        (binary.get("udh"), &binary["data_coding"]),
+        (None, &4.into())
     );
     assert_eq!(told[3]["data"]["text"], "later");
     world.store().close();
