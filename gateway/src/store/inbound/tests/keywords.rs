@@ -149,3 +149,38 @@ async fn what_a_handset_acknowledges_asks_for_nothing() {
         ]
     );
 }
+
+#[tokio::test]
+async fn start_lifts_what_is_of_its_sender_whoever_made_it_and_nothing_of_another_scope() {
+    let world = World::new();
+    let sender = |number: &str| Scope::parse("sender", number).unwrap();
+    for source in [Source::Api, Source::Import] {
+        for scope in [sender("71234"), sender("99999"), Scope::Class(Class::Otp)] {
+            let mut one = new(0, scope);
+            one.key.phone = Phone::parse(HANDSET).unwrap();
+            one.cause = cause(source, "asked by letter");
+            world.store().suppress(vec![one]).await.unwrap();
+        }
+        let before = world.told().await.len();
+        world.receive(vec![said("71234", "START")]).await;
+        let told = world.told().await.split_off(before);
+        let lifted = told
+            .iter()
+            .filter(|told| told["type"] == "recipient.opted_in");
+        let scopes: Vec<&Value> = lifted.map(|told| &told["data"]["scope"]["value"]).collect();
+        assert_eq!(scopes, ["71234"], "{source:?}");
+    }
+    let class = |class| {
+        let phone = Phone::parse(HANDSET).unwrap();
+        ["71234", "99999"].map(|from| {
+            let hit = world.store().suppressed(TenantIx(0), phone, from, class);
+            hit.is_some()
+        })
+    };
+    assert_eq!(class(Class::Otp), [true, true], "the class's stays");
+    assert_eq!(
+        class(Class::Promotional),
+        [false, true],
+        "its own is lifted"
+    );
+}
