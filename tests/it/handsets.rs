@@ -1,10 +1,15 @@
 //! Handsets: what they write is put together, stored before it is acknowledged, and told once; STOP
 //! suppresses. Over two binds, out of order, and through a kill -9.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 use sim::smsc::{FromHandset, Handsets, SmscConfig};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use trunkline_tests::gateway::binary;
 use trunkline_tests::scene::{received, smsc_config};
-use trunkline_tests::{SOON, Scene, wait_for};
+use trunkline_tests::{Route, SOON, Scene, wait_for};
 
 const HANDSET: &str = "46701234567";
 const NUMBER: &str = "71234";
@@ -380,4 +385,47 @@ async fn a_carrier_that_answers_every_submit_with_a_stop_gets_one_reply() {
         .map(|told| told["data"]["auto_reply"].is_string())
         .collect();
     assert_eq!(replies, [true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_command_lines_handsets_write_is_told_as_often_as_asked_for() {
+    let options =
+        "--listen 127.0.0.1:0 --mo-to 71234 --mo-from 46700000001 --mo-rate 50 --mo-count 2";
+    let mut carrier = Command::new(binary().unwrap())
+        .args(["--json", "sim", "smsc", "--mo-text", "Am I next?"])
+        .args(options.split(' '))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(carrier.stdout.take().unwrap()).lines();
+    let line = tokio::time::timeout(SOON, lines.next_line()).await.unwrap();
+    let listening: Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+    let addr = listening["listening"].as_str().unwrap().parse().unwrap();
+    let scene = Scene::start("mo-verb", smsc_config(), |setup| {
+        setup.routes = vec![Route::new("main", addr)];
+        setup.sections = format!("[inbound.numbers.{NUMBER:?}]\nendpoint = \"crm\"\n");
+    })
+    .await
+    .unwrap();
+    for told in wait_inbound(&scene, 2).await {
+        let data = &told["data"];
+        assert_eq!(
+            (&data["text"], &data["from"], &data["to"]),
+            (&"Am I next?".into(), &"+46700000001".into(), &NUMBER.into())
+        );
+    }
+    let pid = carrier.id().unwrap().to_string();
+    let kill = ["-c", "kill -TERM \"$0\"", &pid];
+    let sent = Command::new("sh").args(kill).status().await.unwrap();
+    assert!(sent.success());
+    let report = tokio::time::timeout(SOON, lines.next_line()).await.unwrap();
+    let report: Value = serde_json::from_str(&report.unwrap().unwrap()).unwrap();
+    // The last acknowledgement may still have been on its way.
+    let acked = report["inbound_acked"].as_u64().unwrap();
+    assert!((1..=2).contains(&acked), "{report}");
+    let status = tokio::time::timeout(SOON, carrier.wait()).await.unwrap();
+    assert!(status.unwrap().success());
+    assert_eq!(inbound(&scene).len(), 2);
 }

@@ -179,3 +179,50 @@ fn store_verbs_tell_what_is_no_store_and_leave_nothing_there() {
     assert_eq!(std::fs::read_dir(&empty).expect("still there").count(), 0);
     std::fs::remove_dir_all(&dir).expect("removed");
 }
+
+#[test]
+fn sim_smsc_has_handsets_write_only_with_a_number_to_write_to() {
+    let handsets = |options: &[&str]| {
+        let args = ["trunkline", "sim", "smsc"].iter().chain(options);
+        let cli = parse(args, &mut io::sink(), &mut io::sink()).expect("a verb");
+        let Verb::Sim(SimVerb::Smsc(smsc)) = cli.verb else {
+            panic!("not sim smsc")
+        };
+        smsc.handsets()
+    };
+    assert_eq!(handsets(&[]), None);
+    let plain = sim::smsc::Handsets {
+        to: String::from("71234"),
+        ..sim::smsc::Handsets::default()
+    };
+    assert_eq!(handsets(&["--mo-to", "71234"]), Some(plain.clone()));
+    let all = "--mo-to 71234 --mo-from 46700000001 --mo-text STOP --mo-rate 2.5 --mo-count 3";
+    let all: Vec<&str> = all.split(' ').collect();
+    let wanted = sim::smsc::Handsets {
+        from: String::from("46700000001"),
+        text: String::from("STOP"),
+        per_second: 2.5,
+        count: 3,
+        ..plain
+    };
+    assert_eq!(handsets(&all), Some(wanted));
+    for option in ["--mo-from", "--mo-text", "--mo-rate", "--mo-count"] {
+        let (exit, out, err) = run_args(&["sim", "smsc", option, "1"]);
+        assert_eq!((exit, out.as_str()), (Exit::Usage, ""), "{option}");
+        assert!(err.contains("--mo-to"), "{option}: {err}");
+    }
+    let (exit, _, err) = run_args(&["sim", "smsc", "--mo-to", "71234", "--mo-rate", "often"]);
+    assert_eq!(exit, Exit::Usage);
+    assert!(err.contains("--mo-rate"), "{err}");
+}
+
+#[test]
+fn sim_smsc_refuses_a_text_that_no_message_holds() {
+    // 255 parts of 153 septets are the most. 3GPP TS 23.040 §9.2.3.24.1.
+    let long = "a".repeat(255 * 153 + 1);
+    let args = ["sim", "smsc", "--listen", "127.0.0.1:0", "--mo-to", "71234"];
+    let args = [&args[..], &["--mo-text", &long]].concat();
+    let (exit, out, err) = run_args(&args);
+    assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
+    assert!(err.starts_with("trunkline: --mo-text: "), "{err}");
+}
