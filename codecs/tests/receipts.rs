@@ -162,7 +162,7 @@ fn the_corpus_is_read_as_its_sources_mean_it() {
                 quoted.text.escape_ascii()
             ));
         }
-        let kind = detect(
+        let (kind, _) = detect(
             if quoted.is_receipt {
                 quoted.esm_class
             } else {

@@ -280,15 +280,26 @@ async fn data_coding_1_and_the_order_of_octets_are_the_routes_both_ways() {
         (message.data_coding, message.octets) = (data_coding, octets.to_vec());
         hand(&scene, 0, message).await;
     }
-    let told = wait_inbound(&scene, 3).await;
+    // A user data header that is none; a receipt that is none.
+    for (esm_class, words) in [(0x40, "hi"), (0x04, "hey")] {
+        let mut message = text(words);
+        message.esm_class = esm_class;
+        hand(&scene, 0, message).await;
+    }
+    let told = wait_inbound(&scene, 5).await;
     let texts: Vec<&str> = told
         .iter()
         .filter_map(|told| told["data"]["text"].as_str())
         .collect();
-    assert_eq!(texts, ["å", "Ж", "Ж"]);
+    assert_eq!(texts, ["å", "Ж", "Ж", "hi", "hey"]);
     let metrics = scene.gateway.admin_client().get("/metrics").await.unwrap();
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
-    for quirk in ["odd_ucs2", "byte_order_mark"] {
+    for quirk in [
+        "odd_ucs2",
+        "byte_order_mark",
+        "bad_udh",
+        "message_as_receipt",
+    ] {
         let counted = format!("trunkline_smpp_quirks_total{{route=\"main\",quirk=\"{quirk}\"}} 1");
         assert!(metrics.contains(&counted), "{counted}");
     }

@@ -59,6 +59,18 @@ quirks! {
     BYTE_ORDER_MARK = 19, "byte_order_mark";
     /// A text with octets that its alphabet does not have.
     UNREADABLE = 20, "unreadable";
+    /// A handset's message whose esm_class calls it a receipt.
+    MESSAGE_AS_RECEIPT = 21, "message_as_receipt";
+    /// A receipt without the esm_class of one, with receipted_message_id or message_state.
+    RECEIPT_BY_TLV = 22, "receipt_by_tlv";
+    /// A receipt with neither esm_class nor TLVs of one: its text tells it.
+    RECEIPT_BY_TEXT = 23, "receipt_by_text";
+    /// A receipt in data_sm.
+    RECEIPT_IN_DATA_SM = 24, "receipt_in_data_sm";
+    /// A receipt's text in ASCII whose data_coding says UCS-2.
+    ASCII_AS_UCS2 = 25, "ascii_as_ucs2";
+    /// A user data header longer than the user data, or with an element that reaches past its end.
+    BAD_UDH = 26, "bad_udh";
 }
 
 impl Quirks {

@@ -4,6 +4,8 @@
 //! two carriers write the text alike, so one scanner takes every known deviation and nothing here
 //! fails: what is missing is `None`, and the caller keeps the raw octets.
 
+use super::quirks::Quirks;
+
 mod format;
 mod id;
 mod reason;
@@ -47,6 +49,7 @@ pub enum Kind {
 /// Tells receipts from messages: by esm_class, then by TLV, then, where `by_text` is set for the
 /// connection, by a text with `id:` and `stat:`. A reserved message type with the receipt's bit (a
 /// library of SMPP 3.3 sends 0x14) lets the text tell as well: nothing else that it might mean is lost.
+/// A receipt that its esm_class does not tell comes with the quirk of what did tell it.
 ///
 /// `receipted_message_id` (TLV 0x001E) and `message_state` (0x0427) are the values as received.
 #[must_use]
@@ -56,24 +59,24 @@ pub fn detect(
     message_state: Option<u8>,
     text: &[u8],
     by_text: bool,
-) -> Kind {
+) -> (Kind, Quirks) {
     let by_class = match esm_class & ESM_CLASS_TYPE {
-        0x04 => return Kind::Receipt,
-        0x20 => return Kind::Intermediate,
+        0x04 => return (Kind::Receipt, Quirks::NONE),
+        0x20 => return (Kind::Intermediate, Quirks::NONE),
         0x08 | 0x10 => Kind::Acknowledgement,
         _ => Kind::Message,
     };
     if receipted_message_id.is_some() || message_state.is_some() {
-        return Kind::Receipt;
+        return (Kind::Receipt, Quirks::RECEIPT_BY_TLV);
     }
     let marked = is_reserved(esm_class) && esm_class & ESM_CLASS_RECEIPT != 0;
     if by_class == Kind::Message && (by_text || marked) {
         let receipt = scan(text);
         if receipt.id.is_some() && receipt.stat.is_some() {
-            return Kind::Receipt;
+            return (Kind::Receipt, Quirks::RECEIPT_BY_TEXT);
         }
     }
-    by_class
+    (by_class, Quirks::NONE)
 }
 
 /// Whether what esm_class alone calls a receipt is a handset's message: carriers set 0x04 on those, too

@@ -463,13 +463,19 @@ fn row_12_receipts_are_found_in_data_sm_without_esm_class_and_by_text_only() {
     let text = b"id:7 sub:001 dlvrd:001 submit date:2601010000 done date:2601010001 stat:DELIVRD err:000 text:";
     assert_eq!(
         detect(0, Some(b"id7"), None, b"", false),
-        receipt::Kind::Receipt
+        (receipt::Kind::Receipt, Quirks::RECEIPT_BY_TLV)
     );
-    assert_eq!(detect(0, None, None, text, true), receipt::Kind::Receipt);
-    assert_eq!(detect(0, None, None, text, false), receipt::Kind::Message);
+    assert_eq!(
+        detect(0, None, None, text, true),
+        (receipt::Kind::Receipt, Quirks::RECEIPT_BY_TEXT)
+    );
+    assert_eq!(
+        detect(0, None, None, text, false),
+        (receipt::Kind::Message, Quirks::NONE)
+    );
     assert_eq!(
         detect(4, None, None, b"hello", false),
-        receipt::Kind::Receipt
+        (receipt::Kind::Receipt, Quirks::NONE)
     );
 }
 

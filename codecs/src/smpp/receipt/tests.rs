@@ -212,31 +212,44 @@ fn reads_the_counts_and_the_text() {
     assert_eq!(binary, Some(&b"a\xff id:7"[..]));
 }
 
-/// esm_class, receipted_message_id, message_state, text, by_text, what it is.
-type Received<'a> = (u8, Option<&'a [u8]>, Option<u8>, &'a [u8], bool, Kind);
+/// esm_class, receipted_message_id, message_state, text, by_text, what it is and what told it.
+type Received<'a> = (
+    u8,
+    Option<&'a [u8]>,
+    Option<u8>,
+    &'a [u8],
+    bool,
+    (Kind, Quirks),
+);
 
 #[test]
 fn tells_receipts_from_messages_by_the_ladder() {
     let text = TEXTS[0].1;
+    let by_class = (Kind::Receipt, Quirks::NONE);
+    let by_tlv = (Kind::Receipt, Quirks::RECEIPT_BY_TLV);
+    let words = (Kind::Receipt, Quirks::RECEIPT_BY_TEXT);
+    let message = (Kind::Message, Quirks::NONE);
+    let acknowledgement = (Kind::Acknowledgement, Quirks::NONE);
+    let intermediate = (Kind::Intermediate, Quirks::NONE);
     let cases: [Received<'_>; 18] = [
-        (0x04, None, None, b"", false, Kind::Receipt),
-        (0x44, None, None, text, false, Kind::Receipt),
-        (0x07, None, None, text, false, Kind::Receipt),
-        (0x20, None, None, text, false, Kind::Intermediate),
-        (0x00, Some(b"42"), None, b"", false, Kind::Receipt),
-        (0x00, None, Some(2), b"", false, Kind::Receipt),
-        (0x08, None, None, text, true, Kind::Acknowledgement),
-        (0x10, None, None, b"", false, Kind::Acknowledgement),
-        (0x08, Some(b"42"), None, b"", false, Kind::Receipt),
-        (0x00, None, None, text, true, Kind::Receipt),
-        (0x00, None, None, text, false, Kind::Message),
-        (0x00, None, None, b"id: my stat?", true, Kind::Message),
-        (0x0c, None, None, text, false, Kind::Receipt),
-        (0x14, None, None, text, false, Kind::Receipt),
-        (0x64, None, None, text, false, Kind::Receipt),
-        (0x24, None, Some(2), b"", false, Kind::Receipt),
-        (0x14, None, None, b"hello", false, Kind::Message),
-        (0x18, None, None, text, false, Kind::Message),
+        (0x04, None, None, b"", false, by_class),
+        (0x44, None, None, text, false, by_class),
+        (0x07, None, None, text, false, by_class),
+        (0x20, None, None, text, false, intermediate),
+        (0x00, Some(b"42"), None, b"", false, by_tlv),
+        (0x00, None, Some(2), b"", false, by_tlv),
+        (0x08, None, None, text, true, acknowledgement),
+        (0x10, None, None, b"", false, acknowledgement),
+        (0x08, Some(b"42"), None, b"", false, by_tlv),
+        (0x00, None, None, text, true, words),
+        (0x00, None, None, text, false, message),
+        (0x00, None, None, b"id: my stat?", true, message),
+        (0x0c, None, None, text, false, words),
+        (0x14, None, None, text, false, words),
+        (0x64, None, None, text, false, words),
+        (0x24, None, Some(2), b"", false, by_tlv),
+        (0x14, None, None, b"hello", false, message),
+        (0x18, None, None, text, false, message),
     ];
     for (esm_class, id, state, text, by_text, expected) in cases {
         assert_eq!(

@@ -265,9 +265,7 @@ impl<'a> Connection<'a> {
                 }
                 Event::Bound { kind, .. } => self.bound(now, kind),
                 Event::Odd(Odd::Quirks(_, quirks)) => {
-                    for name in quirks.names() {
-                        self.lent.meters.quirk(name);
-                    }
+                    self.lent.meters.quirks(quirks);
                 }
                 Event::Odd(odd) => {
                     self.lent.meters.quirk(odd.name());
@@ -397,7 +395,9 @@ impl<'a> Connection<'a> {
     fn delivered(&mut self, now: Instant, wall: UnixMs, reply: Reply, frame: &Frame) {
         self.lent.meters.tally.delivers += 1;
         let route = self.lent.config.name.as_str();
-        let status = match receipt::read(frame, self.lent.config, wall) {
+        let (read, quirks) = receipt::read(frame, self.lent.config, wall);
+        self.lent.meters.quirks(quirks);
+        let status = match read {
             Read::Receipt(receipt) => {
                 self.lent.meters.tally.receipts += 1;
                 self.inbox.take(reply).0.push(*receipt);
@@ -415,20 +415,16 @@ impl<'a> Connection<'a> {
                 self.inbox.take(reply).1.push(*unreadable);
                 return;
             }
-            read @ (Read::Inbound | Read::Misnamed) => {
-                match inbound::read(frame, self.lent.config, wall) {
-                    Some(part) => {
-                        if read == Read::Misnamed {
-                            self.lent.meters.quirk("message_as_receipt");
-                        }
-                        self.lent.meters.tally.inbound += 1;
-                        self.from_handsets.take(reply).push(part);
-                        return;
-                    }
-                    // The session has parsed it; what it cannot be read as now, it never will.
-                    None => CommandStatus::OK,
+            Read::Inbound => match inbound::read(frame, self.lent.config, wall) {
+                Some((part, quirks)) => {
+                    self.lent.meters.quirks(quirks);
+                    self.lent.meters.tally.inbound += 1;
+                    self.from_handsets.take(reply).push(part);
+                    return;
                 }
-            }
+                // The session has parsed it; what it cannot be read as now, it never will.
+                None => CommandStatus::OK,
+            },
         };
         self.lent.meters.tally.acks += 1;
         self.session.respond_deliver(reply, status);

@@ -1,10 +1,10 @@
 //! Inbound: a deliver_sm or data_sm that is no receipt, as a part of a handset's message.
 
-use codecs::smpp::deliver::ESM_UDHI;
-use codecs::smpp::{Address, CommandId, Frame, Tlvs};
+use codecs::smpp::{Address, CommandId, Frame, Quirks, Tlvs};
 use codecs::text::{Reference, Udh};
 
 use super::config::Config;
+use super::header::header;
 use crate::clock::UnixMs;
 use crate::inbound::{ADDRESS_OCTETS_MAX, Acknowledged, Concat, InboundPart, Width};
 use crate::message::Phone;
@@ -26,8 +26,9 @@ const TON_NATIONAL: u8 = 2;
 /// Digits of the shortest number that is no short code (contract.md §1: E.164 of 7 to 15 digits).
 const NUMBER_DIGITS_MIN: usize = 7;
 
-/// Reads one. The session has checked that its body parses; `None` when it does not after all.
-pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Option<InboundPart> {
+/// Reads one, and tells what was wrong with it. The session has checked that its body parses; `None` when
+/// it does not after all.
+pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Option<(InboundPart, Quirks)> {
     let (source, dest, esm_class, data_coding, octets, tlvs) =
         if frame.header().command == CommandId::DATA_SM {
             let (data, _) = frame.data_sm().ok()?;
@@ -52,14 +53,10 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Option<Inboun
                 sm.tlvs,
             )
         };
-    // A header that does not fit is no header: all of it is text then.
-    let udh = (esm_class & ESM_UDHI != 0)
-        .then(|| Udh::split(octets).ok())
-        .flatten()
-        .map(|(udh, _)| udh);
+    let (udh, quirks) = header(esm_class, octets);
     let header = udh.map_or(0, |udh| udh.octets.len());
     let country = config.inbound_country.as_deref();
-    Some(InboundPart {
+    let part = InboundPart {
         route: config.route,
         from: address(source, country),
         to: address(dest, country),
@@ -71,7 +68,8 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Option<Inboun
         acknowledges: acknowledges(esm_class),
         received_at: now,
         in_reply_to: None,
-    })
+    };
+    Some((part, quirks))
 }
 
 fn acknowledges(esm_class: u8) -> Option<Acknowledged> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use codecs::smpp::Quirks;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use rustc_hash::FxHashMap;
 
@@ -129,6 +130,17 @@ impl Meters {
     /// An enquire_link was answered.
     pub(super) fn alive(&self, round_trip: Duration) {
         self.round_trip.record(round_trip.as_secs_f64());
+    }
+
+    /// The peer deviates in none, one or several ways.
+    #[inline]
+    pub(super) fn quirks(&mut self, quirks: Quirks) {
+        if quirks.is_empty() {
+            return;
+        }
+        for name in quirks.names() {
+            self.quirk(name);
+        }
     }
 
     /// The peer deviates. The names are the codec's: a bounded set.

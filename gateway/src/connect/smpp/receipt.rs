@@ -1,13 +1,13 @@
 //! Receipts from deliver_sm and data_sm: told apart from messages, read, and put into our words.
 
-use codecs::smpp::deliver::ESM_UDHI;
 use codecs::smpp::receipt::{
     self, Kind, Tlvs, Verdict, date_ms, detect, is_misnamed, resolve, scan, state_reason,
 };
-use codecs::smpp::{Address, CommandId, Frame, Tag, Tlvs as Parameters};
-use codecs::text::{Udh, ucs2};
+use codecs::smpp::{Address, CommandId, Frame, Quirks, Tag, Tlvs as Parameters};
+use codecs::text::ucs2;
 
 use super::config::{Config, Reading};
+use super::header::header;
 use crate::clock::UnixMs;
 use crate::message::Phone;
 use crate::outcome::error_map::Stat;
@@ -34,8 +34,6 @@ pub(super) enum Read {
     Receipt(Box<Receipt>),
     /// A message or an acknowledgement from a handset.
     Inbound,
-    /// A message from a handset that its esm_class calls a receipt.
-    Misnamed,
     /// A receipt without an id or without a state that we know.
     Unreadable(Box<Unreadable>),
 }
@@ -49,10 +47,12 @@ struct Delivered<'a> {
     tlvs: Parameters<'a>,
 }
 
-/// Reads one. The session has checked that its body parses.
-pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
+/// Reads one, and tells what was wrong with it. The session has checked that its body parses. What is
+/// wrong with a handset's message is for [`super::inbound`] to tell, but that it was called a receipt.
+pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> (Read, Quirks) {
     let Some(delivered) = delivered(frame) else {
-        return unreadable((frame, None), &[], (config, now));
+        let read = unreadable((frame, None), &[], (config, now));
+        return (read, Quirks::NONE);
     };
     let text = text_of(&delivered);
     let tlvs = Tlvs {
@@ -62,18 +62,23 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
     };
     let rules = &config.reading;
     let formatted = rules.format.as_ref().and_then(|format| format.scan(text));
-    let kind = kind(&delivered, text, formatted.as_ref(), rules);
+    let (kind, mut quirks) = kind(&delivered, text, formatted.as_ref(), rules);
     if !matches!(kind, Kind::Receipt | Kind::Intermediate) {
-        return Read::Inbound;
+        return (Read::Inbound, Quirks::NONE);
     }
+    quirks.insert(oddities(frame, &delivered));
     // Carriers mark the text of receipts as UCS-2 and write it in ASCII: what reads as it is, is so.
     let mut fields = formatted.unwrap_or_else(|| scan(text));
     let decoded;
     let mut words = text;
-    if fields.id.is_none() && fields.stat.is_none() && delivered.data_coding == UCS2 {
-        decoded = ucs2::decode(text);
-        words = decoded.as_bytes();
-        fields = scan(words);
+    if delivered.data_coding == UCS2 {
+        if fields.id.is_some() || fields.stat.is_some() {
+            quirks.insert(Quirks::ASCII_AS_UCS2);
+        } else {
+            decoded = ucs2::decode(text);
+            words = decoded.as_bytes();
+            fields = scan(words);
+        }
     }
     let verdict = resolve(tlvs, &fields, rules.prefer_text);
     // The route's own words come first, where the text tells the state.
@@ -84,14 +89,15 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
     let state = state.or_else(|| verdict.state.map(in_our_words));
     let (Some(id), Some(state)) = (verdict.id, state) else {
         if is_inbound(&delivered, &fields, words, rules) {
-            return Read::Misnamed;
+            return (Read::Inbound, Quirks::MESSAGE_AS_RECEIPT);
         }
         let id = verdict.id.unwrap_or_default();
-        return unreadable((frame, Some(&delivered)), id, (config, now));
+        let read = unreadable((frame, Some(&delivered)), id, (config, now));
+        return (read, quirks);
     };
     let state = ended(state, kind, rules);
     let bad = state.is_final() && state != ReceiptState::Delivered;
-    Read::Receipt(Box::new(Receipt {
+    let receipt = Receipt {
         route: config.route,
         provider_id: kept_id(id),
         text_id: kept_id(verdict.text_id.unwrap_or_default()),
@@ -112,7 +118,8 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> Read {
         stat: own_word(fields.stat, state),
         pdu: RawOctets::new(frame.octets()),
         received_at: now,
-    }))
+    };
+    (Read::Receipt(Box::new(receipt)), quirks)
 }
 
 fn happened_at(date: &[u8], rules: &Reading) -> Option<UnixMs> {
@@ -127,24 +134,33 @@ fn own_word(stat: Option<&[u8]>, state: ReceiptState) -> Box<str> {
     word.map_or_else(Box::default, |word| shown(word, STAT_OCTETS_MAX))
 }
 
-/// What it is, by its marks and, where the route says so, by its text.
+/// What it is, by its marks and, where the route says so, by its text; and the quirk of what told it.
 fn kind(
     delivered: &Delivered<'_>,
     text: &[u8],
     formatted: Option<&receipt::Receipt<'_>>,
     rules: &Reading,
-) -> Kind {
+) -> (Kind, Quirks) {
     let (id, state) = (
         delivered.tlvs.receipted_message_id(),
         delivered.tlvs.message_state(),
     );
-    let kind = detect(delivered.esm_class, id, state, text, rules.by_text);
+    let (kind, quirks) = detect(delivered.esm_class, id, state, text, rules.by_text);
     match formatted {
         Some(fields) if kind == Kind::Message && rules.by_text && fields.stat.is_some() => {
-            Kind::Receipt
+            (Kind::Receipt, Quirks::RECEIPT_BY_TEXT)
         }
-        _ => kind,
+        _ => (kind, quirks),
     }
+}
+
+/// What is wrong with a receipt whatever its text says.
+fn oddities(frame: &Frame, delivered: &Delivered<'_>) -> Quirks {
+    let (_, mut quirks) = header(delivered.esm_class, delivered.user_data);
+    if frame.header().command == CommandId::DATA_SM {
+        quirks.insert(Quirks::RECEIPT_IN_DATA_SM);
+    }
+    quirks
 }
 
 /// What is kept of a receipt that names no id, or no state that is known.
@@ -192,11 +208,9 @@ fn delivered(frame: &Frame) -> Option<Delivered<'_>> {
 /// The text behind its header, if it has one.
 fn text_of<'a>(delivered: &Delivered<'a>) -> &'a [u8] {
     let data = delivered.user_data;
-    if delivered.esm_class & ESM_UDHI == 0 {
-        return data;
-    }
-    let header = data.first().map_or(0, |length| usize::from(*length) + 1);
-    data.get(header..).unwrap_or(data)
+    let (udh, _) = header(delivered.esm_class, data);
+    data.get(udh.map_or(0, |udh| udh.octets.len())..)
+        .unwrap_or(data)
 }
 
 /// Whether what its esm_class calls a receipt is a handset's message. Of one part nobody can say that
@@ -221,11 +235,8 @@ fn is_inbound(
 
 /// Whether it is no part of a longer text.
 fn is_alone(delivered: &Delivered<'_>) -> bool {
-    let has_header = delivered.esm_class & ESM_UDHI != 0;
-    let header = has_header
-        .then(|| Udh::split(delivered.user_data).ok())
-        .flatten();
-    let concat = header.and_then(|(udh, _)| udh.fields.concat);
+    let (udh, _) = header(delivered.esm_class, delivered.user_data);
+    let concat = udh.and_then(|udh| udh.fields.concat);
     concat.is_none() && delivered.tlvs.sar().is_none()
 }
 

@@ -3,6 +3,8 @@
 use bytes::BytesMut;
 use codecs::smpp::{DataSm, DeliverSm, Limits, Sar, Tag, TlvBuf};
 
+use codecs::smpp::deliver::ESM_UDHI;
+
 use super::*;
 use crate::message::RouteIx;
 
@@ -29,6 +31,12 @@ fn handset(octets: &[u8]) -> DeliverSm<'_> {
 }
 
 fn read_one(encode: impl FnOnce(&mut BytesMut)) -> InboundPart {
+    let (part, quirks) = read_odd(encode);
+    assert_eq!(quirks, Quirks::NONE);
+    part
+}
+
+fn read_odd(encode: impl FnOnce(&mut BytesMut)) -> (InboundPart, Quirks) {
     let mut out = BytesMut::new();
     encode(&mut out);
     let frame = Frame::new(out.freeze()).unwrap();
@@ -66,7 +74,7 @@ fn tlvs_are_kept_by_the_routes_names_and_unknown_ones_in_hex() {
     config
         .tlvs
         .read(0x1503, "mcc", crate::connect::smpp::Shown::Text);
-    let part = read(&frame, &config, UnixMs(5)).unwrap();
+    let (part, _) = read(&frame, &config, UnixMs(5)).unwrap();
     let kept: Vec<(&str, &str)> = part
         .tlvs
         .iter()
@@ -125,9 +133,18 @@ fn a_header_longer_than_the_user_data_is_text_and_no_place() {
         esm_class: ESM_UDHI,
         ..handset(&[200, 0, 3, 1, 2, 1])
     };
-    let part = read_one(|out| broken.encode(1, &Limits::SPEC, out).unwrap());
+    let (part, quirks) = read_odd(|out| broken.encode(1, &Limits::SPEC, out).unwrap());
     assert_eq!((part.concat, part.header), (None, 0));
     assert_eq!(part.octets.len(), 6);
+    assert_eq!(quirks, Quirks::BAD_UDH);
+
+    let past_its_end = DeliverSm {
+        esm_class: ESM_UDHI,
+        ..handset(&[7, 0, 3, 1, 2, 1, 0x70, 9, b'x'])
+    };
+    let (part, quirks) = read_odd(|out| past_its_end.encode(1, &Limits::SPEC, out).unwrap());
+    assert_eq!(part.concat.map(|place| place.total), Some(2));
+    assert_eq!((part.header, quirks), (8, Quirks::BAD_UDH));
 }
 
 #[test]

@@ -35,8 +35,8 @@ fn from(ton: u8, addr: &[u8]) -> Address<'_> {
 
 fn receipt_of(sm: &DeliverSm<'_>, config: &Config) -> Receipt {
     match read(&frame(sm), config, UnixMs(9)) {
-        Read::Receipt(receipt) => *receipt,
-        other => panic!("{other:?}"),
+        (Read::Receipt(receipt), _) => *receipt,
+        (other, _) => panic!("{other:?}"),
     }
 }
 
@@ -149,7 +149,8 @@ fn data_sm_payload_and_ucs2_texts_are_read() {
     };
     let mut out = BytesMut::new();
     data.encode(1, &Limits::SPEC, &mut out).unwrap();
-    let Read::Receipt(receipt) = read(&Frame::new(out.freeze()).unwrap(), &config(), UnixMs(1))
+    let (Read::Receipt(receipt), _) =
+        read(&Frame::new(out.freeze()).unwrap(), &config(), UnixMs(1))
     else {
         panic!("a receipt")
     };
@@ -206,20 +207,21 @@ fn messages_and_nonsense_are_told_apart() {
         short_message: b"id:1 stat:DELIVRD",
         ..DeliverSm::default()
     };
-    assert_eq!(read(&frame(&inbound), &config(), UnixMs(1)), Read::Inbound);
+    let plain = (Read::Inbound, Quirks::NONE);
+    assert_eq!(read(&frame(&inbound), &config(), UnixMs(1)), plain);
     let by_text = reading(Reading {
         by_text: true,
         ..Reading::default()
     });
     assert!(matches!(
         read(&frame(&inbound), &by_text, UnixMs(1)),
-        Read::Receipt(_)
+        (Read::Receipt(_), Quirks::RECEIPT_BY_TEXT)
     ));
     let sme_ack = DeliverSm {
         esm_class: 0x08,
         ..inbound
     };
-    assert_eq!(read(&frame(&sme_ack), &by_text, UnixMs(1)), Read::Inbound);
+    assert_eq!(read(&frame(&sme_ack), &by_text, UnixMs(1)), plain);
 }
 
 #[test]
@@ -230,10 +232,11 @@ fn a_handsets_message_is_none_the_less_for_the_class_of_a_receipt() {
         ..text(b"\0S\0T\0O\0P")
     };
     for sm in [text(b"STOP"), ucs2] {
-        assert_eq!(of(&sm, &config()), Read::Misnamed);
+        let misnamed = (Read::Inbound, Quirks::MESSAGE_AS_RECEIPT);
+        assert_eq!(of(&sm, &config()), misnamed);
     }
     let unreadable = |sm: &DeliverSm<'_>, config: &Config| {
-        assert!(matches!(of(sm, config), Read::Unreadable(_)), "{sm:?}");
+        assert!(matches!(of(sm, config), (Read::Unreadable(_), _)), "{sm:?}");
     };
     let formatted = reading(Reading {
         format: Some(Format::parse("{stat},{done},{submit},{err},{},{},{id}").unwrap()),
@@ -262,13 +265,71 @@ fn a_handsets_message_is_none_the_less_for_the_class_of_a_receipt() {
 }
 
 #[test]
+fn what_a_receipt_is_lived_with_for_is_named_and_a_plain_one_has_nothing() {
+    const TEXT: &[u8] = b"id:7 stat:DELIVRD err:000";
+    const STATE: &[(Tag, &[u8])] = &[(Tag::MESSAGE_STATE, &[2])];
+    const ID: &[(Tag, &[u8])] = &[(Tag::RECEIPTED_MESSAGE_ID, b"7\0")];
+    let by_text = reading(Reading {
+        by_text: true,
+        ..Reading::default()
+    });
+    let ucs2: Vec<u8> = TEXT.iter().flat_map(|&octet| [0, octet]).collect();
+    let behind = |header: &[u8]| [header, TEXT].concat();
+    let fits = behind(&[3, 0x70, 1, 0]);
+    let reaches_past = behind(&[3, 0x70, 2, 0]);
+    let too_long = [&b" "[..], TEXT].concat();
+    for (esm_class, data_coding, text, tlvs, quirks) in [
+        (4, 0, TEXT, &[][..], Quirks::NONE),
+        (4, 0, TEXT, STATE, Quirks::NONE),
+        (0x20, 0, TEXT, STATE, Quirks::NONE),
+        (0, 0, TEXT, STATE, Quirks::RECEIPT_BY_TLV),
+        (8, 0, TEXT, ID, Quirks::RECEIPT_BY_TLV),
+        (0, 0, TEXT, &[], Quirks::RECEIPT_BY_TEXT),
+        (4, 8, TEXT, &[], Quirks::ASCII_AS_UCS2),
+        (4, 8, TEXT, STATE, Quirks::ASCII_AS_UCS2),
+        (4, 8, &ucs2, &[], Quirks::NONE),
+        (4, 8, b"", STATE, Quirks::NONE),
+        (0x44, 0, &fits, &[], Quirks::NONE),
+        (0x44, 0, &reaches_past, &[], Quirks::BAD_UDH),
+        (0x44, 0, &too_long, &[], Quirks::BAD_UDH),
+    ] {
+        let mut buf = TlvBuf::new();
+        for (tag, value) in tlvs {
+            buf.push(*tag, value).unwrap();
+        }
+        let sm = DeliverSm {
+            esm_class,
+            data_coding,
+            short_message: text,
+            tlvs: buf.as_tlvs(),
+            ..DeliverSm::default()
+        };
+        let (_, found) = read(&frame(&sm), &by_text, UnixMs(1));
+        assert_eq!(found, quirks, "{sm:?}");
+        buf.push(Tag::MESSAGE_PAYLOAD, text).unwrap();
+        let data = DataSm {
+            esm_class,
+            data_coding,
+            tlvs: buf.as_tlvs(),
+            ..DataSm::default()
+        };
+        let mut out = BytesMut::new();
+        data.encode(1, &Limits::SPEC, &mut out).unwrap();
+        let (_, found) = read(&Frame::new(out.freeze()).unwrap(), &by_text, UnixMs(1));
+        let mut quirks = quirks;
+        quirks.insert(Quirks::RECEIPT_IN_DATA_SM);
+        assert_eq!(found, quirks, "{data:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_kept_as_it_came_and_safe_to_show() {
     let odd = DeliverSm {
         source: from(1, b"46701234567"),
         ..text(b"id:1 stat:\x1b[31mWHAT\r\n\xff")
     };
     let pdu = frame(&odd);
-    let Read::Unreadable(unreadable) = read(&pdu, &config(), UnixMs(7)) else {
+    let (Read::Unreadable(unreadable), _) = read(&pdu, &config(), UnixMs(7)) else {
         panic!("unreadable")
     };
     let kept = Unreadable {
@@ -286,7 +347,7 @@ fn what_cannot_be_read_is_kept_as_it_came_and_safe_to_show() {
         tlvs: payload.as_tlvs(),
         ..text(b"")
     };
-    let Read::Unreadable(unreadable) = read(&frame(&long), &config(), UnixMs(7)) else {
+    let (Read::Unreadable(unreadable), _) = read(&frame(&long), &config(), UnixMs(7)) else {
         panic!("unreadable")
     };
     let sizes = (unreadable.pdu.len(), unreadable.text.len());
@@ -346,7 +407,7 @@ fn a_routes_own_words_formats_and_final_states_are_read_as_it_means_them() {
     );
     assert!(matches!(
         read(&frame(&words), &config(), UnixMs(1)),
-        Read::Unreadable(_)
+        (Read::Unreadable(_), Quirks::NONE)
     ));
 
     let state = |stat: &str, rules: &Reading| {

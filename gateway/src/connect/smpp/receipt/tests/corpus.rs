@@ -146,7 +146,7 @@ async fn run(written: fn(&str) -> String) {
         });
         config.route = route;
         let name = &quoted.name;
-        let (id, receipt) = match (read(&quoted.frame, &config, clock.now()), &quoted.id) {
+        let (id, receipt) = match (read(&quoted.frame, &config, clock.now()).0, &quoted.id) {
             (Read::Receipt(receipt), Some(id)) if quoted.is_receipt => (id, receipt),
             (Read::Inbound, _) if !quoted.is_receipt => continue,
             (Read::Unreadable(_), id) if id.is_none() || quoted.state.is_none() => continue,
