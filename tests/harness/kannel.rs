@@ -1,6 +1,7 @@
 //! Kannel: bearerbox and smsbox from Debian, as an ESME nobody here wrote, against our simulator.
 
 use std::net::{SocketAddr, TcpListener as Probe};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -21,17 +22,49 @@ const REQUEST_OCTETS_MAX: usize = 16 * 1024;
 /// Requests that are kept.
 const CALLS_MAX: usize = 10_000;
 
+/// How it binds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Binds {
+    /// One bind both ways: `transceiver-mode`.
+    #[default]
+    Transceiver,
+    /// A transmitter and a receiver: one `group = smsc` with `port`, one with `receive-port`.
+    Pair,
+}
+
+/// What its configuration has beyond the usual (Kannel's user guide, "SMPP" and "SMPP TLV").
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// How it binds.
+    pub binds: Binds,
+    /// Further lines of each `group = smsc`, whose smsc-id is `sim`.
+    pub lines: String,
+    /// Further groups.
+    pub groups: String,
+}
+
+/// A PDU in the log of its bearerbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// It sent the PDU; otherwise it got it.
+    pub sent: bool,
+    /// As in SMPP v3.4 §4, such as `enquire_link_resp`.
+    pub name: String,
+}
+
 /// A running Kannel; killed when dropped.
 #[derive(Debug)]
 pub struct Kannel {
     bearerbox: Child,
     smsbox: Child,
+    /// Where its smsbox asks bearerbox.
+    boxes: u16,
     sendsms: u16,
     admin: u16,
     /// Where it reports to.
     called: SocketAddr,
     calls: watch::Receiver<Vec<String>>,
-    _directory: Directory,
+    directory: Directory,
 }
 
 /// A port that was free a moment ago: Kannel can neither pick one nor tell it.
@@ -40,12 +73,12 @@ fn free_port() -> std::io::Result<u16> {
 }
 
 impl Kannel {
-    /// Starts both of its processes, with one bind to an SMSC. `lines` are further ones of its
-    /// `group = smsc`.
+    /// Starts both of its processes, bound to an SMSC. What it took and has not handed over is kept
+    /// in a spool: one file each.
     ///
     /// # Errors
     /// They cannot be run, or do not listen.
-    pub async fn start(smsc: SocketAddr, lines: &str) -> anyhow::Result<Self> {
+    pub async fn start(smsc: SocketAddr, setup: &Setup) -> anyhow::Result<Self> {
         let directory = Directory::new("kannel")?;
         let (admin, boxes, sendsms) = (free_port()?, free_port()?, free_port()?);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -66,14 +99,27 @@ impl Kannel {
             }
         });
         let path = directory.path().display();
+        std::fs::create_dir(directory.path().join("spool"))?;
         let (host, port) = (smsc.ip(), smsc.port());
+        let Setup { lines, groups, .. } = setup;
+        let ports: &[&str] = match setup.binds {
+            Binds::Transceiver => &["transceiver-mode = true\nport"],
+            Binds::Pair => &["port", "receive-port"],
+        };
+        let group = |key: &&str| {
+            format!(
+                "group = smsc\nsmsc = smpp\nsmsc-id = sim\nhost = {host}\n{key} = {port}\n\
+                 smsc-username = main\nsystem-type = \"\"\ninterface-version = 34\n\
+                 reconnect-delay = 1\n{lines}\n\n"
+            )
+        };
+        let binds: String = ports.iter().map(group).collect();
         let config = format!(
             "group = core\nadmin-port = {admin}\nadmin-interface = \"127.0.0.1\"\n\
              admin-password = admin\nsmsbox-port = {boxes}\nsmsbox-interface = \"127.0.0.1\"\n\
-             log-file = \"{path}/bearerbox.log\"\nlog-level = 0\nsms-resend-freq = 1\n\n\
-             group = smsc\nsmsc = smpp\nsmsc-id = sim\nhost = {host}\nport = {port}\n\
-             transceiver-mode = true\nsmsc-username = main\nsystem-type = \"\"\n\
-             interface-version = 34\nreconnect-delay = 1\n{lines}\n\n\
+             log-file = \"{path}/bearerbox.log\"\nlog-level = 0\nsms-resend-freq = 1\n\
+             store-type = spool\nstore-location = \"{path}/spool\"\n\n\
+             {binds}{groups}\n\
              group = smsbox\nbearerbox-host = 127.0.0.1\nbearerbox-port = {boxes}\n\
              sendsms-port = {sendsms}\nsendsms-interface = \"127.0.0.1\"\n\
              log-file = \"{path}/smsbox.log\"\nlog-level = 0\n\n\
@@ -82,32 +128,60 @@ impl Kannel {
              group = sms-service\nkeyword = default\nmax-messages = 0\ncatch-all = true\n\
              get-url = \"http://{called}/mo?from=%p&to=%P&coding=%c&text=%a\"\n"
         );
-        let file = directory.path().join("kannel.conf");
-        std::fs::write(&file, config)?;
-        let start = |program: &str| {
-            Command::new(program)
-                .args(["-v", "4"])
-                .arg(&file)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .kill_on_drop(true)
-                .spawn()
-                .with_context(|| program.to_owned())
-        };
-        let bearerbox = start("/usr/sbin/bearerbox")?;
-        listens("bearerbox", boxes).await;
-        let smsbox = start("/usr/sbin/smsbox")?;
-        listens("smsbox", sendsms).await;
+        std::fs::write(config_of(&directory), config)?;
+        let (bearerbox, smsbox) = run(&directory, boxes, sendsms).await?;
         Ok(Self {
             bearerbox,
             smsbox,
+            boxes,
             sendsms,
             admin,
             called,
             calls,
-            _directory: directory,
+            directory,
         })
+    }
+
+    /// Ends both of its processes with SIGKILL.
+    ///
+    /// # Errors
+    /// They have ended before.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.bearerbox.kill().await?;
+        self.smsbox.kill().await?;
+        Ok(())
+    }
+
+    /// Runs it again, with what it left behind.
+    ///
+    /// # Errors
+    /// As [`Kannel::start`].
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        (self.bearerbox, self.smsbox) = run(&self.directory, self.boxes, self.sendsms).await?;
+        Ok(())
+    }
+
+    /// The PDUs of its bearerbox so far, as its log has them.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn pdus(&self) -> anyhow::Result<Vec<Logged>> {
+        let log = std::fs::read(self.directory.path().join("bearerbox.log"))?;
+        let log = String::from_utf8_lossy(&log);
+        let mut pdus = Vec::new();
+        // "Got PDU:", "Sending PDU:" or "Sending enquire link:" stands before each dump.
+        let mut sent = false;
+        for line in log.lines().filter(|line| line.contains(" DEBUG: ")) {
+            if line.contains("]: Got PDU") {
+                sent = false;
+            } else if line.contains("]: Sending ") {
+                sent = true;
+            } else if let Some((_, name)) = line.split_once("type_name: ") {
+                let name = name.trim().to_owned();
+                pdus.push(Logged { sent, name });
+            }
+        }
+        Ok(pdus)
     }
 
     /// Has it send an SMS and report every state of it; `coding` 0 is the GSM alphabet, 2 is UCS-2.
@@ -115,13 +189,28 @@ impl Kannel {
     /// # Errors
     /// It does not take the message.
     pub async fn send(&self, to: &str, text: &str, coding: u8) -> anyhow::Result<()> {
+        self.send_with(to, text, coding, "").await
+    }
+
+    /// [`Kannel::send`], with `meta-data`: `?smpp?name=value&name=value` has TLVs of those names.
+    ///
+    /// # Errors
+    /// It does not take the message.
+    pub async fn send_with(
+        &self,
+        to: &str,
+        text: &str,
+        coding: u8,
+        meta_data: &str,
+    ) -> anyhow::Result<()> {
         let dlr_url = format!("http://{}/dlr?to={to}&type=%d", self.called);
         let path = format!(
             "/cgi-bin/sendsms?username=user&password=word&from=12345&to={}&coding={coding}\
-             &charset=UTF-8&dlr-mask=31&dlr-url={}&text={}",
+             &charset=UTF-8&dlr-mask=31&dlr-url={}&text={}&meta-data={}",
             escaped(to),
             escaped(&dlr_url),
             escaped(text),
+            escaped(meta_data),
         );
         let answer = get(self.sendsms, &path).await?;
         if !answer.starts_with("HTTP/1.1 202") {
@@ -165,6 +254,30 @@ impl Kannel {
         self.smsbox.kill().await?;
         Ok(())
     }
+}
+
+fn config_of(directory: &Directory) -> PathBuf {
+    directory.path().join("kannel.conf")
+}
+
+/// Its bearerbox and its smsbox, when they listen on these ports.
+async fn run(directory: &Directory, boxes: u16, sendsms: u16) -> anyhow::Result<(Child, Child)> {
+    let start = |program: &str| {
+        Command::new(program)
+            .args(["-v", "4"])
+            .arg(config_of(directory))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| program.to_owned())
+    };
+    let bearerbox = start("/usr/sbin/bearerbox")?;
+    listens("bearerbox", boxes).await;
+    let smsbox = start("/usr/sbin/smsbox")?;
+    listens("smsbox", sendsms).await;
+    Ok((bearerbox, smsbox))
 }
 
 async fn listens(what: &str, port: u16) {
