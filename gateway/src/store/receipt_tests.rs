@@ -365,6 +365,31 @@ async fn receipts_before_the_answers_of_all_parts_are_matched_with_the_last_of_t
 }
 
 #[tokio::test]
+async fn a_messages_own_lost_copy_casts_no_doubt_on_its_other_parts() {
+    let mut world = World::new(IdFormat::Auto, Transform::default());
+    let Accepted::Stored(message) =
+        world.store().accept(vec![draft(7, 2)]).await.unwrap()[0].clone()
+    else {
+        panic!("accepted")
+    };
+    let id = message.id;
+    let claim = || vec![(id, Parts::first(2))];
+    world.store().claim(ROUTE, claim()).await.unwrap();
+    world.restart();
+    assert_eq!(world.store().flag_claimed().await, Ok(1));
+    world.store().claim(ROUTE, claim()).await.unwrap();
+    let answer = |part, provider| Settle {
+        last: part == 1,
+        ..accepted(id, part, provider)
+    };
+    world.store().settle(vec![answer(0, "10")]).await.unwrap();
+    assert_eq!(world.receipt("10", Some(7)).await.matched, 1);
+    assert_eq!(world.receipt("11", Some(7)).await.parked, 1);
+    world.store().settle(vec![answer(1, "11")]).await.unwrap();
+    assert_eq!(world.status(id).await, Status::Delivered);
+}
+
+#[tokio::test]
 async fn beside_a_lost_answer_a_doubted_receipt_is_kept_for_the_operator() {
     let world = World::new(IdFormat::Auto, Transform::default());
     let other = world.message(7).await;

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use crate::clock::UnixMs;
 use crate::message::life::{Life, PartState, Then, What};
-use crate::message::{Phone, RouteIx};
+use crate::message::{MessageId, Phone, RouteIx};
 use crate::outcome::{OutcomeResult, Receipt};
 use crate::store::young::{PARKED_RELOOK_MS, Row, Young};
 
@@ -24,13 +24,34 @@ pub(crate) enum Beside {
     CannotTell,
 }
 
-/// Messages with parts that are not answered, or whose answer was lost, as of one moment: the time at
-/// which the first of them was accepted, by route and the end of the recipient's number, and by route.
+/// Messages with parts that are not answered, or whose answer was lost, as of one moment: by route and
+/// the end of the recipient's number, and by route.
 #[derive(Debug)]
 pub(crate) struct Unnamed {
-    to: FxHashMap<(RouteIx, u64), UnixMs>,
-    on: FxHashMap<RouteIx, UnixMs>,
+    to: FxHashMap<(RouteIx, u64), Known>,
+    on: FxHashMap<RouteIx, Known>,
     archived_at: UnixMs,
+}
+
+/// What is kept of several messages.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// When the first of them was accepted.
+    first: UnixMs,
+    /// Which it is, while there is one only.
+    only: Option<MessageId>,
+}
+
+impl Known {
+    fn add(&mut self, other: Self) {
+        self.first = self.first.min(other.first);
+        self.only = self.only.filter(|only| Some(*only) == other.only);
+    }
+
+    /// Whether another message than this one was accepted before then.
+    fn before(&self, then: UnixMs, but: MessageId) -> bool {
+        self.first <= then && self.only != Some(but)
+    }
 }
 
 impl Unnamed {
@@ -45,25 +66,30 @@ impl Unnamed {
         for row in young.rows() {
             rows += 1;
             routes(row, |route| {
-                let at = row.message.accepted_at;
-                let first = |known: &mut UnixMs| *known = at.min(*known);
+                let one = Known {
+                    first: row.message.accepted_at,
+                    only: Some(row.message.id),
+                };
+                let more = |known: &mut Known| known.add(one);
                 let to = (route, ending(row.message.to));
-                found.to.entry(to).and_modify(first).or_insert(at);
-                found.on.entry(route).and_modify(first).or_insert(at);
+                found.to.entry(to).and_modify(more).or_insert(one);
+                found.on.entry(route).and_modify(more).or_insert(one);
             });
         }
         (found, u64::try_from(rows / ROWS_PER_MS).unwrap_or(0))
     }
 
     /// Whether a part that was sent to the receipt's recipient, on its route and before it came, has no
-    /// id. What left memory more than a minute before the receipt came is not known here: its answer is
+    /// id, other than those of the message whose the receipt seems to be: of its own parts the ids are
+    /// believed, or a copy that went out before a crash would keep the others from ever being told.
+    /// What left memory more than a minute before the receipt came is not known here: its answer is
     /// there, or nobody knows it.
-    pub(crate) fn beside(&self, receipt: &Receipt) -> Beside {
-        let first = match receipt.recipient {
+    pub(crate) fn beside(&self, receipt: &Receipt, own: MessageId) -> Beside {
+        let known = match receipt.recipient {
             Some(to) => self.to.get(&(receipt.route, ending(to))),
             None => self.on.get(&receipt.route),
         };
-        if first.is_some_and(|first| *first <= receipt.received_at) {
+        if known.is_some_and(|known| known.before(receipt.received_at, own)) {
             return Beside::Some;
         }
         let left = UnixMs(self.archived_at.0 + PARKED_RELOOK_MS);

@@ -95,7 +95,9 @@ fn choose<'u>(
     let know = knowledge(shared, young, receipt, last);
     match matching::choose(&found, &know) {
         Choice::One(one) if know.doubts(&one) => {
-            let beside = unnamed().map_or(Beside::CannotTell, |unnamed| unnamed.beside(receipt));
+            let beside = unnamed().map_or(Beside::CannotTell, |unnamed| {
+                unnamed.beside(receipt, one.id)
+            });
             match beside {
                 Beside::None => Choice::One(one),
                 // When all answers must be there, what cannot be told any more is as it seems.
