@@ -16,6 +16,8 @@ fn carrier() -> SmscConfig {
         scripted(2, vec![ScriptedAnswer::Refused(THROTTLED)]),
         scripted(3, vec![ScriptedAnswer::Silent]),
     ];
+    // What a killed gateway had not stored yet, and so not acknowledged, comes again, as from a carrier.
+    config.faults.receipts.resend = true;
     config
 }
 
