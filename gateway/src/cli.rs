@@ -141,11 +141,17 @@ pub struct SimSmsc {
     #[arg(long, value_name = "TEXT", requires = "mo_to")]
     pub mo_text: Option<String>,
     /// Messages a second at most, in place of 1
-    #[arg(long, value_name = "RATE", requires = "mo_to")]
+    #[arg(long, value_name = "RATE", requires = "mo_to", value_parser = rate)]
     pub mo_rate: Option<f64>,
     /// Messages in all, in place of no end
     #[arg(long, value_name = "COUNT", requires = "mo_to")]
     pub mo_count: Option<u64>,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok();
+    let rate = rate.filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "expected messages a second, above 0, such as 0.5".to_owned())
 }
 
 impl SimSmsc {

@@ -211,9 +211,12 @@ fn sim_smsc_has_handsets_write_only_with_a_number_to_write_to() {
         assert_eq!((exit, out.as_str()), (Exit::Usage, ""), "{option}");
         assert!(err.contains("--mo-to"), "{option}: {err}");
     }
-    let (exit, _, err) = run_args(&["sim", "smsc", "--mo-to", "71234", "--mo-rate", "often"]);
-    assert_eq!(exit, Exit::Usage);
-    assert!(err.contains("--mo-rate"), "{err}");
+    for rate in ["often", "0", "-1", "NaN", "inf"] {
+        let rate = format!("--mo-rate={rate}");
+        let (exit, _, err) = run_args(&["sim", "smsc", "--mo-to", "71234", &rate]);
+        assert_eq!(exit, Exit::Usage, "{rate}");
+        assert!(err.contains("messages a second, above 0"), "{err}");
+    }
 }
 
 #[test]
