@@ -77,6 +77,8 @@ pub(crate) struct Writer {
     commit_seconds: metrics::Histogram,
 }
 
+/// A request's items, and where its answer goes.
+type Given<T, R> = (Vec<T>, Reply<R, Vec<T>>);
 type AcceptReply = Reply<Vec<Accepted>, (Vec<Draft>, Refused)>;
 
 /// What is told when the batch is durable.
@@ -338,12 +340,10 @@ impl Writer {
                 adopt,
                 reply,
             } => {
-                adopt_all(&self.shared, young, adopt);
-                let missing = missing(young, settles.iter().map(|settle| settle.id));
-                if !missing.is_empty() {
-                    drop(reply.send(Err(Undone::Missing(settles, missing))));
+                let given = (settles, reply);
+                let Some((settles, reply)) = self.present(young, adopt, given, |one| one.id) else {
                     return;
-                }
+                };
                 let next = settles
                     .iter()
                     .map(|settle| self.settle(young, settle, now, batch))
@@ -357,12 +357,9 @@ impl Writer {
                 adopt,
                 reply,
             } => {
-                adopt_all(&self.shared, young, adopt);
-                let missing = missing(young, ids.iter().copied());
-                if !missing.is_empty() {
-                    drop(reply.send(Err(Undone::Missing(ids, missing))));
+                let Some((ids, reply)) = self.present(young, adopt, (ids, reply), |id| *id) else {
                     return;
-                }
+                };
                 let moved = ids
                     .iter()
                     .map(|id| self.move_on(young, *id, route, now, batch))
@@ -375,12 +372,10 @@ impl Writer {
                 adopt,
                 reply,
             } => {
-                adopt_all(&self.shared, young, adopt);
-                let missing = missing(young, parts.iter().map(|(id, _)| *id));
-                if !missing.is_empty() {
-                    drop(reply.send(Err(Undone::Missing(parts, missing))));
+                let given = (parts, reply);
+                let Some((parts, reply)) = self.present(young, adopt, given, |one| one.0) else {
                     return;
-                }
+                };
                 let mut over = Vec::new();
                 for (id, parts) in parts {
                     if !is_queued_on(young, id, route) {
@@ -480,12 +475,10 @@ impl Writer {
                 adopt,
                 reply,
             } => {
-                adopt_all(&self.shared, young, adopt);
-                let missing = missing(young, parts.iter().map(|(id, _)| *id));
-                if !missing.is_empty() {
-                    drop(reply.send(Err(Undone::Missing(parts, missing))));
+                let given = (parts, reply);
+                let Some((parts, reply)) = self.present(young, adopt, given, |one| one.0) else {
                     return;
-                }
+                };
                 let mut over = Vec::new();
                 for (id, parts) in parts {
                     if route.is_none_or(|route| is_queued_on(young, id, route)) {
@@ -506,6 +499,25 @@ impl Writer {
             }
             other => self.apply_suppressions(young, other, now, batch),
         }
+    }
+
+    /// Takes back what was read from the archive. A request whose messages are not all in memory then
+    /// goes back, to be asked again with them: `None`.
+    fn present<T, R>(
+        &self,
+        young: &mut Young,
+        adopt: Adopted,
+        (items, reply): Given<T, R>,
+        id: impl Fn(&T) -> MessageId,
+    ) -> Option<Given<T, R>> {
+        adopt_all(&self.shared, young, adopt);
+        let missing = missing(young, items.iter().map(id));
+        if missing.is_empty() {
+            return Some((items, reply));
+        }
+        // Who asked may be gone: then nobody asks again.
+        drop(reply.send(Err(Undone::Missing(items, missing))));
+        None
     }
 
     fn push_claims(&mut self, claimed: bool) {

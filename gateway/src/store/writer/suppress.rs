@@ -3,13 +3,13 @@
 //! For requests of their own, and for whatever else puts somebody on the list or takes them off: the
 //! operation rides in the same blob, so that neither is ever there without the other.
 
-use super::{Batch, Done, Writer, adopt_all, is_queued_on, missing};
+use super::{Batch, Done, Writer, is_queued_on};
 use crate::clock::UnixMs;
 use crate::event::EventKinds;
 use crate::message::life::decide;
 use crate::message::{MessageId, RouteIx};
 use crate::outcome::Reason;
-use crate::store::inbox::{Request, Undone};
+use crate::store::inbox::Request;
 use crate::store::record::OpRef;
 use crate::store::suppressions::{NewSuppression, Suppressed, began, over};
 use crate::store::young::{Row, Young};
@@ -31,12 +31,9 @@ impl Writer {
                 adopt,
                 reply,
             } => {
-                adopt_all(&self.shared, young, adopt);
-                let missing = missing(young, ids.iter().copied());
-                if !missing.is_empty() {
-                    drop(reply.send(Err(Undone::Missing(ids, missing))));
+                let Some((ids, reply)) = self.present(young, adopt, (ids, reply), |id| *id) else {
                     return;
-                }
+                };
                 let left = ids
                     .into_iter()
                     .filter(|id| !self.reject(young, *id, route, now))
