@@ -32,11 +32,13 @@ use crate::store::young::{self, Young};
 use crate::store::{Accepted, Draft, Refused, Rung, keys};
 use crate::suppression::Ended;
 use finals::Finals;
+use seldom::Seldom;
 
 mod finals;
 mod inbound;
 mod onward;
 mod receipts;
+mod seldom;
 mod suppress;
 
 pub(crate) use receipts::{candidates, knowledge};
@@ -74,6 +76,8 @@ pub(crate) struct Writer {
     unnamed_after: Cell<UnixMs>,
     /// Messages that ended in this batch.
     finals: Finals,
+    /// Warnings of what became of keywords.
+    warnings: Seldom,
     commit_seconds: metrics::Histogram,
 }
 
@@ -142,6 +146,7 @@ impl Writer {
             unnamed: OnceCell::new(),
             unnamed_after: Cell::new(UnixMs::ZERO),
             finals: Finals::default(),
+            warnings: Seldom::default(),
             commit_seconds: metrics::histogram!("trunkline_store_commit_duration_seconds"),
         }
     }

@@ -133,13 +133,12 @@ impl Writer {
             "trunkline_inbound_keywords_total", "intent" => intent.name(), "result" => result
         )
         .increment(1);
+        let loud = self.warnings.may(result, now);
         let (route, to) = (self.shared.names.route(inbound.route), &inbound.to);
         let intent_name = intent.name();
         match result {
-            "no_room" => {
-                tracing::error!("limits.suppressions leaves no room for an opt-out");
-                return false;
-            }
+            _ if !loud => {}
+            "no_room" => tracing::error!("limits.suppressions leaves no room for an opt-out"),
             "no_number" => tracing::warn!(
                 route,
                 intent = intent_name,
@@ -161,6 +160,9 @@ impl Writer {
                  from it; inbound.numbers says whose it is"
             ),
             _ => {}
+        }
+        if result == "no_room" {
+            return false;
         }
         if result == "obeyed"
             && let Some(phone) = inbound.phone()
