@@ -126,7 +126,7 @@ impl Store {
         let unknown: Vec<Option<Receipt>> = {
             let young = shared.young.read();
             let sure = |receipt: &Receipt| {
-                let known = writer::candidates(shared, &young, receipt);
+                let known = writer::candidates(shared, &young, receipt, last);
                 let knowledge = writer::knowledge(shared, &young, receipt, last);
                 let choice = matching::choose(&known, &knowledge);
                 // What may be another's as well may be one's that is archived.

@@ -9,14 +9,15 @@ use crate::message::life::decide;
 use crate::message::{MessageId, RouteIx};
 use crate::outcome::{Receipt, Settle};
 use crate::store::inbox::{KnownParts, Matched, Reply, Request, Undone};
+use crate::store::keys::{self, CarrierKeys};
 use crate::store::learned::{AGREEING_TO_PIN, Lesson};
-use crate::store::matching::{self, Candidate, Candidates, Choice, Knowledge};
+use crate::store::matching::{self, Candidate, Candidates, Choice, IdRule, Knowledge};
 use crate::store::record::OpRef;
 use crate::store::shared::{ReceiptCounts, Shared};
 use crate::store::unnamed::{Beside, Unnamed};
 use crate::store::writer::{Batch, Done, Writer, adopt_all, missing};
 use crate::store::young::Young;
-use crate::store::{Orphan, OrphanWhy, Rung, Stray, keys};
+use crate::store::{Orphan, OrphanWhy, Rung, Stray};
 
 /// Keys of doubted receipts that are looked at again with every batch of answers; the others wait for
 /// their minute. Chosen: twenty that agree teach a rule.
@@ -53,12 +54,38 @@ pub(crate) fn knowledge(
     }
 }
 
-/// The parts in memory whose ids look like the receipt's.
-pub(crate) fn candidates(shared: &Shared, young: &Young, receipt: &Receipt) -> Candidates {
+/// The keys under which an id may be known to the other side, before the receipt's time has come. Where
+/// the route writes ids as it gave them out, other readings count for nothing until then (see
+/// `matching`), and to make them takes longer than all the rest.
+fn keys_now(shared: &Shared, young: &Young, route: RouteIx, id: &[u8]) -> CarrierKeys {
+    let ladder = shared.ladder(route);
+    let rule = young
+        .learned
+        .get(&route)
+        .and_then(|learned| learned.rule(ladder.format));
+    if rule == Some(IdRule::Same) && !ladder.has_transform() {
+        return CarrierKeys::from_slice(&[keys::carrier_canonical(route, id)]);
+    }
+    keys::carrier_keys(route, id, ladder)
+}
+
+/// The parts in memory whose ids look like the receipt's. `last`: its time has come.
+pub(crate) fn candidates(
+    shared: &Shared,
+    young: &Young,
+    receipt: &Receipt,
+    last: bool,
+) -> Candidates {
     let ladder = shared.ladder(receipt.route);
+    // Where there are two ids, one speaks against the other in any reading.
+    let now = !last && receipt.text_id.is_empty();
     let mut found = Candidates::new();
     for (name, by_text) in matching::ids(receipt) {
-        for key in keys::carrier_keys(receipt.route, name, ladder) {
+        let keys = match now {
+            true => keys_now(shared, young, receipt.route, name),
+            false => keys::carrier_keys(receipt.route, name, ladder),
+        };
+        for key in keys {
             for (id, part) in young.carriers(key) {
                 let row = young.row(id);
                 let one = row.and_then(|row| {
@@ -82,7 +109,7 @@ fn choose<'u>(
     last: bool,
     unnamed: impl FnOnce() -> Option<&'u Unnamed>,
 ) -> Choice {
-    let mut found = candidates(shared, young, receipt);
+    let mut found = candidates(shared, young, receipt, last);
     for one in archived {
         // What was taken back into memory since has the last word on itself.
         let ladder = shared.ladder(receipt.route);
@@ -132,7 +159,7 @@ impl Writer {
         }
         let shared = self.shared.clone();
         let ladder = shared.ladder(settle.route);
-        let mut keys = keys::carrier_keys(settle.route, id, ladder);
+        let mut keys = keys_now(&shared, young, settle.route, id);
         if ladder.has_transform() {
             let alias = keys::carrier_canonical(settle.route, ladder.transform.apply(id));
             keys.extend_from_slice(young.parked_as(alias));
