@@ -5,6 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
 use ring::signature::{
@@ -156,6 +157,20 @@ impl SigningKey {
             Key::Es256(pair) => VerifyingKey::p256(pair.public_key().as_ref()),
             Key::Rs256(pair) => VerifyingKey(Public::Rs256(pair.public().into())),
         }
+    }
+
+    /// SHA-256 of the public half: the same for two files that hold one key, and no way back to it.
+    /// Of a P-256 key that is the point (SEC 1 §2.3.3), of an RSA key its RSAPublicKey (RFC 8017
+    /// §A.1.1).
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let public = match &self.0 {
+            Key::Es256(pair) => pair.public_key().as_ref(),
+            Key::Rs256(pair) => pair.public_key().as_ref(),
+        };
+        let mut print = [0; 32];
+        print.copy_from_slice(digest(&SHA256, public).as_ref());
+        print
     }
 
     /// Signs a token: `{header}.{claims}.{signature}`, each base64url without padding (RFC 7515

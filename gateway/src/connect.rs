@@ -1,3 +1,4 @@
 //! Connect: the ways out. Attempts in, answers out, exactly one for each part.
 
+pub mod credentials;
 pub mod smpp;

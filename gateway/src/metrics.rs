@@ -145,6 +145,18 @@ const COUNTERS: &[(&str, &str)] = &[
         "Deviations from SMPP that were tolerated, by name",
     ),
     (
+        "trunkline_push_token_refresh_total",
+        "Tokens of the push services renewed, by result",
+    ),
+    (
+        "trunkline_push_credential_reloads_total",
+        "Changed files of push credentials read, by whether they can be used",
+    ),
+    (
+        "trunkline_push_credential_alarms_total",
+        "Troubles with push credentials that somebody has to look at, by what they are",
+    ),
+    (
         "trunkline_store_archive_read_errors_total",
         "Reads of the archive that failed",
     ),
@@ -236,6 +248,14 @@ const GAUGES: &[(&str, &str)] = &[
     (
         "trunkline_smpp_receipts_unreachable",
         "1 while messages go out and no bind is there that receipts can come over",
+    ),
+    (
+        "trunkline_push_token_age_seconds",
+        "Age of the token that a push credential is used with",
+    ),
+    (
+        "trunkline_push_clock_skew_seconds",
+        "How far this machine's clock is ahead of the push service's",
     ),
     ("trunkline_store_young_messages", "Messages in memory"),
     (

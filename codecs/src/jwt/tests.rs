@@ -244,3 +244,12 @@ fn a_key_whose_halves_do_not_fit_is_rejected() {
     let found = SigningKey::from_pem(Algorithm::Es256, &broken).map(|_| ());
     assert_eq!(found, Err(KeyError::Rejected));
 }
+
+#[test]
+fn a_key_has_one_fingerprint_whatever_stands_around_it_in_its_file() {
+    let ec = key(Algorithm::Es256).fingerprint();
+    let reflowed = EC.replace('\n', "\r\n");
+    let again = SigningKey::from_pem(Algorithm::Es256, &reflowed).unwrap();
+    assert_eq!(ec, again.fingerprint());
+    assert_ne!(ec, key(Algorithm::Rs256).fingerprint());
+}
