@@ -14,7 +14,7 @@ use source::Source;
 mod source;
 
 /// Nouns: they use only each other.
-const VOCABULARY: [&str; 12] = [
+const VOCABULARY: [&str; 13] = [
     "message",
     "inbound",
     "suppression",
@@ -27,6 +27,7 @@ const VOCABULARY: [&str; 12] = [
     "metrics",
     "delivery_view",
     "route_view",
+    "outbound",
 ];
 
 /// Stages: vocabulary, the store's interface, and themselves.

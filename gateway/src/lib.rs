@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Vocabulary (nouns, use only each other): [`message`], [`inbound`], [`outcome`], [`event`], [`names`], [`suppression`],
-//! [`clock`], [`stop`]. Memory: [`store`]. A stage knows the vocabulary, the store's interface and itself; no
+//! [`clock`], [`stop`], [`outbound`]. Memory: [`store`]. A stage knows the vocabulary, the store's interface and itself; no
 //! stage imports another; `app` alone knows everyone.
 
 #![forbid(unsafe_code)]
@@ -31,6 +31,7 @@ pub mod link;
 pub mod message;
 pub mod metrics;
 pub mod names;
+pub mod outbound;
 pub mod outcome;
 pub mod plan;
 pub mod receipt;

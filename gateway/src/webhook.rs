@@ -29,12 +29,11 @@ use crate::clock::Clock;
 use crate::event::{EventKind, EventKinds};
 use crate::message::{EndpointIx, Ids, TenantIx};
 use crate::names::Names;
+use crate::outbound::Rules;
 use crate::stop::Stop;
 use crate::store::{EndpointState, EventPage, EventQuery, Store};
 
-mod address;
 mod batch;
-mod connect;
 mod course;
 mod endpoint;
 mod fan;
@@ -185,7 +184,7 @@ pub struct Webhooks(Arc<Vec<Line>>);
 /// # Errors
 /// [`OpenError`]: nothing was started.
 pub fn open(config: &Config, store: &Store, clock: &Clock) -> Result<(Stage, Webhooks), OpenError> {
-    let rules = connect::Rules {
+    let rules = Rules {
         allow_http: config.allow_http,
         allow_private: config.allow_private.clone(),
     };

@@ -1,6 +1,5 @@
 //! One POST: sends it and says what the answer means.
 
-use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,15 +10,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls_pki_types::CertificateDer;
 
-use super::connect::{ConnectError, Connector, Rules};
 use super::course::Outcome;
 use super::gate::WINDOW_MAX;
 use crate::clock::{Clock, UnixMs};
+use crate::outbound::{self, ConnectError, Rules};
 
 /// From the first octet sent, connecting included, to the answer's end: contract.md §3.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
@@ -30,9 +26,6 @@ pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Octets of an answer's body that are read, so that its connection can be used again; with more,
 /// the connection is dropped. Chosen: an error page has less.
 const ANSWER_OCTETS_MAX: usize = 64 * 1024;
-
-/// How long a connection is kept for the next POST. Servers commonly close after 60 s or more.
-const IDLE_MAX: Duration = Duration::from_secs(50);
 
 /// Refusing with this header and value ends the retries (Svix's convention, contract.md §3).
 const ABORT: (&str, &str) = ("webhook-delivery", "abort-message");
@@ -61,31 +54,7 @@ pub(super) fn over_http(
     extra_roots: &[CertificateDer<'static>],
     clock: Clock,
 ) -> Result<Post, rustls::Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in &native.errors {
-        tracing::warn!(%error, "a root certificate of this machine cannot be read");
-    }
-    roots.add_parsable_certificates(native.certs);
-    for root in extra_roots {
-        roots.add(root.clone())?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector: HttpsConnector<Connector> = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_http1()
-        .enable_http2()
-        .wrap_connector(Connector::new(rules));
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_MAX)
-        .pool_max_idle_per_host(WINDOW_MAX)
-        .build(connector);
+    let client = outbound::client(rules, extra_roots, WINDOW_MAX)?;
     Ok(Arc::new(move |request| {
         let (sent, clock) = (client.request(request), clock.clone());
         Box::pin(async move {
@@ -136,17 +105,15 @@ fn unanswered(error: &hyper_util::client::legacy::Error) -> Answer {
         "broken"
     };
     let mut detail = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
+    for cause in outbound::causes(error) {
         if matches!(
-            inner.downcast_ref(),
+            cause.downcast_ref(),
             Some(ConnectError::Forbidden(..) | ConnectError::PlainHttp)
         ) {
             result = "forbidden";
         }
         // The innermost says most.
-        detail = inner.to_string();
-        cause = inner.source();
+        detail = cause.to_string();
     }
     failed(result, detail)
 }
@@ -157,7 +124,8 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, now: UnixMs) -> Ans
     let after = headers
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| retry_after(value, now));
+        .and_then(|value| outbound::retry_after(value, now))
+        .map(|wait| wait.min(RETRY_AFTER_MAX));
     let aborted = headers
         .get(ABORT.0)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(ABORT.1.as_bytes()));
@@ -175,19 +143,6 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, now: UnixMs) -> Ans
         result,
         detail: format!("HTTP {}", status.as_u16()),
     }
-}
-
-/// RFC 9110 §10.2.3: seconds or a date.
-fn retry_after(value: &str, now: UnixMs) -> Option<Duration> {
-    let value = value.trim();
-    let wait = match value.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(value)
-            .ok()?
-            .duration_since(std::time::UNIX_EPOCH + Duration::from_millis(now.0))
-            .unwrap_or_default(),
-    };
-    Some(wait.min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]

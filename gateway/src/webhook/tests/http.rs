@@ -84,7 +84,7 @@ pub(super) fn start(
     log: &Arc<TestLog>,
     config: &Config,
 ) -> (Stopper, Webhooks, tokio::task::JoinHandle<()>) {
-    let rules = connect::Rules {
+    let rules = Rules {
         allow_http: config.allow_http,
         allow_private: config.allow_private.clone(),
     };

@@ -1,13 +1,13 @@
-//! Addresses: which ones an endpoint's name may lead to.
+//! Addresses: which ones a URL's name may lead to.
 //!
 //! The IANA special-purpose registries for IPv4 and IPv6: whatever is not globally reachable is
-//! refused unless `webhook.allow_private` has it. IPv4 inside IPv6 is judged as the IPv4 it is.
+//! refused unless [`Rules::allow_private`](super::Rules) has it. IPv4 inside IPv6 is judged as the IPv4 it is.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Whether an endpoint may be at this address.
+/// Whether a connection to this address may be made.
 #[must_use]
 pub(super) fn allowed(address: IpAddr, exceptions: &[IpNet]) -> bool {
     let address = embedded(address);

@@ -27,8 +27,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
-pub(super) enum ConnectError {
-    /// Plain HTTP without `webhook.allow_http`.
+pub enum ConnectError {
+    /// Plain HTTP where [`Rules::allow_http`] has none.
     #[error("plain http is not allowed")]
     PlainHttp,
     /// The URL names no host.
@@ -47,7 +47,7 @@ pub(super) enum ConnectError {
 
 /// What is allowed.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub struct Rules {
     /// Plain HTTP too.
     pub allow_http: bool,
     /// Addresses that are allowed though they are not globally reachable.
@@ -56,12 +56,12 @@ pub(super) struct Rules {
 
 /// Connects by the rules.
 #[derive(Clone, Debug)]
-pub(super) struct Connector(Arc<Rules>);
+pub struct Connector(Arc<Rules>);
 
 impl Connector {
     /// A connector with these rules.
     #[must_use]
-    pub(super) fn new(rules: Rules) -> Self {
+    pub fn new(rules: Rules) -> Self {
         Self(Arc::new(rules))
     }
 }
