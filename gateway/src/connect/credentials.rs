@@ -19,6 +19,7 @@ use hyper::header::{HeaderValue, InvalidHeaderValue};
 
 use crate::clock::UnixMs;
 
+mod access;
 mod kept;
 mod meters;
 mod provider;
@@ -28,6 +29,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, AccessError, AccessTask, AccountSpec};
 pub use kept::KeyName;
 pub use provider::{Provider, ProviderError, ProviderTask};
 pub use source::Source;
