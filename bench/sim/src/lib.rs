@@ -2,5 +2,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod push;
 pub mod receiver;
 pub mod smsc;

@@ -1,0 +1,288 @@
+//! APNs as a provider sees it: `POST /3/device/{token}` over HTTP/2, with Apple's rules and moods.
+//!
+//! ```no_run
+//! # async fn example(key: codecs::jwt::VerifyingKey) -> anyhow::Result<()> {
+//! use sim::push::apns::{Apns, ApnsConfig, Key};
+//! let config = ApnsConfig { keys: vec![Key::new("KEY1234567", "TEAM123456", key)], ..ApnsConfig::default() };
+//! let apns = Apns::start(config).await?;
+//! println!("connect to {}, trusting {:?}", apns.addr(), apns.ca());
+//! // ... the provider under test runs ...
+//! assert_eq!(apns.report().tokens_doubled, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What a device token starts with makes it misbehave: [`REFUSALS`] and
+//! [`LINK_FAULTS`](super::LINK_FAULTS). Any other token of hexadecimal digits is accepted.
+
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use codecs::jwt::VerifyingKey;
+
+use super::connection::{Answer, Asked, Service, Verdict};
+use super::counts::Fate;
+use super::faults::{self, LINK_FAULTS, LinkFault};
+use super::{Config, Report, Running};
+
+mod refusals;
+mod rules;
+mod tokens;
+
+pub use refusals::{Extra, REFUSALS, Row};
+
+use rules::Refusal;
+use tokens::{LinkTokens, Tokens};
+
+/// A provider's key that APNs knows.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// `kid`.
+    pub key_id: String,
+    /// `iss`.
+    pub team_id: String,
+    /// The public half.
+    pub public: VerifyingKey,
+    /// The apps that it may send to; `None`: all.
+    pub topics: Option<Vec<String>>,
+}
+
+/// What APNs is told at its start.
+#[derive(Clone, Debug)]
+pub struct ApnsConfig {
+    /// What is the same for FCM.
+    pub common: Config,
+    /// The keys that tokens may be signed with.
+    pub keys: Vec<Key>,
+    /// Streams of a connection before its first valid token. Apple: 1.
+    pub streams_first: u32,
+    /// A refused push lets a connection have but one stream, until one is accepted again
+    /// (openradar 27870881, pushy#732).
+    pub shrink_on_reject: bool,
+    /// Answers tell `apns-unique-id`, as Apple's development environment does.
+    pub sandbox: bool,
+}
+
+impl Default for ApnsConfig {
+    fn default() -> Self {
+        Self {
+            common: Config::default(),
+            keys: Vec::new(),
+            streams_first: 1,
+            shrink_on_reject: false,
+            sandbox: false,
+        }
+    }
+}
+
+/// A running APNs; dropping it closes everything at once. What it shares with FCM is [`Running`].
+#[derive(Debug)]
+pub struct Apns {
+    running: Running,
+    service: Arc<Provider>,
+}
+
+impl Apns {
+    /// Listens and serves until stopped.
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or a certificate is none.
+    pub async fn start(config: ApnsConfig) -> anyhow::Result<Self> {
+        let service = Arc::new(Provider {
+            tokens: Tokens::new(config.keys),
+            streams_first: config.streams_first,
+            shrink_on_reject: config.shrink_on_reject,
+            sandbox: config.sandbox,
+            ids: AtomicU64::new(0),
+        });
+        let running = Running::start(config.common, Arc::clone(&service)).await?;
+        Ok(Self { running, service })
+    }
+
+    /// Refuses every token of this key from now on.
+    pub fn revoke(&self, key_id: &str) {
+        self.service.tokens.revoke(key_id);
+    }
+
+    /// Closes every connection, then stops listening; returns the last report.
+    pub async fn stop(mut self) -> Report {
+        self.running.stop().await
+    }
+}
+
+/// Counts and orders are the same for both services.
+impl Deref for Apns {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+/// The service behind the connections.
+#[derive(Debug)]
+struct Provider {
+    tokens: Tokens,
+    streams_first: u32,
+    shrink_on_reject: bool,
+    sandbox: bool,
+    /// Counts the ids that it made itself.
+    ids: AtomicU64,
+}
+
+/// What it knows of one connection.
+struct Link {
+    certificate: bool,
+    tokens: LinkTokens,
+    /// A valid token, or a certificate, was seen.
+    proven: bool,
+    /// The last push was refused, and that shrinks the connection.
+    shrunk: bool,
+    /// It answers 500 to everything.
+    sick: bool,
+}
+
+impl Service for Provider {
+    type Link = Link;
+
+    fn link(&self, certificate: bool) -> Link {
+        Link {
+            certificate,
+            tokens: LinkTokens::default(),
+            proven: certificate,
+            shrunk: false,
+            sick: false,
+        }
+    }
+
+    fn limit(&self, link: &Link, most: u32) -> u32 {
+        match link {
+            Link { proven: false, .. } => self.streams_first.min(most),
+            Link { shrunk: true, .. } => 1.min(most),
+            _ => most,
+        }
+    }
+
+    fn handle<'a>(&self, link: &mut Link, asked: &Asked<'a>) -> Verdict<'a> {
+        let verdict = self.judge(link, asked);
+        if self.shrink_on_reject {
+            match verdict.fate {
+                Fate::Rejected => link.shrunk = true,
+                Fate::Accepted => link.shrunk = false,
+                Fate::Dropped => {}
+            }
+        }
+        verdict
+    }
+}
+
+impl Provider {
+    fn judge<'a>(&self, link: &mut Link, asked: &Asked<'a>) -> Verdict<'a> {
+        let token = match rules::device_token(asked.headers) {
+            Ok(token) => token,
+            Err(refusal) => return self.refused(asked, b"", refusal, Extra::None),
+        };
+        if let Err(refusal) = self.check(link, asked, token) {
+            return self.refused(asked, token, refusal, Extra::None);
+        }
+        if link.sick {
+            return self.refused(asked, token, (500, "InternalServerError"), Extra::None);
+        }
+        let earlier = || asked.counts.token(token).requests;
+        if let Some(row) = faults::find(REFUSALS, |row| row.prefix, token, earlier) {
+            link.sick = row.extra == Extra::SickConnection;
+            return self.refused(asked, token, (row.status, row.reason), row.extra);
+        }
+        let fault = faults::find(LINK_FAULTS, |row| row.prefix, token, earlier);
+        let fault = fault.map(|row| row.fault);
+        let mut answer = self.answer(asked, 200);
+        if self.sandbox {
+            let id = self.ids.fetch_add(1, Ordering::Relaxed);
+            let id = format!("{id:08x}-0000-4000-8000-000000000000");
+            answer.fields.push(("apns-unique-id", id.into_bytes()));
+        }
+        Verdict {
+            token: Cow::Borrowed(token),
+            fate: fault.map_or(Fate::Accepted, LinkFault::fate),
+            reason: if fault.is_some() { "fault" } else { "" },
+            answer,
+            fault,
+        }
+    }
+
+    /// Who asks, and whether the request is one.
+    fn check(&self, link: &mut Link, asked: &Asked<'_>, token: &[u8]) -> Result<(), Refusal> {
+        let headers = asked.headers;
+        let header = headers.get("authorization");
+        let key = if link.certificate && header.is_none() {
+            None
+        } else {
+            let key = self
+                .tokens
+                .check(header, &mut link.tokens, asked.now, asked.clock_ms)?;
+            link.proven = true;
+            Some(key)
+        };
+        if asked.too_long {
+            return Err((413, "PayloadTooLarge"));
+        }
+        let bundle = rules::check(headers, asked.body, token, key.is_none())?;
+        match key {
+            Some(key) if !key.allows(bundle) => Err((400, "TopicDisallowed")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A status and `apns-id`: the client's, in capitals as Apple writes it, or one of ours.
+    fn answer(&self, asked: &Asked<'_>, status: u16) -> Answer {
+        let id = match asked.headers.get("apns-id") {
+            Some(id) => id.to_ascii_uppercase(),
+            None => {
+                let id = self.ids.fetch_add(1, Ordering::Relaxed);
+                format!("51310000-0000-4000-8000-{id:012X}").into_bytes()
+            }
+        };
+        Answer {
+            status,
+            fields: vec![("apns-id", id)],
+            body: Cow::Borrowed(b""),
+        }
+    }
+
+    fn refused<'a>(
+        &self,
+        asked: &Asked<'a>,
+        token: &'a [u8],
+        (status, reason): Refusal,
+        extra: Extra,
+    ) -> Verdict<'a> {
+        let mut answer = self.answer(asked, status);
+        answer.body = match extra {
+            Extra::None | Extra::SickConnection => {
+                format!(r#"{{"reason":"{reason}"}}"#).into_bytes().into()
+            }
+            Extra::Timestamp(ahead_ms) => {
+                let at = asked.clock_ms.saturating_add_signed(ahead_ms);
+                let body = format!(r#"{{"reason":"{reason}","timestamp":{at}}}"#);
+                body.into_bytes().into()
+            }
+            Extra::Body(text) => text.as_bytes().into(),
+            Extra::Long(octets) => {
+                let body = format!(r#"{{"reason":"{}"}}"#, "x".repeat(octets));
+                body.into_bytes().into()
+            }
+        };
+        Verdict {
+            token: Cow::Borrowed(token),
+            fate: Fate::Rejected,
+            reason,
+            answer,
+            fault: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
