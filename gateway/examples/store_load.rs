@@ -282,6 +282,7 @@ fn receipt(id: MessageId) -> Receipt {
         tlvs: Box::default(),
         stat: Box::default(),
         pdu: trunkline::outcome::RawOctets::default(),
+        clues: None,
         received_at: UnixMs(3),
     }
 }

@@ -419,6 +419,8 @@ pub struct Receipts {
     pub format: Option<Format>,
     /// A deliver_sm without any mark is one when its text reads so.
     pub by_text: bool,
+    /// They may lack an id, or answers do: then number, sender and times tell the message.
+    pub without_id: bool,
     /// Where text and TLV disagree on the state, the text is right.
     pub prefer_text: bool,
     /// What the carrier's clock is ahead of UTC, in minutes.
@@ -443,6 +445,7 @@ impl Default for Receipts {
             timeout: Duration::from_secs(72 * 3_600),
             format: None,
             by_text: false,
+            without_id: false,
             prefer_text: false,
             utc_offset_min: 0,
             accepted_is_final: false,

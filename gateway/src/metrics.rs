@@ -81,7 +81,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     (
         "trunkline_receipts_id_hits_total",
-        "Receipts that found their message, by how its id had to be read",
+        "Receipts that found their message, by how its id had to be read (`text`: the id of their text, not of the TLV; `number`: none)",
     ),
     (
         "trunkline_receipts_id_rules_total",

@@ -429,8 +429,21 @@ pub struct Receipt {
     pub stat: Box<str>,
     /// All of it, for the operator when no message is found.
     pub pdu: RawOctets,
+    /// What else tells whose it is, on a route whose receipts may lack an id; `provider_id` may then be
+    /// empty.
+    pub clues: Option<Box<Clues>>,
     /// When it reached us.
     pub received_at: UnixMs,
+}
+
+/// What a receipt says of its message beside the id and the number it went to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clues {
+    /// The message's sender, raw but for octets that are no printable ASCII; at most 32 octets. Empty when it
+    /// names none.
+    pub sender: Box<str>,
+    /// When the carrier says that it got the message.
+    pub submitted_at: Option<UnixMs>,
 }
 
 /// A receipt that says too little to belong to anything: no id, or no state that is known. It is kept

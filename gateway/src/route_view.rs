@@ -287,7 +287,9 @@ pub struct OrphanView {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime)]
     pub given_up_at: UnixMs,
-    /// Why: `no_message`, `ambiguous`, `no_room` or `unreadable`.
+    /// Why: `no_message`, `ambiguous`, `no_room` or `unreadable`. One without an id is `unreadable`, but on a
+    /// route with `receipts.without_id`: there it is `ambiguous` where not exactly one message to its number
+    /// can be meant, or its sender or times speak against that.
     pub why: &'static str,
 }
 

@@ -23,6 +23,7 @@ use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, Tena
 use crate::outcome::{PartRule, Reason, Receipt, Unreadable};
 
 mod archive;
+mod by_number;
 mod carriers;
 mod check;
 mod claim;
@@ -124,6 +125,8 @@ pub struct Ladder {
     /// What both ids are put through where nothing else makes them equal. Ids that were answered under
     /// another transform are found by their own forms only.
     pub transform: Transform,
+    /// Receipts, or answers, may lack an id: such a receipt is matched by number, sender and time.
+    pub without_id: bool,
 }
 
 impl Ladder {
@@ -166,9 +169,10 @@ pub enum Stray {
 /// Why a receipt has no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OrphanWhy {
-    /// No message has its id.
+    /// No message has its id, or of one without an id, none was sent to its number.
     NoMessage,
-    /// Several may be meant.
+    /// Several may be meant; or of one without an id, one that may have been meant already, or that its
+    /// sender or times speak against.
     Ambiguous,
     /// It had to make room for others that waited.
     NoRoom,

@@ -71,6 +71,8 @@ quirks! {
     ASCII_AS_UCS2 = 25, "ascii_as_ucs2";
     /// A user data header longer than the user data, or with an element that reaches past its end.
     BAD_UDH = 26, "bad_udh";
+    /// A receipt that names no id, neither in a TLV nor in its text.
+    RECEIPT_WITHOUT_ID = 27, "receipt_without_id";
 }
 
 impl Quirks {

@@ -65,6 +65,7 @@ fn ladder(receipts: &config::Receipts) -> store::Ladder {
             first: transform.first,
             last: transform.last,
         }),
+        without_id: receipts.without_id,
     }
 }
 
@@ -180,6 +181,7 @@ fn reading(route: &config::Route) -> smpp::Reading {
     smpp::Reading {
         format: receipts.format.clone(),
         by_text: receipts.by_text,
+        without_id: receipts.without_id,
         prefer_text: receipts.prefer_text,
         utc_offset_min: receipts.utc_offset_min,
         accepted_is_final: receipts.accepted_is_final,

@@ -41,7 +41,7 @@ enquire_link = "30s"
 response_timeout = "30s"
 retry_status = "0x64"
 validity = "relative"
-receipts = { enabled = true, timeout = "72h", id_format = "auto", by_text = false, prefer_text = false, utc_offset = "+00:00", accepted_is_final = false, unknown_is_final = true, ask = "all", parts = "all" }
+receipts = { enabled = true, timeout = "72h", id_format = "auto", by_text = false, without_id = false, prefer_text = false, utc_offset = "+00:00", accepted_is_final = false, unknown_is_final = true, ask = "all", parts = "all" }
 charset = { default = "gsm7-unpacked", national = [], flash = "f0", latin1 = false, ia5 = "ascii", ucs2 = "be" }
 long_messages = "udh8"
 [rules]

@@ -12,6 +12,7 @@ use crate::event::EventKind;
 use crate::inbound::InboundPart;
 use crate::message::{EndpointIx, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::{Next, Receipt, Settle, Unreadable};
+use crate::store::by_number::Suspects;
 use crate::store::inbound::Taken;
 use crate::store::matching::Candidates;
 use crate::store::suppressions::{NewSuppression, Suppressed};
@@ -32,10 +33,19 @@ pub(crate) const COMMIT_APART: Duration = Duration::from_millis(1);
 
 /// The answer to a request: what it asked for, or the request's items back.
 pub(crate) type Reply<T, U> = oneshot::Sender<Result<T, Undone<U>>>;
-/// The archived parts whose ids look like a receipt's, by receipt; empty when none was looked for.
-pub(crate) type KnownParts = Vec<Candidates>;
+/// What the archive knows, by receipt; empty when nothing was looked for.
+pub(crate) type KnownParts = Vec<Known>;
 /// The fingerprint and message of an idempotency key, by draft, as far as it is known.
 pub(crate) type KnownKeys = Vec<Option<([u8; 16], MessageId)>>;
+
+/// The archived parts that a receipt may be of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// Those whose ids look like its own.
+    pub(crate) by_id: Candidates,
+    /// Those that went to its number, where that may count.
+    pub(crate) by_number: Suspects,
+}
 
 /// Messages read from the archive, to be taken back into memory.
 #[derive(Default)]

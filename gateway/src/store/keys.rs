@@ -64,6 +64,20 @@ pub(crate) fn carrier_canonical(route: RouteIx, id: &[u8]) -> u64 {
     xxh3_64(&bytes)
 }
 
+/// Where a receipt waits: by its id; one that has none, by the number its message went to.
+#[must_use]
+pub(crate) fn parked(receipt: &Receipt) -> u64 {
+    if !receipt.provider_id.is_empty() {
+        return carrier_canonical(receipt.route, &receipt.provider_id);
+    }
+    let mut bytes = [0; 10];
+    let (route, number) = bytes.split_at_mut(2);
+    route.copy_from_slice(&receipt.route.0.to_be_bytes());
+    let to = receipt.recipient.map_or(0, Phone::number);
+    number.copy_from_slice(&to.to_be_bytes());
+    xxh3_64_with_seed(&bytes, 4)
+}
+
 /// Keys of one id: at most its own, one for each base, and its transformed form.
 pub(crate) type CarrierKeys = smallvec::SmallVec<[u64; 4]>;
 
@@ -109,10 +123,11 @@ pub(crate) fn carrier_keys(route: RouteIx, id: &[u8], ladder: &Ladder) -> Carrie
 /// Whether the archive may hold a part whose id looks like one of the receipt's; without a read.
 pub(crate) fn may_be_archived(shared: &Shared, receipt: &Receipt) -> bool {
     let ladder = shared.ladder(receipt.route);
-    matching::ids(receipt).any(|(id, _)| {
-        let keys = carrier_keys(receipt.route, id, ladder);
-        shared.archive.may_hold_carriers(keys.into_iter())
-    })
+    !receipt.provider_id.is_empty()
+        && matching::ids(receipt).any(|(id, _)| {
+            let keys = carrier_keys(receipt.route, id, ladder);
+            shared.archive.may_hold_carriers(keys.into_iter())
+        })
 }
 
 fn push_new(keys: &mut CarrierKeys, key: u64) {
@@ -131,7 +146,11 @@ mod tests {
         let answered = carrier_canonical(route, b"7A3F01C2");
         let found = |receipt: &[u8], format, transform: &Transform| {
             let transform = transform.clone();
-            let ladder = Ladder { format, transform };
+            let ladder = Ladder {
+                format,
+                transform,
+                without_id: false,
+            };
             carrier_keys(route, receipt, &ladder).contains(&answered)
         };
         let none = Transform::default();

@@ -90,8 +90,24 @@ pub(crate) struct Candidate {
     pub(crate) agrees: Agreement,
     /// No final receipt has come for the part.
     pub(crate) awaits: bool,
-    /// Found by the text's id, which is not the TLV's.
-    pub(crate) by_text: bool,
+    pub(crate) found: Found,
+}
+
+/// What a candidate was found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The receipt's id.
+    Id,
+    /// The text's id, which is not the TLV's.
+    TextId,
+    /// The number it went to: see `by_number.rs`.
+    Number,
+}
+
+impl Candidate {
+    fn by_text(&self) -> bool {
+        self.found == Found::TextId
+    }
 }
 
 /// Candidates of one receipt: nearly always one.
@@ -130,7 +146,7 @@ impl Knowledge {
 
     /// Whether the id may be another message's as well, which is not known yet.
     pub(crate) fn doubts(&self, one: &Candidate) -> bool {
-        self.doubtful && one.rung != Rung::Transformed && !one.by_text
+        self.doubtful && one.rung != Rung::Transformed && !one.by_text()
     }
 }
 
@@ -229,7 +245,10 @@ pub(crate) fn candidate(
         rung,
         agrees: agreement(message.to, receipt.recipient),
         awaits: !matches!(state, Some(PartState::Receipted(_))),
-        by_text,
+        found: match by_text {
+            true => Found::TextId,
+            false => Found::Id,
+        },
     })
 }
 
@@ -271,7 +290,7 @@ fn by_other_id(candidates: &[Candidate], know: &Knowledge) -> Choice {
         .iter()
         .filter(|one| one.agrees == Agreement::Yes)
         .copied();
-    let (found, by_tlv): (Candidates, Candidates) = agreeing.partition(|one| one.by_text);
+    let (found, by_tlv): (Candidates, Candidates) = agreeing.partition(|one| one.by_text());
     // One that the TLV's id may mean after all, by a rule that is not the route's, waits for its time.
     if !by_tlv.is_empty() || know.text_two_faced && !know.last {
         return Choice::Nothing;
@@ -292,7 +311,7 @@ fn by_id(candidates: &[Candidate], know: &Knowledge) -> Choice {
     let allowed = |one: &&Candidate| {
         let rule = know.rule_of(one);
         let waits = know.rule.is_some() && !know.last && rule != IdRule::Transform;
-        !one.by_text && is_allowed(know.format, rule) && (ruled(one) || !waits)
+        !one.by_text() && is_allowed(know.format, rule) && (ruled(one) || !waits)
     };
     let all: Candidates = candidates.iter().filter(allowed).copied().collect();
     if all.is_empty() {

@@ -18,6 +18,7 @@ struct World {
     clock: Clock,
     format: IdFormat,
     transform: Transform,
+    without_id: bool,
     store: Option<Store>,
 }
 
@@ -28,6 +29,7 @@ impl World {
             clock: Clock::manual(START),
             format,
             transform,
+            without_id: false,
             store: None,
         };
         world.open();
@@ -39,6 +41,7 @@ impl World {
         config.routes[0].ladder = Ladder {
             format: self.format,
             transform: self.transform.clone(),
+            without_id: self.without_id,
         };
         self.store = Some(Store::open(config, self.clock.clone()).unwrap().0);
     }
@@ -659,3 +662,5 @@ async fn what_the_route_names_of_good_news_is_in_the_event() {
         assert!(event["data"]["reason"].is_null() && event["data"]["sms"]["parts"].is_null());
     }
 }
+
+mod by_number;

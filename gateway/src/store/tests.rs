@@ -134,6 +134,7 @@ pub(crate) fn delivered(provider: &str) -> Receipt {
         tlvs: Box::default(),
         stat: "".into(),
         pdu: crate::outcome::RawOctets::default(),
+        clues: None,
         received_at: UnixMs(3),
     }
 }

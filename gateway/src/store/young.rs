@@ -522,7 +522,7 @@ impl Young {
     /// Keeps a receipt until its message comes. Returns the receipts that had to make room.
     pub(crate) fn park(&mut self, mut receipt: Receipt) -> Vec<Receipt> {
         receipt.pdu.detach();
-        let key = keys::carrier_canonical(receipt.route, &receipt.provider_id);
+        let key = keys::parked(&receipt);
         if let Some(alias) = self.alias(&receipt) {
             let keys = self.transformed.entry(alias).or_default();
             if !keys.contains(&key) {
@@ -563,7 +563,7 @@ impl Young {
     }
 
     fn alias(&self, receipt: &Receipt) -> Option<u64> {
-        if self.transforms.is_empty() {
+        if self.transforms.is_empty() || receipt.provider_id.is_empty() {
             return None;
         }
         let transform = self.transforms.get(&receipt.route)?;

@@ -44,6 +44,7 @@ pub(super) fn read(section: &Section<'_>) -> Receipts {
         ),
         format: receipts.opt("format").and_then(|field| format(&field)),
         by_text: receipts.bool("by_text", "whether a text alone makes a receipt"),
+        without_id: receipts.bool("without_id", "whether receipts or answers may lack an id"),
         prefer_text: receipts.bool("prefer_text", "whether the text's state beats the TLV's"),
         utc_offset_min: receipts
             .opt("utc_offset")

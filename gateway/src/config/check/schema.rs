@@ -157,6 +157,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
             "id_transform",
             "format",
             "by_text",
+            "without_id",
             "prefer_text",
             "utc_offset",
             "accepted_is_final",

@@ -434,7 +434,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "{ id_format = \"auto\" }",
         "{ enabeld = true }",
-        "receipts.enabeld: unknown key, expected one of enabled, timeout, id_format, id_transform, format, by_text, prefer_text, utc_offset, accepted_is_final, unknown_is_final, ask, parts (did you mean \"enabled\"?)",
+        "receipts.enabeld: unknown key, expected one of enabled, timeout, id_format, id_transform, format, by_text, without_id, prefer_text, utc_offset, accepted_is_final, unknown_is_final, ask, parts (did you mean \"enabled\"?)",
     ),
     (
         "routes = [\"carrier-a\"]",

@@ -233,6 +233,8 @@ pub struct Reading {
     pub format: Option<Format>,
     /// A deliver_sm without any mark is a receipt when its text reads like one.
     pub by_text: bool,
+    /// They may lack an id, or answers do: number, sender and times are kept to match them by.
+    pub without_id: bool,
     /// The state in the text wins over its TLV.
     pub prefer_text: bool,
     /// What the carrier's clock is ahead of UTC, minutes.

@@ -11,7 +11,7 @@ use super::header::header;
 use crate::clock::UnixMs;
 use crate::message::Phone;
 use crate::outcome::error_map::Stat;
-use crate::outcome::{ProviderId, RawOctets, Reason, Receipt, ReceiptState, Unreadable};
+use crate::outcome::{Clues, ProviderId, RawOctets, Reason, Receipt, ReceiptState, Unreadable};
 
 /// Octets of a receipt's text that are kept, for bad news only (vocabulary: `Receipt::raw`).
 const RAW_OCTETS_MAX: usize = 255;
@@ -21,6 +21,8 @@ const ERR_OCTETS_MAX: usize = 16;
 const STAT_OCTETS_MAX: usize = 32;
 /// Octets of a carrier's id that are kept (vocabulary: `ProviderId`).
 const ID_OCTETS_MAX: usize = 255;
+/// Octets of a sender that are kept (vocabulary: `Clues::sender`). SMPP v3.4 §4.6.1: at most 20.
+const SENDER_OCTETS_MAX: usize = 32;
 /// Octets of a PDU that are kept of an unreadable receipt (vocabulary: `Unreadable::pdu`). Chosen: several
 /// times the 250 or so that receipts have.
 const PDU_OCTETS_MAX: usize = 1_024;
@@ -41,6 +43,7 @@ pub(super) enum Read {
 /// What deliver_sm and data_sm have in common.
 struct Delivered<'a> {
     source: Address<'a>,
+    dest: Address<'a>,
     esm_class: u8,
     data_coding: u8,
     user_data: &'a [u8],
@@ -87,7 +90,10 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> (Read, Quirks
     let own = stat.and_then(|word| rules.error_map.stat(word));
     let state = own.map(|own| own.state);
     let state = state.or_else(|| verdict.state.map(in_our_words));
-    let (Some(id), Some(state)) = (verdict.id, state) else {
+    if verdict.id.is_none() && state.is_some() {
+        quirks.insert(Quirks::RECEIPT_WITHOUT_ID);
+    }
+    let (Some(id), Some(state)) = (id_of(&verdict, &delivered, rules), state) else {
         if is_inbound(&delivered, &fields, words, rules) {
             return (Read::Inbound, Quirks::MESSAGE_AS_RECEIPT);
         }
@@ -109,17 +115,38 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> (Read, Quirks
             .network_error
             .and_then(|error| Some((error.network, u16::try_from(error.code).ok()?))),
         operator_at: fields.done_date.and_then(|date| happened_at(date, rules)),
-        raw: if bad {
-            shown(text, RAW_OCTETS_MAX)
-        } else {
-            Box::default()
-        },
+        raw: shown(if bad { text } else { &[] }, RAW_OCTETS_MAX),
         tlvs: config.tlvs.kept(delivered.tlvs, bad),
         stat: own_word(fields.stat, state),
         pdu: RawOctets::new(frame.octets()),
+        clues: rules.without_id.then(|| clues(&delivered, &fields, rules)),
         received_at: now,
     };
     (Read::Receipt(Box::new(receipt)), quirks)
+}
+
+/// The id; an empty one where the route's receipts may lack it, if there is a number instead. News of a try
+/// is worth too little for that.
+fn id_of<'a>(
+    verdict: &Verdict<'a>,
+    delivered: &Delivered<'_>,
+    rules: &Reading,
+) -> Option<&'a [u8]> {
+    let instead = || {
+        let is_end = verdict.state.is_some_and(receipt::State::is_final);
+        let told = || is_end && recipient(delivered.source).is_some();
+        (rules.without_id && told()).then_some(&[][..])
+    };
+    verdict.id.or_else(instead)
+}
+
+/// What else tells whose it is.
+fn clues(delivered: &Delivered<'_>, fields: &receipt::Receipt<'_>, rules: &Reading) -> Box<Clues> {
+    let submitted = fields.submit_date;
+    Box::new(Clues {
+        sender: shown(delivered.dest.addr, SENDER_OCTETS_MAX),
+        submitted_at: submitted.and_then(|date| happened_at(date, rules)),
+    })
 }
 
 fn happened_at(date: &[u8], rules: &Reading) -> Option<UnixMs> {
@@ -189,6 +216,7 @@ fn delivered(frame: &Frame) -> Option<Delivered<'_>> {
         let (data, _) = frame.data_sm().ok()?;
         return Some(Delivered {
             source: data.source,
+            dest: data.dest,
             esm_class: data.esm_class,
             data_coding: data.data_coding,
             user_data: data.user_data(),
@@ -198,6 +226,7 @@ fn delivered(frame: &Frame) -> Option<Delivered<'_>> {
     let (sm, _) = frame.deliver_sm().ok()?;
     Some(Delivered {
         source: sm.source,
+        dest: sm.dest,
         esm_class: sm.esm_class,
         data_coding: sm.data_coding,
         user_data: sm.user_data(),

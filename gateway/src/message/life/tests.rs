@@ -120,6 +120,7 @@ fn receipt_of(route: u16, state: ReceiptState) -> Receipt {
         tlvs: Box::default(),
         stat: "".into(),
         pdu: crate::outcome::RawOctets::default(),
+        clues: None,
         received_at: UnixMs(1),
     }
 }

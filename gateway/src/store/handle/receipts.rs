@@ -6,8 +6,9 @@ use tokio::sync::oneshot;
 
 use crate::message::RouteIx;
 use crate::outcome::{Receipt, Unreadable};
+use crate::store::by_number;
 use crate::store::handle::Store;
-use crate::store::inbox::{Adopted, KnownParts, Matched, Request, Undone};
+use crate::store::inbox::{Adopted, Known, KnownParts, Matched, Request, Undone};
 use crate::store::matching::{self, Agreement, Candidates, Choice};
 use crate::store::shared::Shared;
 use crate::store::young::{PARKED_MS, PARKED_RELOOK_MS};
@@ -123,6 +124,7 @@ impl Store {
     async fn archived_parts(&self, receipts: &[Receipt], last: bool) -> KnownParts {
         // A receipt that comes before its answer is in neither; the filters say so without a read.
         let shared = &self.shared;
+        let untouched = shared.archive.is_untouched();
         let unknown: Vec<Option<Receipt>> = {
             let young = shared.young.read();
             let sure = |receipt: &Receipt| {
@@ -134,7 +136,11 @@ impl Store {
                     && !knowledge.doubts(&one))
             };
             let asked = |receipt: &Receipt| {
-                (!sure(receipt) && keys::may_be_archived(shared, receipt)).then(|| receipt.clone())
+                let by_number =
+                    || last && !untouched && by_number::wanted(shared, receipt).is_some();
+                let asked =
+                    !sure(receipt) && (keys::may_be_archived(shared, receipt) || by_number());
+                asked.then(|| receipt.clone())
             };
             receipts.iter().map(asked).collect()
         };
@@ -143,8 +149,16 @@ impl Store {
         }
         self.blocking(move |shared| {
             let parts = |receipt: &Option<Receipt>| {
-                let receipt = receipt.as_ref();
-                receipt.map_or_else(Candidates::new, |receipt| archived_parts(shared, receipt))
+                let Some(receipt) = receipt else {
+                    return Known::default();
+                };
+                let number = by_number::wanted(shared, receipt).filter(|_| last);
+                Known {
+                    by_id: archived_parts(shared, receipt),
+                    by_number: number.map_or_else(by_number::Suspects::default, |number| {
+                        by_number::archived(shared, receipt, number)
+                    }),
+                }
             };
             unknown.iter().map(parts).collect()
         })
@@ -189,6 +203,9 @@ impl Store {
 /// The archived parts whose ids look like the receipt's. A message that is not kept any more names
 /// nobody.
 fn archived_parts(shared: &Shared, receipt: &Receipt) -> Candidates {
+    if receipt.provider_id.is_empty() {
+        return Candidates::new();
+    }
     let ladder = shared.ladder(receipt.route);
     let mut found = Candidates::new();
     for (name, by_text) in matching::ids(receipt) {

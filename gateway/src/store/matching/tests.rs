@@ -24,7 +24,7 @@ fn one(id: u64, rung: Rung, agrees: Agreement) -> Candidate {
         rung,
         agrees,
         awaits: true,
-        by_text: false,
+        found: Found::Id,
     }
 }
 
@@ -87,7 +87,7 @@ fn only_short_ids_may_be_of_their_carrier_in_the_other_base_too() {
 #[test]
 fn the_texts_id_counts_where_the_tlvs_finds_nothing_and_its_recipient_agrees() {
     let by_text = |id, rung, agrees| Candidate {
-        by_text: true,
+        found: Found::TextId,
         ..one(id, rung, agrees)
     };
     let unread = know(None);

@@ -8,10 +8,11 @@ use crate::clock::UnixMs;
 use crate::message::life::decide;
 use crate::message::{MessageId, RouteIx};
 use crate::outcome::{Receipt, Settle};
-use crate::store::inbox::{KnownParts, Matched, Reply, Request, Undone};
+use crate::store::by_number;
+use crate::store::inbox::{Known, KnownParts, Matched, Reply, Request, Undone};
 use crate::store::keys::{self, CarrierKeys};
 use crate::store::learned::{AGREEING_TO_PIN, Lesson};
-use crate::store::matching::{self, Candidate, Candidates, Choice, IdRule, Knowledge};
+use crate::store::matching::{self, Candidate, Candidates, Choice, Found, IdRule, Knowledge};
 use crate::store::record::OpRef;
 use crate::store::shared::{ReceiptCounts, Shared};
 use crate::store::unnamed::{Beside, Unnamed};
@@ -100,8 +101,8 @@ pub(crate) fn candidates(
     found
 }
 
-/// Whose a receipt is: memory's word first, then the archive's. `unnamed` tells of what may be out, when
-/// it is asked.
+/// Whose a receipt is by its id: memory's word first, then the archive's. `unnamed` tells of what may be
+/// out, when it is asked.
 fn choose<'u>(
     (shared, young): (&Shared, &Young),
     receipt: &Receipt,
@@ -109,12 +110,15 @@ fn choose<'u>(
     last: bool,
     unnamed: impl FnOnce() -> Option<&'u Unnamed>,
 ) -> Choice {
+    if receipt.provider_id.is_empty() {
+        return Choice::Nothing;
+    }
     let mut found = candidates(shared, young, receipt, last);
     for one in archived {
         // What was taken back into memory since has the last word on itself.
         let ladder = shared.ladder(receipt.route);
         let now = young.row(one.id).and_then(|row| {
-            let receipt = (receipt, one.by_text);
+            let receipt = (receipt, one.found == Found::TextId);
             matching::candidate((&row.message, &row.life), one.part, receipt, ladder)
         });
         matching::add(&mut found, now.unwrap_or(*one));
@@ -288,7 +292,7 @@ impl Writer {
         self.blob.push(&OpRef::Park { receipt: &receipt });
         let given_up = young.park(receipt);
         if let Some(first) = given_up.first() {
-            let key = keys::carrier_canonical(first.route, &first.provider_id);
+            let key = keys::parked(first);
             self.blob.push(&OpRef::Unpark { key });
         }
         for receipt in given_up {
@@ -342,12 +346,18 @@ impl Writer {
                     }
                 }
                 Choice::Nothing | Choice::Ambiguous => {
+                    let key = keys::parked(&receipt);
                     if choice == Choice::Ambiguous {
-                        let key = keys::carrier_canonical(receipt.route, &receipt.provider_id);
                         self.doubt(key);
                     }
-                    self.park(young, receipt, now);
                     matched.parked += 1;
+                    let wait = young.parked.get(&key).map_or(0, Vec::len);
+                    if receipt.provider_id.is_empty() && wait >= by_number::MESSAGES_MAX {
+                        // So many to one number cannot be told apart anyway.
+                        self.orphan(young, Stray::Read(receipt), OrphanWhy::Ambiguous, now);
+                        continue;
+                    }
+                    self.park(young, receipt, now);
                 }
             }
         }
@@ -372,11 +382,11 @@ impl Writer {
         last: bool,
         now: UnixMs,
     ) -> Result<Chosen, Undone<Vec<Receipt>>> {
-        let chosen: Vec<Choice> = receipts
+        let mut chosen: Vec<Choice> = receipts
             .iter()
             .enumerate()
             .map(|(index, receipt)| {
-                let archived = known.get(index).map_or(&[][..], |known| known);
+                let archived = known.get(index).map_or(&[][..], |known| &known.by_id);
                 let unnamed = || self.unnamed(young, now);
                 choose((&self.shared, young), receipt, archived, last, unnamed)
             })
@@ -386,11 +396,42 @@ impl Writer {
         if stale && !chosen.iter().all(one) {
             return Err(Undone::Stale(receipts));
         }
+        if last {
+            self.choose_by_number(young, &receipts, &known, &mut chosen);
+        }
         let missing = missing_of(young, &chosen);
         if !missing.is_empty() {
             return Err(Undone::Missing(receipts, missing));
         }
         Ok((receipts, chosen))
+    }
+
+    /// Whose those are, by number, that no id has given to anybody.
+    fn choose_by_number(
+        &self,
+        young: &Young,
+        receipts: &[Receipt],
+        known: &[Known],
+        chosen: &mut [Choice],
+    ) {
+        let wanted = |(receipt, choice): (&Receipt, &Choice)| {
+            let nobodys = *choice == Choice::Nothing;
+            by_number::wanted(&self.shared, receipt).filter(|_| nobodys)
+        };
+        let numbers = receipts.iter().zip(&*chosen).filter_map(wanted);
+        let rows = by_number::Rows::of(young, numbers);
+        for (index, (receipt, choice)) in receipts.iter().zip(chosen).enumerate() {
+            if wanted((receipt, choice)).is_none() {
+                continue;
+            }
+            let rule = self.shared.part_rule(receipt.route);
+            let mut found = rows.suspects(receipt, rule);
+            if let Some(known) = known.get(index) {
+                // What was taken back into memory since has the last word on itself.
+                found.extend(&known.by_number, |id| young.row(id).is_some());
+            }
+            *choice = found.choose();
+        }
     }
 
     /// Receipts whose answers must be there by now, looked at again by every rung. Those whose time is
@@ -413,7 +454,7 @@ impl Writer {
         };
         let mut found = 0;
         for (receipt, choice) in receipts.into_iter().zip(chosen) {
-            let key = keys::carrier_canonical(receipt.route, &receipt.provider_id);
+            let key = keys::parked(&receipt);
             let waits = young.parked.get(&key);
             let waits = waits.is_some_and(|waiting| waiting.contains(&receipt));
             let one = matches!(choice, Choice::One(_));
@@ -457,12 +498,18 @@ impl Writer {
             .and_then(|row| decide::receipt(&row.message, &row.life, one.part, receipt, context));
         let Some(change) = change else { return false };
         self.record(young, one.id, change);
-        if one.by_text {
-            let route = self.shared.names.route(receipt.route).to_owned();
-            let labels = [("route", route), ("rung", "text".to_owned())];
-            metrics::counter!("trunkline_receipts_id_hits_total", &labels).increment(1);
-        } else {
-            self.learn(young, receipt, one.rung, now);
+        let other = match one.found {
+            Found::Id => None,
+            Found::TextId => Some("text"),
+            Found::Number => Some("number"),
+        };
+        match other {
+            Some(rung) => {
+                let route = self.shared.names.route(receipt.route).to_owned();
+                let labels = [("route", route), ("rung", rung.to_owned())];
+                metrics::counter!("trunkline_receipts_id_hits_total", &labels).increment(1);
+            }
+            None => self.learn(young, receipt, one.rung, now),
         }
         true
     }

@@ -134,6 +134,7 @@ async fn live(store: &Store, numbers: std::ops::Range<usize>) {
         tlvs: Box::default(),
         stat: "".into(),
         pdu: crate::outcome::RawOctets::default(),
+        clues: None,
         received_at: now,
     });
     store.apply_receipts(receipts.collect()).await.unwrap();

@@ -288,7 +288,7 @@ fn what_a_receipt_is_lived_with_for_is_named_and_a_plain_one_has_nothing() {
         (4, 8, TEXT, &[], Quirks::ASCII_AS_UCS2),
         (4, 8, TEXT, STATE, Quirks::ASCII_AS_UCS2),
         (4, 8, &ucs2, &[], Quirks::NONE),
-        (4, 8, b"", STATE, Quirks::NONE),
+        (4, 8, b"", STATE, Quirks::RECEIPT_WITHOUT_ID),
         (0x44, 0, &fits, &[], Quirks::NONE),
         (0x44, 0, &reaches_past, &[], Quirks::BAD_UDH),
         (0x44, 0, &too_long, &[], Quirks::BAD_UDH),
@@ -489,4 +489,47 @@ fn a_reason_comes_from_the_routes_map_and_else_from_what_is_the_same_everywhere(
         "not GSM's 1"
     );
     assert_eq!(of(Some("twilio"), &[8, 0, 0], "954"), Reason::Unclassified);
+}
+
+#[test]
+fn one_without_an_id_tells_number_sender_and_times_where_the_route_says_so() {
+    let sm = DeliverSm {
+        source: from(1, b"46701234567"),
+        dest: from(5, b"ACME"),
+        ..text(b"submit date:2611211200 done date:2611211201 stat:DELIVRD err:000")
+    };
+    let (plain, quirks) = read(&frame(&sm), &config(), UnixMs(9));
+    assert!(matches!(plain, Read::Unreadable(_)));
+    assert_eq!(quirks, Quirks::RECEIPT_WITHOUT_ID);
+    let own = reading(Reading {
+        without_id: true,
+        ..Reading::default()
+    });
+    let (found, quirks) = read(&frame(&sm), &own, UnixMs(9));
+    assert_eq!(quirks, Quirks::RECEIPT_WITHOUT_ID);
+    let Read::Receipt(receipt) = found else {
+        panic!("{found:?}")
+    };
+    assert!(receipt.provider_id.is_empty());
+    assert_eq!(receipt.recipient, Phone::parse("+46701234567"));
+    let clues = receipt.clues.unwrap();
+    assert_eq!(&*clues.sender, "ACME");
+    let done = receipt.operator_at.unwrap();
+    assert_eq!(clues.submitted_at, Some(UnixMs(done.0 - 60_000)));
+    // News of a try, or without a number: nobody's.
+    let of_a_try = DeliverSm {
+        short_message: b"stat:ENROUTE",
+        ..sm
+    };
+    let no_number = DeliverSm {
+        source: from(5, b"ACME"),
+        ..sm
+    };
+    for sm in [of_a_try, no_number] {
+        let (found, _) = read(&frame(&sm), &own, UnixMs(9));
+        assert!(matches!(found, Read::Unreadable(_)), "{found:?}");
+    }
+    // With an id it has the same beside it.
+    let named = receipt_of(&text(b"id:7 stat:DELIVRD"), &own);
+    assert!(named.clues.is_some() && !named.provider_id.is_empty());
 }
