@@ -322,7 +322,7 @@ impl ReceiptState {
 }
 
 /// Which parts of a long message something holds for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PartRule {
     /// Every part.
     #[default]
@@ -334,6 +334,16 @@ pub enum PartRule {
 }
 
 impl PartRule {
+    /// Its word in the config, the API and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::First => "first",
+            Self::Last => "last",
+        }
+    }
+
     /// Whether it holds for a part, counted from 0, of so many.
     #[must_use]
     pub fn holds(self, part: u8, parts: u8) -> bool {

@@ -208,10 +208,24 @@ pub struct ReceiptsView {
     pub orphans: u64,
     /// How the ids in receipts relate to those in answers.
     pub ids: IdsView,
+    /// For which parts of a long message they come.
+    pub parts: PartsView,
     /// When the last one came.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_some")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last: Option<UnixMs>,
+}
+
+/// For which parts of a long message a route's receipts come; kept over restarts.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct PartsView {
+    /// `receipts.parts` of the config: `all`, `first` or `last`.
+    pub configured: &'static str,
+    /// `first` or `last`, under `all`: that 20 long messages in a row have got a receipt of that part and of
+    /// no other, in all of `receipts.timeout`. Nothing follows from it: if the carrier confirms it, set
+    /// `receipts.parts`, and that part stands for the whole message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looks_like: Option<&'static str>,
 }
 
 /// What a route's receipts have taught about its ids; kept over restarts.

@@ -8,9 +8,9 @@ use crate::dispatch::limit::pace::LimitedBy;
 use crate::dispatch::view::{LinkState, Refusal, RouteStates, Standing};
 use crate::link::{Carries, Then};
 use crate::message::{Phone, RouteIx};
-use crate::outcome::Reason;
+use crate::outcome::{PartRule, Reason};
 use crate::route_view::{
-    Depths, HitsView, IdsView, KeepAliveView, LinkView, OrphanView, QueueView, RateView,
+    Depths, HitsView, IdsView, KeepAliveView, LinkView, OrphanView, PartsView, QueueView, RateView,
     ReceiptsView, RefusalView, RouteState, RouteView, ThrottleView,
 };
 use crate::store::{Learned, Orphan, Store, Stray};
@@ -30,6 +30,7 @@ struct Configured {
     per_second: Option<f64>,
     receipts: bool,
     id_format: IdFormat,
+    parts: PartRule,
     sends: bool,
 }
 
@@ -51,6 +52,7 @@ impl Shown {
                     per_second: super::map::limits(route).rate.map(|rate| rate.per_second),
                     receipts: route.receipts.enabled,
                     id_format: route.receipts.id_format,
+                    parts: route.receipts.parts,
                     sends: route.bind != Bind::Receiver,
                 })
             })
@@ -83,6 +85,7 @@ impl Shown {
         let now = self.clock.now();
         let mut carries = state.links.iter().filter_map(LinkState::carries);
         let counts = self.store.receipt_counts(configured.route);
+        let learned = self.store.learned(configured.route);
         let pace = state.pace;
         Some(RouteView {
             name: configured.name.clone(),
@@ -117,7 +120,14 @@ impl Shown {
                 matched: counts.matched,
                 parked: counts.parked,
                 orphans: u64::try_from(self.store.orphan_count(configured.route)).unwrap_or(0),
-                ids: ids(configured.id_format, &self.store.learned(configured.route)),
+                ids: ids(configured.id_format, &learned),
+                parts: PartsView {
+                    configured: configured.parts.name(),
+                    looks_like: learned
+                        .looks_like()
+                        .filter(|_| configured.parts == PartRule::All)
+                        .map(PartRule::name),
+                },
                 last: counts.last.known(),
             },
             last_refusal: state.refusal.as_ref().map(refusal),

@@ -10,6 +10,7 @@ use codecs::smpp::receipt::Rung;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
+use crate::outcome::PartRule;
 use crate::store::IdFormat;
 use crate::store::matching::IdRule;
 
@@ -18,6 +19,10 @@ pub const AGREEING_TO_PIN: u8 = 20;
 /// Receipts in a row that only another rule explains, and the pinned one is given up. Chosen: one or
 /// two may be an old message's, or of a test.
 pub const AGAINST_TO_UNPIN: u8 = 3;
+/// Long messages in a row, each with a receipt of its first (or last) part alone when its time was over,
+/// after which the operator is told. Chosen: as many as make a rule of ids; a carrier that loses one receipt
+/// in two makes such a row once in 2^20 of them.
+pub(crate) const LONE_TO_TELL: u8 = 20;
 /// Hits between two records of the counts in the journal. Chosen: the counts are figures to look at,
 /// and a crash may cost the last ones of them.
 const HITS_PER_RECORD: u64 = 1_000;
@@ -37,6 +42,8 @@ pub struct Learned {
     pub hits: [u64; Rung::COUNT],
     /// Receipts that the pinned rule did not explain, and another one did.
     pub missed: u64,
+    /// The one part of the last long messages that receipts came for, and how many of them in a row.
+    pub lone: Option<(PartRule, u8)>,
 }
 
 /// What a hit changed.
@@ -103,6 +110,27 @@ impl Learned {
         }
     }
 
+    /// A long message has got receipts of this part alone, in all its time; `All`: not so. `true`: that is
+    /// new, and has to be written down.
+    pub(crate) fn long_message(&mut self, lone: PartRule) -> bool {
+        let was = self.lone;
+        self.lone = match (lone, was) {
+            (PartRule::All, _) => None,
+            (_, Some((running, count))) if running == lone => {
+                Some((lone, count.saturating_add(1).min(LONE_TO_TELL)))
+            }
+            _ => Some((lone, 1)),
+        };
+        self.lone != was
+    }
+
+    /// Which part receipts seem to come for alone.
+    #[must_use]
+    pub fn looks_like(&self) -> Option<PartRule> {
+        let (lone, count) = self.lone?;
+        (count >= LONE_TO_TELL).then_some(lone)
+    }
+
     /// The rule to believe: the configured one, or the pinned one.
     pub(crate) fn rule(&self, format: IdFormat) -> Option<IdRule> {
         match format {
@@ -161,6 +189,25 @@ mod tests {
         assert_eq!(hits(&mut learned, Rung::ZerosStripped, 16), []);
         let pinned = Lesson::Pinned(IdRule::Same);
         assert_eq!(hits(&mut learned, Rung::Exact, 1), [pinned]);
+    }
+
+    #[test]
+    fn twenty_long_messages_in_a_row_tell_which_part_receipts_come_for() {
+        let mut learned = Learned::default();
+        let mut end = |lone, times| {
+            let new = (0..times).filter(|_| learned.long_message(lone)).count();
+            (new, learned.looks_like())
+        };
+        assert_eq!(end(PartRule::First, 19), (19, None));
+        assert_eq!(end(PartRule::All, 2), (1, None), "all parts have theirs");
+        assert_eq!(end(PartRule::First, 19), (19, None));
+        assert_eq!(end(PartRule::Last, 19), (19, None), "another part's");
+        assert_eq!(end(PartRule::Last, 3), (1, Some(PartRule::Last)));
+        assert_eq!(
+            end(PartRule::All, 1),
+            (1, None),
+            "it does not hold any more"
+        );
     }
 
     #[test]

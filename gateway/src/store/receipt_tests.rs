@@ -664,3 +664,4 @@ async fn what_the_route_names_of_good_news_is_in_the_event() {
 }
 
 mod by_number;
+mod parts;

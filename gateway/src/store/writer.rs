@@ -36,6 +36,7 @@ use seldom::Seldom;
 
 mod finals;
 mod inbound;
+mod long;
 mod onward;
 mod receipts;
 mod seldom;
@@ -405,21 +406,7 @@ impl Writer {
             }
             Request::Overdue { ids, adopt, reply } => {
                 adopt_all(&self.shared, young, adopt);
-                let over = |life: &Life, context| {
-                    decide::expire(life, context).or_else(|| decide::no_receipt(life, context))
-                };
-                // It may have been settled since it was listed: one that was sent just now is not overdue.
-                let shared = self.shared.clone();
-                let due = |young: &Young, id: MessageId| {
-                    young.row(id).is_some_and(|row| {
-                        let deadline = handle::deadline(&shared, &row.message, &row.life);
-                        row.life.status != Status::Sent || deadline.is_some_and(|at| at <= now)
-                    })
-                };
-                let count = ids
-                    .into_iter()
-                    .filter(|id| due(young, *id) && self.plain_change(young, *id, now, over))
-                    .count();
+                let count = self.overdue(young, ids, now);
                 batch.done.push(Done::Overdue(reply, count));
             }
             Request::Replan {
@@ -724,6 +711,31 @@ impl Writer {
         self.record(young, id, change);
         self.enter(young, id, now, batch);
         true
+    }
+
+    /// Ends messages whose time is over. It may have been settled since it was listed: one that was sent
+    /// just now is not overdue.
+    fn overdue(&mut self, young: &mut Young, ids: Vec<MessageId>, now: UnixMs) -> usize {
+        let over = |life: &Life, context| {
+            decide::expire(life, context).or_else(|| decide::no_receipt(life, context))
+        };
+        let shared = self.shared.clone();
+        let mut count = 0;
+        for id in ids {
+            let Some(row) = young.row(id) else { continue };
+            let deadline = handle::deadline(&shared, &row.message, &row.life);
+            let sent = row.life.status == Status::Sent;
+            if sent && deadline.is_none_or(|at| at > now) {
+                continue;
+            }
+            if self.plain_change(young, id, now, over) {
+                count += 1;
+                if sent {
+                    self.unreceipted(young, id);
+                }
+            }
+        }
+        count
     }
 
     fn plain_change(

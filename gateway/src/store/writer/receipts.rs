@@ -498,6 +498,7 @@ impl Writer {
             .and_then(|row| decide::receipt(&row.message, &row.life, one.part, receipt, context));
         let Some(change) = change else { return false };
         self.record(young, one.id, change);
+        self.receipted(young, receipt.route, one.id);
         let other = match one.found {
             Found::Id => None,
             Found::TextId => Some("text"),
