@@ -96,6 +96,7 @@ fn draft(number: usize) -> anyhow::Result<Draft> {
         "",
         "",
         "",
+        "",
     ];
     let message = Message {
         id: MessageId(0),
@@ -115,6 +116,7 @@ fn draft(number: usize) -> anyhow::Result<Draft> {
         accepted_at: UnixMs::ZERO,
         expires_at: UnixMs(u64::MAX / 4),
         routes: std::iter::once(RouteIx(0)).collect(),
+        steps: None,
         texts: Texts::pack(texts).ok().context("short texts")?,
     };
     Ok(Draft { message, key: None })
@@ -259,6 +261,7 @@ fn settle(id: MessageId) -> Settle {
             retry: Retry::Never,
             provider_id: format!("{:x}", id.0).into_bytes().as_slice().into(),
             text: None,
+            unregistered: UnixMs::ZERO,
             handed_at: UnixMs(1),
             answered_at: UnixMs(2),
         },

@@ -18,7 +18,7 @@ use crate::dispatch::view::RouteStates;
 use crate::dispatch::{self, Dispatcher};
 use crate::inbound::InboundBatch;
 use crate::link::{LinkHandle, LinkIx};
-use crate::message::{Message, RouteIx};
+use crate::message::{Channel, Message, RouteIx};
 use crate::outcome::ReceiptBatch;
 use crate::plan;
 use crate::receipt;
@@ -459,6 +459,7 @@ fn spawn_routes(
             name: name.clone(),
             limits: map::limits(route),
             lanes: config.lanes,
+            channel: Channel::Sms,
         };
         let dispatcher = Dispatcher::new(
             dispatch,

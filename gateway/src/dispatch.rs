@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, UnixMs};
 use crate::link::{LinkEvent, LinkHandle, LinkIx};
-use crate::message::{Class, FailoverOn, Message, MessageId, Parts, Phone, RouteIx};
+use crate::message::{Channel, Class, FailoverOn, Message, MessageId, Parts, Phone, RouteIx};
 use crate::outcome::{
     Answer, Attempt, HoldReason, Next, Outcome, OutcomeResult, Reason, Retry, Settle,
 };
@@ -69,6 +69,8 @@ pub struct Config {
     pub limits: limit::Config,
     /// The lanes' weights, in the order of [`Class::ALL`].
     pub lanes: [u32; 4],
+    /// What it carries.
+    pub channel: Channel,
 }
 
 /// What a finished piece of store work brings.
@@ -288,8 +290,8 @@ impl Dispatcher {
                 self.queue.done(&entry.message);
                 continue;
             }
-            // Nothing of it is out now, and nothing goes out without passing here.
-            if self.store.is_suppressed(&entry.message) {
+            // Nothing of it is out now.
+            if self.is_suppressed(&entry) {
                 suppressed.push(entry);
                 continue;
             }
@@ -298,7 +300,7 @@ impl Dispatcher {
                 self.queue.untake(entry);
                 break;
             };
-            let segments = u32::from(entry.message.segments_of(parts.count()));
+            let segments = u32::from(entry.message.cost(parts));
             if let When::At(at) = self.limits.take(now, segments) {
                 self.hold = Some(HoldReason::Rate);
                 self.resume_at = Some(at);
@@ -366,6 +368,12 @@ impl Dispatcher {
             return Some((HoldReason::Backoff, self.retry_at(now)));
         }
         None
+    }
+
+    /// Nothing goes out without passing here.
+    fn is_suppressed(&self, entry: &Entry) -> bool {
+        self.store
+            .is_suppressed(&entry.message, self.config.channel)
     }
 
     fn retry_at(&self, now: Instant) -> Option<Instant> {
@@ -494,6 +502,10 @@ impl Dispatcher {
                 self.routes
                     .link_up(self.config.route, link, up, self.clock.now());
             }
+            LinkEvent::Window { link, window } => {
+                self.limits.windows.set(link, window);
+                self.routes.link_window(self.config.route, link, window);
+            }
             LinkEvent::Unused { link } => {
                 let idle = view::Standing::Unused;
                 self.routes.link_idle(self.config.route, link, idle);
@@ -585,7 +597,7 @@ impl Dispatcher {
                     self.settle_part(id, part, outcome);
                 }
             }
-            (OutcomeResult::Unknown, _) if self.flights.is_held(id) => {
+            (OutcomeResult::Unknown, _) if self.flights.ends_with(id, part) => {
                 // The store ends it with this settle; a throttled part must not go out after that.
                 self.flights.end(id);
                 self.settle_part(id, part, outcome);
@@ -745,7 +757,7 @@ impl Dispatcher {
             let over = |over: &Vec<MessageId>| over.contains(&entry.message.id);
             if result.as_ref().is_ok_and(over) {
                 self.drop_ended(&entry);
-            } else if result.is_ok() && !self.store.is_suppressed(&entry.message) {
+            } else if result.is_ok() && !self.is_suppressed(&entry) {
                 self.hand_over(&entry, entry.parts, &mut batches);
             } else {
                 // Suppressed meanwhile, it comes back as not sent, to end at its next turn.
@@ -765,7 +777,7 @@ impl Dispatcher {
         }
         self.flights.end(id);
         self.queue.done(&entry.message);
-        let segments = entry.message.segments_of(entry.parts.count());
+        let segments = entry.message.cost(entry.parts);
         self.limits.give_back(u32::from(segments));
         self.land(id);
     }
@@ -795,11 +807,13 @@ impl Dispatcher {
         }
         let (route, routes) = (self.config.route, self.routes.clone());
         let may = move |entry: &Entry| {
-            let message = &entry.message;
-            let at = message.routes.iter().position(|known| *known == route);
-            let next = at.and_then(|at| message.routes.get(at + 1));
-            message.failover_on.has(FailoverOn::ROUTE_DOWN)
-                && next.is_some_and(|next| routes.is_up(*next))
+            let first = entry.parts.iter().next();
+            let Some(leg) = first.and_then(|part| entry.message.leg_of(part)) else {
+                return false;
+            };
+            let next = leg.route_after(route);
+            leg.failover_on.has(FailoverOn::ROUTE_DOWN)
+                && next.is_some_and(|next| routes.is_up(next))
         };
         let entries = self.queue.take_where(MOVE_AT_ONCE, may);
         if entries.is_empty() {
@@ -855,6 +869,7 @@ fn not_sent(now: UnixMs) -> Outcome {
         retry: Retry::Here { tries: u8::MAX },
         provider_id: Box::default(),
         text: None,
+        unregistered: UnixMs::ZERO,
         handed_at: now,
         answered_at: now,
     }

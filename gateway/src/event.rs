@@ -47,6 +47,10 @@ pub enum EventKind {
     SuppressionCreated,
     /// A suppression was ended.
     SuppressionDeleted,
+    /// A step gave up, and the next one begins.
+    MessageFallbackStarted,
+    /// A push service has no use for a device's token any more.
+    DeviceUnregistered,
 }
 
 /// What an event's subject is.
@@ -64,7 +68,7 @@ pub enum Subject {
 
 impl EventKind {
     /// All kinds, by number.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::MessageAccepted,
         Self::MessageSent,
         Self::MessageDelivered,
@@ -82,6 +86,8 @@ impl EventKind {
         Self::RecipientOptedIn,
         Self::SuppressionCreated,
         Self::SuppressionDeleted,
+        Self::MessageFallbackStarted,
+        Self::DeviceUnregistered,
     ];
 
     /// The contract's type word.
@@ -105,6 +111,8 @@ impl EventKind {
             Self::RecipientOptedIn => "recipient.opted_in",
             Self::SuppressionCreated => "suppression.created",
             Self::SuppressionDeleted => "suppression.deleted",
+            Self::MessageFallbackStarted => "message.fallback_started",
+            Self::DeviceUnregistered => "device.unregistered",
         }
     }
 
@@ -120,7 +128,9 @@ impl EventKind {
             | Self::MessageRejected
             | Self::MessageExpired
             | Self::MessageUnknown
-            | Self::AttemptFailed => Subject::Message,
+            | Self::AttemptFailed
+            | Self::MessageFallbackStarted
+            | Self::DeviceUnregistered => Subject::Message,
             Self::EndpointDisabled | Self::DeliveryExhausted => Subject::Endpoint,
             Self::InboundReceived | Self::RecipientHelpRequested => Subject::Inbound,
             Self::RecipientOptedOut

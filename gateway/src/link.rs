@@ -132,6 +132,13 @@ pub enum LinkEvent {
         /// What follows.
         then: Then,
     },
+    /// It takes another number of unanswered attempts from now on. What is out already stays out.
+    Window {
+        /// Which one.
+        link: LinkIx,
+        /// Unanswered attempts it takes.
+        window: usize,
+    },
     /// It is not needed as the account stands now, and is not bound.
     Unused {
         /// Which one.

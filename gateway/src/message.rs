@@ -15,10 +15,12 @@ use crate::outcome::Reason;
 pub mod id;
 pub mod life;
 mod sms;
+pub mod steps;
 pub mod tlv;
 
 pub use id::{Ids, MessageId};
 pub use sms::SmsOptions;
+pub use steps::Channel;
 
 /// A tenant, by its number in the store's name table.
 #[derive(
@@ -175,6 +177,12 @@ impl Phone {
             .map(Self)
     }
 
+    /// This number, unless it is none: the default, which a message without one has.
+    #[must_use]
+    pub fn known(self) -> Option<Self> {
+        (self.0 != 0).then_some(self)
+    }
+
     /// The number as an integer, for keys and columns.
     #[must_use]
     pub fn number(self) -> u64 {
@@ -189,7 +197,7 @@ impl fmt::Display for Phone {
 }
 
 /// Reasons for which a message may move to its next route, as the contract's `failover.on` names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FailoverOn(pub u8);
 
 impl FailoverOn {
@@ -232,9 +240,11 @@ pub enum Text {
     CallbackUrl,
     /// `callback.types`, separated by one space each.
     CallbackTypes,
+    /// `content.push` as compact JSON; empty without.
+    Push,
 }
 
-const TEXTS: usize = 9;
+const TEXTS: usize = 10;
 
 /// Several short texts in one allocation. At most 64 KiB together, which the request limits ensure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -292,7 +302,7 @@ pub const ROUTES_MAX: usize = 5;
 
 /// A message as accepted. Everything that acceptance and planning decided, and nothing that changes, but
 /// for further routes when a later config has lost one of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// Given by the store's writer in the commit that accepts it; zero before.
     pub id: MessageId,
@@ -327,8 +337,11 @@ pub struct Message {
     pub accepted_at: UnixMs,
     /// After this it is not sent any more.
     pub expires_at: UnixMs,
-    /// Candidate routes in failover order, the first one to try first. Empty: rejected, no route.
+    /// Candidate routes in failover order, the first one to try first. Empty: rejected, no route; or it
+    /// has [`steps::Steps`], whose legs have routes of their own.
     pub routes: SmallVec<[RouteIx; 4]>,
+    /// What it does that is more than one SMS.
+    pub steps: Option<Box<steps::Steps>>,
     /// All of its texts.
     pub texts: Texts,
 }
@@ -337,8 +350,10 @@ impl Message {
     /// Why it is rejected from its beginning, if it is: policy refuses it, or there is no route.
     #[must_use]
     pub fn refused(&self) -> Option<Reason> {
-        let routeless = self.routes.is_empty().then_some(Reason::NoRoute);
-        self.policy.refused.or(routeless)
+        let routeless = || self.first_step().is_none();
+        self.policy
+            .refused
+            .or_else(|| routeless().then_some(Reason::NoRoute))
     }
 
     /// One of its texts.
@@ -351,7 +366,8 @@ impl Message {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let sms = self.sms.as_ref().map_or(0, |sms| sms.heap_bytes());
-        size_of::<Self>() + 16 + self.texts.heap_bytes() + sms
+        let steps = self.steps.as_ref().map_or(0, |steps| steps.memory_bytes());
+        size_of::<Self>() + 16 + self.texts.heap_bytes() + sms + steps
     }
 
     /// Segments that reach the handset: its parts, or those that the carrier cuts it into.
@@ -359,6 +375,13 @@ impl Message {
     pub fn sms_segments(&self) -> u8 {
         let payload = self.sms.as_ref().and_then(|sms| sms.payload_segments);
         payload.unwrap_or(self.segments)
+    }
+
+    /// How many segments of its SMS reached the handset.
+    #[must_use]
+    pub fn segments_delivered(&self, life: &life::Life) -> u8 {
+        let parts = self.sms_leg().map(|leg| leg.parts()).unwrap_or_default();
+        self.segments_of(life.delivered_of(parts))
     }
 
     /// How many segments these parts of it are.
@@ -374,7 +397,7 @@ impl Message {
     /// All of its parts as a bit set: bit 0 is part 0.
     #[must_use]
     pub fn all_parts(&self) -> Parts {
-        Parts::first(self.segments)
+        Parts::first(self.part_count())
     }
 }
 
@@ -388,7 +411,7 @@ pub struct Policy {
     pub refused: Option<Reason>,
 }
 
-/// A set of parts of one message: at most 20 segments (contract.md: `max_segments` 1-20).
+/// A set of parts of one message: at most [`steps::PARTS_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Parts(pub u32);
 
@@ -401,6 +424,18 @@ impl Parts {
                 .checked_shr(32u32.saturating_sub(u32::from(count)))
                 .unwrap_or(0),
         )
+    }
+
+    /// The `count` parts from `first` on.
+    #[must_use]
+    pub fn range(first: u8, count: u8) -> Self {
+        Self(Self::first(count).0.checked_shl(first.into()).unwrap_or(0))
+    }
+
+    /// Those of them that are in `others`, too.
+    #[must_use]
+    pub fn within(self, others: Self) -> Self {
+        Self(self.0 & others.0)
     }
 
     /// One part alone.
@@ -468,13 +503,14 @@ mod tests {
 
     #[test]
     fn texts_come_back_as_packed() {
-        let texts = Texts::pack(["ACME", "héllo", "", "a b", "{}", "", "t", "", "z"]).unwrap();
+        let texts = Texts::pack(["ACME", "héllo", "", "a b", "{}", "", "t", "", "z", "p"]).unwrap();
         assert_eq!(texts.of(Text::Body), "héllo");
         assert_eq!(texts.of(Text::ClientRef), "");
         assert_eq!(texts.of(Text::CallbackTypes), "z");
+        assert_eq!(texts.of(Text::Push), "p");
         let long = "x".repeat(70_000);
         assert_eq!(
-            Texts::pack([&long, "", "", "", "", "", "", "", ""]),
+            Texts::pack([&long, "", "", "", "", "", "", "", "", ""]),
             Err(TextsTooLong)
         );
     }

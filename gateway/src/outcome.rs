@@ -64,6 +64,9 @@ pub struct Outcome {
     pub provider_id: ProviderId,
     /// What the peer said in words, escaped, at most 255 octets (SMPP additional_status_info_text).
     pub text: Option<Box<str>>,
+    /// Since when the device's token is of no use, as the service says, where the customer is to stop
+    /// using it; else zero.
+    pub unregistered: UnixMs,
     /// When the bytes were handed to the link.
     pub handed_at: UnixMs,
     /// When the answer came.
@@ -116,6 +119,14 @@ pub enum Retry {
         /// For so long, before jitter.
         minutes: u8,
     },
+    /// Again here after this, at most so many times, then elsewhere: the peer said for how long, or its
+    /// documentation does.
+    After {
+        /// Before jitter.
+        seconds: u32,
+        /// How many tries at this route in all may follow the first.
+        tries: u8,
+    },
     /// Here once more without a validity_period, which the carrier does not take; then never.
     WithoutValidity,
     /// Here once more in UCS-2, if that is possible: the carrier does not take the data_coding; then
@@ -162,11 +173,16 @@ pub enum Reason {
     DeletedByCarrier,
     Unclassified,
     Suppressed,
+    DeviceUnregistered,
+    TokenInvalid,
+    TokenWrongEnvironment,
+    AppMismatch,
+    PayloadTooLarge,
 }
 
 impl Reason {
     /// All reasons, with (code, category, permanent): the contract's table as data.
-    pub const TABLE: [(Self, &'static str, &'static str, bool); 32] = [
+    pub const TABLE: [(Self, &'static str, &'static str, bool); 37] = [
         (
             Self::UnknownSubscriber,
             "unknown_subscriber",
@@ -244,6 +260,21 @@ impl Reason {
         ),
         (Self::Unclassified, "unclassified", "unknown", false),
         (Self::Suppressed, "suppressed", "policy", true),
+        (
+            Self::DeviceUnregistered,
+            "device_unregistered",
+            "device",
+            true,
+        ),
+        (Self::TokenInvalid, "token_invalid", "device", true),
+        (
+            Self::TokenWrongEnvironment,
+            "token_wrong_environment",
+            "device",
+            true,
+        ),
+        (Self::AppMismatch, "app_mismatch", "sender", true),
+        (Self::PayloadTooLarge, "payload_too_large", "content", true),
     ];
 
     fn row(self) -> (&'static str, &'static str, bool) {

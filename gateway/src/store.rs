@@ -392,4 +392,6 @@ mod model;
 #[cfg(test)]
 mod receipt_tests;
 #[cfg(test)]
+mod steps_tests;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixMs;
 use crate::message::{Class, MessageId, Phone, TenantIx};
 
+pub use crate::message::Channel;
+
 /// Octets of a sender in a scope: what an SMS sender may have (SMPP v3.4 §5.2.8, source_addr without
 /// its NUL).
 pub const SENDER_MAX: usize = 20;
@@ -20,13 +22,6 @@ pub enum Scope {
     Channel(Channel),
     /// What is of this class.
     Class(Class),
-}
-
-/// A channel that a suppression may name: those that this version sends over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Channel {
-    /// SMS.
-    Sms,
 }
 
 impl Scope {
@@ -47,7 +42,7 @@ impl Scope {
         match self {
             Self::All => "",
             Self::Sender(sender) => sender,
-            Self::Channel(Channel::Sms) => "sms",
+            Self::Channel(channel) => channel.name(),
             Self::Class(class) => class.name(),
         }
     }
@@ -58,7 +53,7 @@ impl Scope {
         match kind {
             "all" => value.is_empty().then_some(Self::All),
             "sender" => is_sender(value).then(|| Self::Sender(value.into())),
-            "channel" => (value == "sms").then_some(Self::Channel(Channel::Sms)),
+            "channel" => Channel::from_name(value).map(Self::Channel),
             "class" => Class::from_name(value).map(Self::Class),
             _ => None,
         }
@@ -183,6 +178,7 @@ mod tests {
             Scope::All,
             Scope::Sender("+46769440001".into()),
             Scope::Channel(Channel::Sms),
+            Scope::Channel(Channel::Push),
             Scope::Class(Class::Promotional),
         ];
         for scope in scopes {
@@ -195,7 +191,7 @@ mod tests {
             ("sender", "+"),
             ("sender", "åäö"),
             ("sender", &long),
-            ("channel", "push"),
+            ("channel", "rcs"),
             ("class", "spam"),
             ("", ""),
         ] {

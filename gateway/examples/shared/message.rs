@@ -35,7 +35,8 @@ pub(crate) fn message(number: u64) -> anyhow::Result<Arc<Message>> {
         accepted_at: Clock::system().now(),
         expires_at: Clock::system().now().plus(Duration::from_secs(86_400)),
         routes: smallvec![RouteIx(0)],
-        texts: Texts::pack(["ACME", TEXT, "", "", "", "", "", "", ""])
+        steps: None,
+        texts: Texts::pack(["ACME", TEXT, "", "", "", "", "", "", "", ""])
             .ok()
             .context("texts")?,
     }))

@@ -10,7 +10,7 @@ use crate::accept::{Door, PlanError, PlanRequest, Planned, Scope, Why};
 use crate::clock::UnixMs;
 use crate::message::{
     Class, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Policy, Priority, ROUTES_MAX,
-    TenantIx, Texts,
+    TenantIx, Texts, TextsTooLong,
 };
 use crate::names::Names;
 
@@ -138,11 +138,11 @@ pub(crate) fn planned(
         origin.traceparent,
         url.unwrap_or_default(),
         &callback_types,
+        "",
     ]);
-    // Cannot happen: the limits above sum up to less than 64 KiB.
-    let texts = texts.map_err(|_| Problem::new(Code::BodyTooLarge, TEXTS_TOO_LONG))?;
+    let texts = texts.map_err(too_long)?;
+    // The rest is the store's to give.
     let message = Message {
-        id: MessageId::default(),
         tenant: origin.tenant,
         to,
         class,
@@ -151,18 +151,22 @@ pub(crate) fn planned(
         failover_on,
         encoding: planned.encoding,
         segments: planned.segments,
-        concat_ref: 0,
         sms: planned.sms,
         callback,
         batch: origin.batch,
         policy,
-        accepted_at: UnixMs::ZERO,
         expires_at,
         routes: planned.routes,
         texts,
+        ..Message::default()
     };
     let why = planned.why;
     Ok(Checked { message, why })
+}
+
+/// Cannot happen: the limits of the texts sum up to less than 64 KiB.
+fn too_long(_: TextsTooLong) -> Problem {
+    Problem::new(Code::BodyTooLarge, TEXTS_TOO_LONG)
 }
 
 fn plan(door: &Door, request: PlanRequest<'_>) -> Result<Planned, Problem> {

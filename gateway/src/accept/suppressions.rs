@@ -100,7 +100,7 @@ pub(crate) struct VerdictView<'a> {
 pub(crate) struct ScopeIn {
     /// `all`, `sender`, `channel` or `class`.
     kind: String,
-    /// The sender, `sms`, or the class; absent for `all`.
+    /// The sender, `sms` or `push`, or the class; absent for `all`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     value: String,
@@ -228,7 +228,7 @@ pub(crate) async fn list(gateway: &Arc<Gateway>, asked: &Asked) -> Result<Respon
 }
 
 /// What is expected of `scope` as a parameter.
-const SCOPE_WORD: &str = "must be all, sender:VALUE, channel:sms or class:VALUE";
+const SCOPE_WORD: &str = "must be all, sender:VALUE, channel:sms, channel:push or class:VALUE";
 
 /// Answers `POST /v1/suppressions`: 201 when it is on disk, 200 when the same was there.
 pub(crate) async fn add<B>(
@@ -387,7 +387,7 @@ fn scope_of(kind: &str, value: &str, errors: &mut Vec<FieldError>) -> Scope {
 
 /// What is expected of a scope's value.
 const SCOPE_VALUE: &str =
-    "none for all; 1..20 ASCII characters for sender; sms for channel; a class for class";
+    "none for all; 1..20 ASCII characters for sender; sms or push for channel; a class for class";
 
 fn expires_at(text: Option<&str>, now: UnixMs, errors: &mut Vec<FieldError>) -> Option<UnixMs> {
     let text = text?;

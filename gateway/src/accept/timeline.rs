@@ -16,7 +16,8 @@ use crate::event::EventKind;
 use crate::event::render::{self, Named};
 use crate::message::id::PublicId;
 use crate::message::life::{Change, Status, Then, What};
-use crate::message::{Ids, Parts};
+use crate::message::steps::Platform;
+use crate::message::{Channel, Ids, Message, Parts};
 use crate::names::Names;
 use crate::outcome::{OutcomeResult, Reason, Retry};
 use crate::store::Record;
@@ -95,11 +96,20 @@ struct Details<'a> {
     then: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     due: Option<At>,
+    /// The step that begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u8>,
+    /// Since when a device's token is of no use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<At>,
 }
 
 #[derive(Default, Serialize)]
 struct ProviderView<'a> {
     protocol: &'static str,
+    /// The HTTP status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,11 +155,16 @@ fn timeline<'a>(record: &'a Record, ids: Ids, names: &'a Names) -> TimelineView<
         version: 1,
         event: accepted,
         what: Details {
-            route: message.routes.first().map(|route| names.route(*route)),
+            route: message
+                .first_step()
+                .and_then(|step| message.legs().find(|leg| leg.step == step))
+                .and_then(|leg| leg.routes.first())
+                .map(|route| names.route(*route)),
             ..Details::default()
         },
     });
-    data.extend(life.log.iter().map(|change| entry(change, ids, names)));
+    let changes = life.log.iter();
+    data.extend(changes.map(|change| entry(message, change, ids, names)));
     TimelineView {
         message_id: ids.message(message.id),
         status: life.status.name(),
@@ -160,8 +175,8 @@ fn timeline<'a>(record: &'a Record, ids: Ids, names: &'a Names) -> TimelineView<
     }
 }
 
-fn entry<'a>(change: &'a Change, ids: Ids, names: &'a Names) -> EntryView<'a> {
-    let (kind, what) = details(&change.what, names);
+fn entry<'a>(message: &Message, change: &'a Change, ids: Ids, names: &'a Names) -> EntryView<'a> {
+    let (kind, what) = details(message, &change.what, names);
     let made = change.event.filter(|_| change.seq != 0);
     EntryView {
         at: At(change.at),
@@ -176,7 +191,7 @@ fn entry<'a>(change: &'a Change, ids: Ids, names: &'a Names) -> EntryView<'a> {
     }
 }
 
-fn details<'a>(what: &'a What, names: &'a Names) -> (&'static str, Details<'a>) {
+fn details<'a>(message: &Message, what: &'a What, names: &'a Names) -> (&'static str, Details<'a>) {
     let none = Details::default();
     match what {
         What::Rejected { reason } => ("rejected", because(Some(*reason))),
@@ -188,13 +203,31 @@ fn details<'a>(what: &'a What, names: &'a Names) -> (&'static str, Details<'a>) 
                 ..none
             },
         ),
-        What::Answered { .. } => ("attempt", attempt(what, names)),
-        What::MovedOn { reason, then } => ("moved_on", decided(because(Some(*reason)), *then)),
+        What::Answered { .. } => ("attempt", attempt(message, what, names)),
+        What::MovedOn { reason, then, .. } => ("moved_on", decided(because(Some(*reason)), *then)),
         What::Receipt { .. } => ("receipt", receipt(what)),
         What::ExpiredInQueue => ("expired_in_queue", because(Some(Reason::ExpiredInQueue))),
         What::NoReceipt => ("no_receipt", because(Some(Reason::NoReceipt))),
         What::Replanned { .. } => ("replanned", none),
-        What::NoRoute => ("no_route", because(Some(Reason::NoRoute))),
+        What::NoRoute { then, .. } => ("no_route", decided(because(Some(Reason::NoRoute)), *then)),
+        What::BeganLater { step } => {
+            let details = because(Some(Reason::NoRoute));
+            (
+                "began_later",
+                Details {
+                    step: Some(*step),
+                    ..details
+                },
+            )
+        }
+        What::Unregistered { part, since } => (
+            "device_unregistered",
+            Details {
+                part: Some(*part),
+                since: Some(At(*since)),
+                ..none
+            },
+        ),
         What::MaybeSent { parts } => (
             "maybe_sent",
             Details {
@@ -224,15 +257,21 @@ fn decided(details: Details<'_>, then: Then) -> Details<'_> {
         Then::Rest => ("rest", None),
         Then::Again { due } => ("again", Some(At(due))),
         Then::NextRoute { .. } => ("next_route", None),
+        Then::NextStep { .. } => ("next_step", None),
+    };
+    let step = match then {
+        Then::NextStep { step, .. } => Some(step),
+        _ => details.step,
     };
     Details {
         then: Some(word),
         due,
+        step,
         ..details
     }
 }
 
-fn attempt<'a>(what: &'a What, names: &'a Names) -> Details<'a> {
+fn attempt<'a>(message: &Message, what: &'a What, names: &'a Names) -> Details<'a> {
     let What::Answered {
         route,
         part,
@@ -248,6 +287,8 @@ fn attempt<'a>(what: &'a What, names: &'a Names) -> Details<'a> {
     else {
         return Details::default();
     };
+    let is_push = protocol(message, *part) != "smpp";
+    let said = text.as_deref().unwrap_or_default();
     let details = Details {
         route: Some(names.route(*route)),
         part: Some(*part),
@@ -258,12 +299,16 @@ fn attempt<'a>(what: &'a What, names: &'a Names) -> Details<'a> {
             OutcomeResult::NotSent => "not_sent",
         }),
         provider: Some(ProviderView {
-            protocol: "smpp",
+            protocol: protocol(message, *part),
+            http: (is_push && *code != 0).then_some(*code),
             message_id: (!provider_id.is_empty())
                 .then(|| String::from_utf8_lossy(provider_id).into_owned()),
-            status: (*result != OutcomeResult::NotSent && *result != OutcomeResult::Unknown)
+            status: (!is_push
+                && *result != OutcomeResult::NotSent
+                && *result != OutcomeResult::Unknown)
                 .then(|| format!("0x{code:08X}")),
-            text: text.as_deref().unwrap_or_default(),
+            code: if is_push { said } else { "" },
+            text: if is_push { "" } else { said },
             ..ProviderView::default()
         }),
         handed_at: handed_at.known().map(At),
@@ -275,6 +320,17 @@ fn attempt<'a>(what: &'a What, names: &'a Names) -> Details<'a> {
         ..because(*reason)
     };
     decided(details, *then)
+}
+
+/// What a part was sent by.
+fn protocol(message: &Message, part: u8) -> &'static str {
+    match message.leg_of(part).map(|leg| leg.channel) {
+        Some(Channel::Push) => match message.device(part).map(|device| device.platform) {
+            Some(Platform::Ios) => "apns",
+            _ => "fcm",
+        },
+        _ => "smpp",
+    }
 }
 
 fn receipt(what: &What) -> Details<'_> {

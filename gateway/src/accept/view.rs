@@ -13,10 +13,10 @@ use crate::accept::problem::{Code, Problem};
 use crate::accept::router::Asked;
 use crate::accept::{Gateway, Scope};
 use crate::clock::UnixMs;
-use crate::event::render::{self, ReasonView};
+use crate::event::render::{self, Lookup, Pushed, ReasonView};
 use crate::message::id::PublicId;
 use crate::message::life::{Life, Status};
-use crate::message::{Encoding, Ids, Message, MessageId, OnAmbiguous, Priority, Text};
+use crate::message::{Channel, Encoding, Ids, Message, MessageId, OnAmbiguous, Priority, Text};
 use crate::names::Names;
 use crate::route_view::{OrphanListView, RouteView};
 use crate::store::Record;
@@ -65,8 +65,10 @@ pub(crate) struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     batch_id: Option<PublicId>,
-    #[schema(value_type = String, example = "+46701234567")]
-    to: Shown<crate::message::Phone>,
+    /// The number, where it goes to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "+46701234567")]
+    to: Option<Shown<crate::message::Phone>>,
     from_used: &'a str,
     #[schema(value_type = String)]
     class: &'a str,
@@ -74,7 +76,12 @@ pub(crate) struct MessageView<'a> {
     on_ambiguous: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<&'a str>,
-    sms: SmsView<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sms: Option<SmsView<'a>>,
+    /// `receipt`, and what became of each device, where it is pushed.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    push: Option<Pushed<'a>>,
     /// Only with the scope `messages:content`.
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<ContentView<'a>>,
@@ -126,19 +133,26 @@ struct ContentView<'a> {
     /// Octets that are no text, as base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a str>,
+    /// What is pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    push: Option<&'a RawValue>,
 }
 
 impl<'a> ContentView<'a> {
     fn of(message: &'a Message) -> Self {
-        let body = Some(message.text(Text::Body));
+        let push = render::raw(message.text(Text::Push));
+        let body = Some(message.text(Text::Body)).filter(|text| !text.is_empty() || push.is_none());
         match message.encoding {
             Encoding::Binary => Self {
                 text: None,
                 data: body,
+                push,
             },
             Encoding::Gsm7 | Encoding::Ucs2 | Encoding::Latin1 => Self {
                 text: body,
                 data: None,
+                push,
             },
         }
     }
@@ -182,6 +196,7 @@ pub(crate) fn message<'a>(
 ) -> MessageView<'a> {
     let route = render::last_answer(life).map(|answer| answer.0);
     let route = route.or_else(|| life.route(message));
+    let pushed = message.has_channel(Channel::Push);
     // A delivered message keeps the answers of its failed attempts, which are not its reason.
     let bad_end = !matches!(life.status, Status::Sent | Status::Delivered);
     MessageView {
@@ -191,12 +206,16 @@ pub(crate) fn message<'a>(
         r#final: life.is_final,
         version: life.version,
         status_at: At(status_at(message, life)),
-        reason: if bad_end { render::reason(life) } else { None },
-        channel: "sms",
-        step: 0,
+        reason: if bad_end {
+            render::reason(message, life)
+        } else {
+            None
+        },
+        channel: message.channel(life.step).name(),
+        step: life.step,
         attempts: life.attempts,
         batch_id: message.batch.map(|batch| ids.batch(batch)),
-        to: Shown(message.to),
+        to: message.to.known().map(Shown),
         from_used: message.text(Text::From),
         class: message.class.name(),
         priority: match message.priority {
@@ -209,12 +228,13 @@ pub(crate) fn message<'a>(
             OnAmbiguous::Hold => "hold",
         },
         route: route.map(|route| names.route(route)),
-        sms: SmsView {
+        sms: message.has_channel(Channel::Sms).then(|| SmsView {
             encoding: message.encoding.name(),
             segments: message.sms_segments(),
-            segments_delivered: message.segments_of(life.parts_delivered()),
+            segments_delivered: message.segments_delivered(life),
             parts: life.parts_told(),
-        },
+        }),
+        push: pushed.then(|| Pushed::of(message, life, Lookup { ids, names })),
         content: content.then(|| ContentView::of(message)),
         duplicate_possible: life.duplicate_possible,
         accepted_at: At(message.accepted_at),

@@ -79,6 +79,7 @@ impl Scene {
             name: "a".to_owned(),
             limits,
             lanes: [50, 30, 15, 5],
+            channel: crate::message::Channel::Sms,
         };
         let dispatcher = Dispatcher::new(
             config,
@@ -213,6 +214,7 @@ impl Verdict {
             retry,
             provider_id: attempt.token.to_string().into_bytes().into(),
             text: None,
+            unregistered: UnixMs::ZERO,
             handed_at: now,
             answered_at: now,
         }
@@ -374,7 +376,7 @@ async fn one_full_destination_waits_while_others_go() {
     let (store, _dir) = scene.stop().await;
     let life = store.get(ids[0]).await.unwrap().life;
     assert_eq!(
-        (life.status, life.tries),
+        (life.status, life.legs[0].tries),
         (Status::Sent, 3),
         "one note a wait"
     );

@@ -53,6 +53,7 @@ async fn a_message_that_has_ended_is_neither_sent_nor_held() {
         name: "a".to_owned(),
         limits: Default::default(),
         lanes: [50, 30, 15, 5],
+        channel: crate::message::Channel::Sms,
     };
     let dispatcher = Dispatcher::new(config, store.clone(), clock, links, states.clone());
     let running = tokio::spawn(dispatcher.run(heard, stop));

@@ -42,6 +42,13 @@ struct Flight {
     taken: bool,
 }
 
+/// Whether these are all parts of the leg that an entry is of.
+fn is_whole(entry: &Entry, parts: Parts) -> bool {
+    let part = parts.iter().next();
+    let leg = part.and_then(|part| entry.message.leg_of(part));
+    leg.is_some_and(|leg| leg.parts() == parts)
+}
+
 /// A part that came back.
 #[derive(Clone, Copy, Debug)]
 pub struct Back {
@@ -83,7 +90,7 @@ impl Flights {
                 out: Parts::default(),
                 waiting: Parts::default(),
                 over: false,
-                taken: parts == entry.message.all_parts(),
+                taken: is_whole(entry, parts),
             });
         flight.out.0 |= parts.0;
         flight.waiting.0 |= rest.0;
@@ -168,9 +175,11 @@ impl Flights {
     #[must_use]
     pub fn may_fail_over(&self, id: MessageId, route: RouteIx) -> bool {
         self.messages.get(&id).is_some_and(|flight| {
-            let message = &flight.message;
-            let last = message.routes.last();
-            message.failover_on.has(FailoverOn::THROTTLED) && last.is_some_and(|ix| *ix != route)
+            let mut legs = flight.message.legs();
+            let leg = legs.find(|leg| leg.routes.contains(&route));
+            leg.is_some_and(|leg| {
+                leg.failover_on.has(FailoverOn::THROTTLED) && leg.route_after(route).is_some()
+            })
         })
     }
 
@@ -179,6 +188,14 @@ impl Flights {
     pub fn place(&self, id: MessageId) -> Option<(Arc<Message>, u64)> {
         let flight = self.messages.get(&id)?;
         Some((flight.message.clone(), flight.order))
+    }
+
+    /// Whether a flight's message ends when nobody knows what became of a part.
+    #[must_use]
+    pub fn ends_with(&self, id: MessageId, part: u8) -> bool {
+        let flight = self.messages.get(&id);
+        let leg = flight.and_then(|flight| flight.message.leg_of(part));
+        self.is_held(id) && leg.is_some_and(|leg| !leg.channel.any_part_does())
     }
 
     /// Whether a flight's message is held when nobody knows what became of a part.

@@ -78,6 +78,7 @@ impl Scene {
             name: "a".to_owned(),
             limits: Default::default(),
             lanes: [50, 30, 15, 5],
+            channel: crate::message::Channel::Sms,
         };
         let links = vec![LinkHandle {
             link: LINK,
@@ -235,7 +236,7 @@ async fn parts_that_are_out_stay_what_they_are_and_the_others_never_go() {
     scene.until_rejected(&store, id).await;
     let life = store.get(id).await.unwrap().life;
     assert_eq!(
-        (life.parts_to_send().count(), life.reason),
+        (life.parts_to_send(&life.legs[0]).count(), life.reason),
         (2, Some(Reason::Suppressed))
     );
     assert_eq!(rejections(&store, id).await.len(), 1);

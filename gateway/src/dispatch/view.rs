@@ -221,6 +221,15 @@ impl RouteStates {
         });
     }
 
+    /// The link takes another number of attempts.
+    pub(super) fn link_window(&self, route: RouteIx, link: LinkIx, window: usize) {
+        self.publish(route, |state| {
+            if let Some(link) = state.links.get_mut(usize::from(link.0)) {
+                link.window = window;
+            }
+        });
+    }
+
     pub(super) fn link_idle(&self, route: RouteIx, link: LinkIx, standing: Standing) {
         self.publish(route, |state| {
             if let Some(link) = state.links.get_mut(usize::from(link.0)) {

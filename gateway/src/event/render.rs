@@ -8,14 +8,17 @@ use serde_json::value::RawValue;
 use crate::event::{Event, EventKind};
 use crate::message::id::PublicId;
 use crate::message::life::{Life, What};
-use crate::message::{EndpointIx, Ids, Message, TenantIx, Text};
+use crate::message::{Channel, EndpointIx, Ids, Message, TenantIx, Text};
 use crate::names::Names;
 use crate::outcome::{Reason, ReceiptState, ReceiptTlv};
 
 mod inbound;
+mod push;
 pub mod suppressed;
 
 pub use inbound::inbound_event;
+use push::{Fallback, fallback};
+pub use push::{Pushed, device_event};
 
 /// The version of the event format (contract.md §3).
 pub const API_VERSION: &str = "2026-11-01";
@@ -58,7 +61,8 @@ struct MessageData<'a> {
     channel: &'a str,
     step: u8,
     attempt: u8,
-    to: ToText,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<ToText>,
     #[serde(skip_serializing_if = "str::is_empty")]
     from_used: &'a str,
     class: &'a str,
@@ -66,7 +70,14 @@ struct MessageData<'a> {
     route: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider_message_id: Option<String>,
-    sms: Sms<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sms: Option<Sms<'a>>,
+    /// What became of each device, where its step is push.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    push: Option<Pushed<'a>>,
+    /// Which steps, and why, where one gave way to another.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    fallback: Option<Fallback>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<ReasonView<'a>>,
     /// What the carrier says beside good news, where the route names TLVs.
@@ -86,7 +97,7 @@ struct MessageData<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-struct ToText(crate::message::Phone);
+pub(super) struct ToText(crate::message::Phone);
 
 impl Serialize for ToText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -111,7 +122,7 @@ impl<'a> Sms<'a> {
         Self {
             encoding: message.encoding.name(),
             segments: message.sms_segments(),
-            segments_delivered: message.segments_of(life.parts_delivered()),
+            segments_delivered: message.segments_delivered(life),
             parts: life.parts_told(),
         }
     }
@@ -153,9 +164,12 @@ pub struct ReasonView<'a> {
 }
 
 /// The provider's own words.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub struct Provider<'a> {
     protocol: &'static str,
+    /// The HTTP status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<String>,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -194,25 +208,19 @@ struct NetworkError {
 
 /// The reason of a life's end (or of its last failed attempt), with the words of whoever gave it.
 #[must_use]
-pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
+pub fn reason<'a>(message: &Message, life: &'a Life) -> Option<ReasonView<'a>> {
     let reason = life.reason?;
     let source = life.log.iter().rev().find_map(|change| match &change.what {
         What::Answered {
             reason: Some(own),
             code,
             text,
+            part,
             ..
-        } if *own == reason => Some((
-            "carrier",
-            (*code != 0).then(|| Provider {
-                protocol: "smpp",
-                status: Some(format!("0x{code:08X}")),
-                code: "",
-                network_error: None,
-                text: text.as_deref().unwrap_or_default(),
-                tlvs: Named(&[]),
-            }),
-        )),
+        } if *own == reason => {
+            let said = (*code, text.as_deref().unwrap_or_default());
+            Some(("carrier", Provider::answered(message, *part, said)))
+        }
         What::Receipt {
             counts: true,
             reason: Some(own),
@@ -227,6 +235,7 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
             "carrier",
             Some(Provider {
                 protocol: "smpp",
+                http: None,
                 status: Some(word(*state, stat).to_owned()),
                 code: err,
                 network_error: network_error.map(|(network, code)| NetworkError {
@@ -237,7 +246,7 @@ pub fn reason(life: &Life) -> Option<ReasonView<'_>> {
                 tlvs: Named(tlvs),
             }),
         )),
-        What::MovedOn { .. } | What::ExpiredInQueue | What::NoRoute => Some(("queue", None)),
+        What::MovedOn { .. } | What::ExpiredInQueue | What::NoRoute { .. } => Some(("queue", None)),
         What::NoReceipt => Some(("carrier", None)),
         What::Rejected { .. } if change.version > 1 => Some(("queue", None)),
         What::Rejected { .. } => Some(("accept", None)),
@@ -281,6 +290,7 @@ pub fn good_news(life: &Life) -> Option<Provider<'_>> {
             ..
         } if !tlvs.is_empty() => Some(Provider {
             protocol: "smpp",
+            http: None,
             status: Some(word(*state, stat).to_owned()),
             code: err,
             network_error: network_error.map(|(network, code)| NetworkError {
@@ -323,8 +333,16 @@ pub fn message_event(
     life: &Life,
     lookup: Lookup<'_>,
 ) -> serde_json::Result<()> {
+    if event.kind == EventKind::DeviceUnregistered {
+        return device_event(out, event, message, life, lookup);
+    }
     let late = life.log.len() >= 2 && life.log[life.log.len() - 2].is_final;
-    let answer = last_answer(life);
+    let channel = message.channel(life.step);
+    let answer = match channel {
+        Channel::Sms => last_answer(life),
+        // Each device has its own.
+        Channel::Push => None,
+    };
     let route = answer.map(|a| a.0).or_else(|| life.route(message));
     let operator_at = life.log.iter().rev().find_map(|change| match &change.what {
         What::Receipt { operator_at, .. } => *operator_at,
@@ -336,22 +354,24 @@ pub fn message_event(
         status: life.status.name(),
         r#final: life.is_final,
         late,
-        channel: "sms",
-        step: 0,
+        channel: channel.name(),
+        step: life.step,
         attempt: life.attempts,
-        to: ToText(message.to),
+        to: message.to.known().map(ToText),
         from_used: message.text(Text::From),
         class: message.class.name(),
         route: route.map(|route| lookup.names.route(route)),
         provider_message_id: answer
             .filter(|a| !a.1.is_empty())
             .map(|a| String::from_utf8_lossy(a.1).into_owned()),
-        sms: Sms::of(message, life),
+        sms: (channel == Channel::Sms).then(|| Sms::of(message, life)),
+        push: (channel == Channel::Push).then(|| Pushed::of(message, life, lookup)),
+        fallback: fallback(event.kind, life),
         reason: match event.kind {
             EventKind::MessageSent | EventKind::MessageDelivered | EventKind::MessageAccepted => {
                 None
             }
-            _ => reason(life),
+            _ => reason(message, life),
         },
         provider: match event.kind {
             EventKind::MessageDelivered => good_news(life),

@@ -5,12 +5,15 @@
 //!     │         ├─────► undelivered*     a negative receipt
 //!     │         ├─────► expired*         the carrier's receipt says so
 //!     │         └─────► unknown*         no receipt in time
-//!     ├─► failed*     every route refused, none took the whole of it
+//!     ├─► failed*     every route of every step refused, none took the whole of it
 //!     ├─► unknown*    handed to a link that never answered, under on_ambiguous: hold
 //!     ├─► expired*    its time was over in our queue
 //!     └─► rejected*   policy, at acceptance or before it is sent
 //!   late: expired, unknown, undelivered ──► delivered, once, within 72 h
 //! ```
+//!
+//! A message with [steps](crate::message::steps) stays queued from one to the next; its legs go out side
+//! by side, each with a route, tries and a place in a queue of its own.
 //!
 //! [`decide`] turns an outcome or a receipt into a [`Change`]; [`Life::apply`] adds the change. The
 //! change, with the status it led to, is what the journal holds: replay applies it as it stands and
@@ -24,7 +27,8 @@ use smallvec::SmallVec;
 
 use crate::clock::UnixMs;
 use crate::event::EventKind;
-use crate::message::{Message, Parts, RouteIx};
+use crate::message::steps::{FallbackOn, LegView};
+use crate::message::{Message, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Form, OutcomeResult, ProviderId, Reason, ReceiptState, ReceiptTlv, Retry};
 
 pub mod decide;
@@ -146,6 +150,8 @@ pub enum What {
     },
     /// It moves on without an attempt: its route is down.
     MovedOn {
+        /// The leg that does.
+        leg: u8,
         /// Why.
         reason: Reason,
         /// What was decided then.
@@ -181,18 +187,37 @@ pub enum What {
     NoReceipt,
     /// The config does not have its route any more: it goes on over others.
     Replanned {
-        /// The message's routes from now on: those up to the one that is gone, then the others.
+        /// The leg that does.
+        leg: u8,
+        /// The leg's routes from now on: those up to the one that is gone, then the others.
         routes: SmallVec<[RouteIx; 4]>,
         /// The order key under which it is queued there.
         order: u64,
     },
     /// The config does not have its route any more, nor any other for it.
-    NoRoute,
+    NoRoute {
+        /// The leg that it is about.
+        leg: u8,
+        /// What was decided then.
+        then: Then,
+    },
     /// The process that claimed these parts ended without a word: a link may have had them. They go
     /// out again, and the handset may get them twice.
     MaybeSent {
         /// Which parts.
         parts: Parts,
+    },
+    /// No route leads to its first steps: it begins with a later one.
+    BeganLater {
+        /// The step that it begins with.
+        step: u8,
+    },
+    /// The service says that a device's token is of no use any more.
+    Unregistered {
+        /// The device's part.
+        part: u8,
+        /// Since when, as the service says; the time of its answer where it does not.
+        since: UnixMs,
     },
 }
 
@@ -208,8 +233,18 @@ pub enum Then {
         /// Not before.
         due: UnixMs,
     },
-    /// Try all parts on the next route, queued there under this order key.
+    /// Try all parts on the next route, queued there under this order key. Parts that stand for
+    /// themselves: those that nobody has taken and that may be.
     NextRoute {
+        /// The order key.
+        order: u64,
+    },
+    /// The step has given up: another one begins, its legs queued under this order key.
+    NextStep {
+        /// The step that begins.
+        step: u8,
+        /// Why the one before it ended.
+        trigger: FallbackOn,
         /// The order key.
         order: u64,
     },
@@ -240,6 +275,53 @@ pub enum PartState {
     Claimed,
 }
 
+/// How far a leg is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LegState {
+    /// Its step has not begun.
+    Ahead,
+    /// It waits for its route, or is out there, as long as the message is queued.
+    #[default]
+    Open,
+    /// Nothing more is done about it: what became of it stands in its parts.
+    Ended,
+}
+
+/// Where one leg stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegLife {
+    /// How far it is.
+    pub state: LegState,
+    /// Its step.
+    pub step: u8,
+    /// Its first part.
+    pub first: u8,
+    /// How many parts it has.
+    pub count: u8,
+    /// Whether its parts stand for themselves; see [`crate::message::Channel::any_part_does`].
+    pub any: bool,
+    /// Which of its candidate routes is the current one.
+    pub route_at: u8,
+    /// Tries made on the current route.
+    pub tries: u8,
+    /// Not before this is it sent again.
+    pub due: UnixMs,
+    /// Its place in the current route's queue: the id, or a later key after a failover.
+    pub order: u64,
+}
+
+impl LegLife {
+    /// Its parts.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        Parts::range(self.first, self.count)
+    }
+
+    fn range(&self) -> std::ops::Range<usize> {
+        usize::from(self.first)..usize::from(self.first.saturating_add(self.count))
+    }
+}
+
 /// A message's state and the changes that led to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
@@ -249,18 +331,16 @@ pub struct Life {
     pub version: u16,
     /// Whether no further change is expected.
     pub is_final: bool,
-    /// Which of its candidate routes is the current one.
-    pub route_at: u8,
-    /// Tries made on the current route.
-    pub tries: u8,
+    /// The step it is at.
+    pub step: u8,
+    /// What was handed over and never answered is not sent again (`on_ambiguous: hold`).
+    pub hold: bool,
     /// Attempts made on any route: a retry on the same route is one more.
     pub attempts: u8,
     /// Set when the handset may get it twice.
     pub duplicate_possible: bool,
-    /// Not before this is it sent again.
-    pub due: UnixMs,
-    /// Its place in the current route's queue: the id, or a later key after a failover.
-    pub order: u64,
+    /// Where each leg stands.
+    pub legs: SmallVec<[LegLife; 1]>,
     /// When every part had been accepted.
     pub sent_at: UnixMs,
     /// When it became final.
@@ -279,13 +359,28 @@ impl Life {
     /// A message's life at acceptance: queued, or rejected when policy refuses it or it has no route.
     #[must_use]
     pub fn begin(message: &Message) -> Self {
+        let count = usize::from(message.part_count());
         let mut life = Self {
             status: Status::Queued,
             version: 1,
-            order: message.id.0,
-            parts: SmallVec::from_elem(PartState::Waiting, usize::from(message.segments)),
+            hold: message.on_ambiguous == OnAmbiguous::Hold,
+            parts: SmallVec::from_elem(PartState::Waiting, count),
             ..Self::default()
         };
+        for leg in message.legs() {
+            life.legs.push(LegLife {
+                state: LegState::Ahead,
+                step: leg.step,
+                first: leg.first,
+                count: leg.count,
+                any: leg.channel.any_part_does(),
+                ..LegLife::default()
+            });
+            if leg.routes.is_empty() {
+                life.end_leg(leg.at, PartState::Refused(Retry::Never));
+            }
+        }
+        life.open_step(message.first_step().unwrap_or(0), message.id.0);
         if let Some(reason) = message.refused() {
             life.apply(Change {
                 at: message.accepted_at,
@@ -300,32 +395,90 @@ impl Life {
         life
     }
 
-    /// The current route; `None` for a message that has none.
+    /// The route of its step's first leg; `None` for a message that has none.
     #[must_use]
     pub fn route(&self, message: &Message) -> Option<RouteIx> {
-        message.routes.get(usize::from(self.route_at)).copied()
+        let at = self.legs.iter().position(|leg| leg.step == self.step)?;
+        self.route_of(message, u8::try_from(at).ok()?)
     }
 
-    /// The parts that a carrier does not have yet, or may not have.
+    /// The current route of a leg.
     #[must_use]
-    pub fn parts_to_send(&self) -> Parts {
+    pub fn route_of(&self, message: &Message, leg: u8) -> Option<RouteIx> {
+        let at = self.legs.get(usize::from(leg))?.route_at;
+        message.leg(leg)?.routes.get(usize::from(at)).copied()
+    }
+
+    /// The place among its legs of the one that a part belongs to.
+    #[must_use]
+    pub fn leg_at(&self, part: u8) -> Option<u8> {
+        let at = self.legs.iter().position(|leg| leg.parts().has(part))?;
+        u8::try_from(at).ok()
+    }
+
+    /// The route that a part goes to, or went to last.
+    #[must_use]
+    pub fn route_of_part(&self, message: &Message, part: u8) -> Option<RouteIx> {
+        self.route_of(message, self.leg_at(part)?)
+    }
+
+    /// The legs that wait for a route, or are out there, each with that route.
+    pub fn open_legs<'l>(
+        &'l self,
+        message: &'l Message,
+    ) -> impl Iterator<Item = (RouteIx, u8, &'l LegLife)> {
+        let queued = self.status == Status::Queued;
+        let legs = self.legs.iter().take(if queued { usize::MAX } else { 0 });
+        legs.zip(0..u8::MAX).filter_map(|(leg, at)| {
+            let route = (leg.state == LegState::Open).then(|| self.route_of(message, at));
+            Some((route.flatten()?, at, leg))
+        })
+    }
+
+    /// The leg that waits for a route, or is out there: never more than one.
+    #[must_use]
+    pub fn leg_on<'l>(
+        &'l self,
+        message: &'l Message,
+        route: RouteIx,
+    ) -> Option<(LegView<'l>, &'l LegLife)> {
+        let (_, at, leg) = self.open_legs(message).find(|open| open.0 == route)?;
+        Some((message.leg(at)?, leg))
+    }
+
+    /// The parts of a leg that nobody has yet, or may not have, and that somebody may take.
+    #[must_use]
+    pub fn parts_to_send(&self, leg: &LegLife) -> Parts {
+        self.parts_where(leg.parts(), |state| !self.is_settled(leg, state))
+    }
+
+    /// Whether nothing more is to be done about a part of a leg that goes on.
+    fn is_settled(&self, leg: &LegLife, state: PartState) -> bool {
+        match state {
+            PartState::Accepted | PartState::Receipted(_) => true,
+            PartState::Refused(Retry::Never) => leg.any,
+            PartState::Unknown => leg.any && self.hold,
+            _ => false,
+        }
+    }
+
+    fn parts_where(&self, among: Parts, fits: impl Fn(PartState) -> bool) -> Parts {
         let mut parts = Parts::default();
-        for (index, state) in self.parts.iter().enumerate() {
-            if !matches!(state, PartState::Accepted | PartState::Receipted(_)) {
-                parts.add(u8::try_from(index).unwrap_or(u8::MAX));
+        for (part, state) in (0..u8::MAX).zip(&self.parts) {
+            if among.has(part) && fits(*state) {
+                parts.add(part);
             }
         }
         parts
     }
 
-    /// How its parts are written on the current route: another way than planned once that was refused.
+    /// How parts are written on a route: another way than planned once that was refused.
     #[must_use]
-    pub fn form(&self, message: &Message) -> Form {
+    pub fn form(&self, here: RouteIx) -> Form {
         let mut form = Form::default();
-        let here = self.route(message);
         for change in &self.log {
             match &change.what {
-                What::Answered { route, retry, .. } if Some(*route) == here => {
+                What::Answered { route, retry, .. } if *route == here => {
                     form.without_validity |= *retry == Retry::WithoutValidity;
                     form.ucs2 |= *retry == Retry::AsUcs2;
                 }
@@ -338,27 +491,17 @@ impl Life {
     /// The parts that an intent says are out: unknown after a crash.
     #[must_use]
     pub fn parts_out(&self) -> Parts {
-        let mut parts = Parts::default();
-        for (index, state) in self.parts.iter().enumerate() {
-            if *state == PartState::Out {
-                parts.add(u8::try_from(index).unwrap_or(u8::MAX));
-            }
-        }
-        parts
+        self.parts_where(Parts(u32::MAX), |state| state == PartState::Out)
     }
 
     /// The parts that are claimed and not answered: after a crash a link may have had them.
     #[must_use]
     pub fn parts_claimed(&self) -> Parts {
-        let mut parts = Parts::default();
-        if self.status == Status::Queued {
-            for (index, state) in self.parts.iter().enumerate() {
-                if *state == PartState::Claimed {
-                    parts.add(u8::try_from(index).unwrap_or(u8::MAX));
-                }
-            }
-        }
-        parts
+        let all = match self.status {
+            Status::Queued => Parts(u32::MAX),
+            _ => Parts::default(),
+        };
+        self.parts_where(all, |state| state == PartState::Claimed)
     }
 
     /// Claims parts that wait, or releases them. Not a change: the message's log does not grow.
@@ -374,23 +517,24 @@ impl Life {
         }
     }
 
-    /// Parts with a `delivered` receipt.
+    /// How many of some parts have a `delivered` receipt.
     #[must_use]
-    pub fn parts_delivered(&self) -> u8 {
+    pub fn delivered_of(&self, parts: Parts) -> u8 {
         let delivered = PartState::Receipted(ReceiptState::Delivered);
-        u8::try_from(self.parts.iter().filter(|part| **part == delivered).count())
-            .unwrap_or(u8::MAX)
+        self.parts_where(parts, |part| part == delivered).count()
     }
 
-    /// What became of each part, in the contract's words, once one of several has had bad news; `None`
-    /// before that.
+    /// What became of each segment of its SMS, in the contract's words, once one of several has had bad
+    /// news; `None` before that.
     #[must_use]
     pub fn parts_told(&self) -> Option<Vec<&'static str>> {
+        let leg = self.legs.iter().find(|leg| !leg.any)?;
+        let parts = self.parts.get(leg.range())?;
         let bad = |part: &PartState| match part {
             PartState::Receipted(state) => *state != ReceiptState::Delivered,
             _ => false,
         };
-        if self.parts.len() < 2 || !self.parts.iter().any(bad) {
+        if parts.len() < 2 || !parts.iter().any(bad) {
             return None;
         }
         let word = |part: &PartState| match part {
@@ -401,7 +545,7 @@ impl Life {
             PartState::Receipted(ReceiptState::Delivered) => Status::Delivered,
             PartState::Receipted(state) => decide::bad_news(*state).0,
         };
-        Some(self.parts.iter().map(|part| word(part).name()).collect())
+        Some(parts.iter().map(|part| word(part).name()).collect())
     }
 
     /// Adds a change. Pure: the change says what was decided.
@@ -451,11 +595,13 @@ impl Life {
                 if reason.is_some() && *result != OutcomeResult::NotSent {
                     self.reason = *reason;
                 }
-                self.apply_then(*then);
+                if let Some(leg) = self.leg_at(*part) {
+                    self.apply_then(leg, *then);
+                }
             }
-            What::MovedOn { reason, then } => {
+            What::MovedOn { leg, reason, then } => {
                 self.reason = Some(*reason);
-                self.apply_then(*then);
+                self.apply_then(*leg, *then);
             }
             What::Receipt {
                 part,
@@ -473,8 +619,11 @@ impl Life {
             }
             What::ExpiredInQueue => self.reason = Some(Reason::ExpiredInQueue),
             What::NoReceipt => self.reason = Some(Reason::NoReceipt),
-            What::Replanned { order, .. } => self.apply_then(Then::NextRoute { order: *order }),
-            What::NoRoute => self.reason = Some(Reason::NoRoute),
+            What::Replanned { leg, order, .. } => {
+                self.apply_then(*leg, Then::NextRoute { order: *order });
+            }
+            What::NoRoute { leg, then } => self.apply_no_route(*leg, *then),
+            What::BeganLater { .. } | What::Unregistered { .. } => {}
             What::MaybeSent { parts } => {
                 self.duplicate_possible = true;
                 self.claim(*parts, false);
@@ -494,48 +643,110 @@ impl Life {
         open && !self.parts.iter().any(says_more)
     }
 
-    fn apply_then(&mut self, then: Then) {
-        let has = |state: PartState| self.parts.contains(&state);
+    fn apply_then(&mut self, at: u8, then: Then) {
+        let Some(leg) = self.legs.get(usize::from(at)).copied() else {
+            return;
+        };
         match then {
             Then::Wait | Then::Kept | Then::Back => {}
             Then::Rest => {
                 self.attempts = self.attempts.saturating_add(1);
-                if !self
-                    .parts
-                    .iter()
-                    .any(|part| matches!(part, PartState::Refused(_)))
-                {
+                let refused = |part: &PartState| matches!(part, PartState::Refused(_));
+                // Of several that stand for themselves one is enough.
+                let taken = |part: &PartState| matches!(part, PartState::Accepted);
+                let parts = self.parts.get(leg.range()).unwrap_or_default();
+                if !parts.iter().any(refused) || leg.any && parts.iter().any(taken) {
                     self.reason = None;
                 }
+                self.change_leg(at, |leg| leg.state = LegState::Ended);
             }
             Then::Again { due } => {
-                self.duplicate_possible |= has(PartState::Unknown);
-                self.tries = self.tries.saturating_add(1);
                 self.attempts = self.attempts.saturating_add(1);
-                self.due = due;
-                for part in &mut self.parts {
-                    if matches!(part, PartState::Refused(_) | PartState::Unknown) {
-                        *part = PartState::Waiting;
-                    }
+                let again = self.parts_where(leg.parts(), |state| {
+                    matches!(state, PartState::Refused(_) | PartState::Unknown)
+                        && !self.is_settled(&leg, state)
+                });
+                self.duplicate_possible |=
+                    !(self.parts_where(again, |state| state == PartState::Unknown)).is_empty();
+                for part in again.iter() {
+                    self.set_part(part, PartState::Waiting);
                 }
+                self.change_leg(at, |leg| {
+                    leg.tries = leg.tries.saturating_add(1);
+                    leg.due = due;
+                });
             }
             Then::NextRoute { order } => {
-                self.duplicate_possible |= has(PartState::Unknown)
-                    || self
-                        .parts
-                        .iter()
-                        .any(|part| matches!(part, PartState::Accepted | PartState::Receipted(_)));
-                let waits =
-                    |part: &PartState| matches!(part, PartState::Waiting | PartState::Claimed);
-                if !self.parts.iter().all(waits) {
+                let goes = self.parts_where(leg.parts(), |state| {
+                    !(leg.any && self.is_settled(&leg, state))
+                });
+                let may_have = |state| {
+                    matches!(
+                        state,
+                        PartState::Unknown | PartState::Accepted | PartState::Receipted(_)
+                    )
+                };
+                self.duplicate_possible |= !self.parts_where(goes, may_have).is_empty();
+                let tried = |state| !matches!(state, PartState::Waiting | PartState::Claimed);
+                if !self.parts_where(goes, tried).is_empty() {
                     self.attempts = self.attempts.saturating_add(1);
                 }
-                self.route_at = self.route_at.saturating_add(1);
-                self.tries = 0;
-                self.due = UnixMs::ZERO;
-                self.order = order;
-                self.parts.fill(PartState::Waiting);
+                for part in goes.iter() {
+                    self.set_part(part, PartState::Waiting);
+                }
+                self.change_leg(at, |leg| {
+                    leg.route_at = leg.route_at.saturating_add(1);
+                    leg.tries = 0;
+                    leg.due = UnixMs::ZERO;
+                    leg.order = order;
+                });
             }
+            Then::NextStep { step, order, .. } => {
+                self.attempts = self.attempts.saturating_add(1);
+                self.change_leg(at, |leg| leg.state = LegState::Ended);
+                self.open_step(step, order);
+            }
+        }
+    }
+
+    fn apply_no_route(&mut self, leg: u8, then: Then) {
+        self.reason = Some(Reason::NoRoute);
+        let waits = |state| matches!(state, PartState::Waiting | PartState::Claimed);
+        for part in self.parts_where(self.leg_parts(leg), waits).iter() {
+            self.set_part(part, PartState::Refused(Retry::Never));
+        }
+        self.change_leg(leg, |leg| leg.state = LegState::Ended);
+        if let Then::NextStep { step, order, .. } = then {
+            self.open_step(step, order);
+        }
+    }
+
+    /// A step begins: its legs that have routes wait for them.
+    fn open_step(&mut self, step: u8, order: u64) {
+        self.step = step;
+        for leg in &mut self.legs {
+            if leg.step == step && leg.state == LegState::Ahead {
+                leg.state = LegState::Open;
+                leg.order = order;
+            }
+        }
+    }
+
+    fn end_leg(&mut self, at: u8, state: PartState) {
+        for part in self.leg_parts(at).iter() {
+            self.set_part(part, state);
+        }
+        self.change_leg(at, |leg| leg.state = LegState::Ended);
+    }
+
+    fn leg_parts(&self, at: u8) -> Parts {
+        let leg = self.legs.get(usize::from(at));
+        leg.map(LegLife::parts).unwrap_or_default()
+    }
+
+    fn change_leg(&mut self, at: u8, change: impl FnOnce(&mut LegLife)) {
+        if let Some(leg) = self.legs.get_mut(usize::from(at)) {
+            change(leg);
         }
     }
 
@@ -572,7 +783,11 @@ impl Life {
             _ => 0,
         };
         let told: usize = self.log.iter().map(told).sum();
-        self.log.capacity() * size_of::<Change>() + self.log.len() * 16 + told
+        let legs = match self.legs.spilled() {
+            true => self.legs.capacity() * size_of::<LegLife>(),
+            false => 0,
+        };
+        self.log.capacity() * size_of::<Change>() + self.log.len() * 16 + told + legs
     }
 }
 

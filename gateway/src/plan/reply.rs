@@ -98,7 +98,7 @@ pub fn message(replies: &Tenants, table: &Arc<Table>, asked: &Asked<'_>) -> Opti
         .inspect_err(|error| tracing::error!(?error, "an automatic reply cannot be written"))
         .ok()?;
     let body = written.text.as_deref().unwrap_or(text);
-    let texts = Texts::pack([asked.from, body, "", "", "", "", "", "", ""]).ok()?;
+    let texts = Texts::pack([asked.from, body, "", "", "", "", "", "", "", ""]).ok()?;
     Some(Message {
         id: MessageId::default(),
         tenant: asked.tenant,
@@ -123,6 +123,7 @@ pub fn message(replies: &Tenants, table: &Arc<Table>, asked: &Asked<'_>) -> Opti
         accepted_at: UnixMs::ZERO,
         expires_at: asked.now.plus(LIFETIME),
         routes,
+        steps: None,
         texts,
     })
 }

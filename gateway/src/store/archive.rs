@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use crate::event::{Event, EventKind};
 use crate::message::MessageId;
 use crate::message::life::Change;
-use crate::store::depths::{Depths, Place};
+use crate::store::depths::{Depths, Place, Places};
 use crate::store::inbox::Request;
 use crate::store::journal::unlink;
 use crate::store::shared::{ArchiveJob, Full, Shared};
@@ -391,7 +391,9 @@ impl Archive {
         let mut count = Depths::default();
         self.pool.read(PENDING, |connection| {
             pending::each_queued(connection, |place, id| {
-                count.add(Some(place).filter(|_| young.row(id).is_none()), 1);
+                if young.row(id).is_none() {
+                    count.add(&Places::from_elem(place, 1));
+                }
             })
         });
         count
@@ -442,7 +444,11 @@ impl Archive {
                     }
                     let record = pending::read(connection, id)?;
                     // It may have moved on since the queue was read.
-                    found.extend(record.map(|(r, _)| r).filter(|r| r.life.order == order));
+                    found.extend(
+                        record
+                            .map(|(r, _)| r)
+                            .filter(|r| at.order_of(&r.message, &r.life) == Some(order)),
+                    );
                     if found.len() >= limit {
                         return Ok(found);
                     }

@@ -363,6 +363,8 @@ struct Line<'a> {
     to: String,
     from: &'a str,
     text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    push: Option<&'a serde_json::value::RawValue>,
     status: &'a str,
     class: &'a str,
     client_ref: &'a str,
@@ -523,7 +525,7 @@ fn with_text(record: Record, content: Option<&Connection>) -> Record {
     };
     let texts = history::read_content(content, &[record.message.id]);
     match texts.ok().and_then(|mut texts| texts.pop().flatten()) {
-        Some(text) => history::with_body(record, &text),
+        Some((text, push)) => history::with_content(record, (&text, &push)),
         None => record,
     }
 }
@@ -579,9 +581,14 @@ fn write_line(out: &mut impl Write, ids: Ids, record: &Record, source: &str) -> 
     let time = |at: UnixMs| at.known().map(|at| at.to_string());
     let line = Line {
         id: ids.message(message.id).to_string(),
-        to: message.to.to_string(),
+        to: message
+            .to
+            .known()
+            .map(|to| to.to_string())
+            .unwrap_or_default(),
         from: message.text(Text::From),
         text: message.text(Text::Body),
+        push: crate::event::render::raw(message.text(Text::Push)),
         status: life.status.name(),
         class: message.class.name(),
         client_ref: message.text(Text::ClientRef),

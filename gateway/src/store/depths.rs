@@ -4,8 +4,9 @@
 //! archives a generation; replay and the writer add what has happened since.
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
-use crate::message::life::{Life, Status};
+use crate::message::life::Life;
 use crate::message::{Class, Message, RouteIx, TenantIx};
 use crate::store::Store;
 
@@ -26,14 +27,24 @@ impl Place {
         }
     }
 
-    /// Where a message is queued, if it is.
-    pub(crate) fn of(message: &Message, life: &Life) -> Option<Self> {
-        let route = life
-            .route(message)
-            .filter(|_| life.status == Status::Queued)?;
-        Some(Self::new(route, message.class, message.tenant))
+    /// Where a message is queued: once for each of its open legs.
+    pub(crate) fn all(message: &Message, life: &Life) -> Places {
+        let routes = life.open_legs(message).map(|open| open.0);
+        let place = |route| Self::new(route, message.class, message.tenant);
+        routes.map(place).collect()
+    }
+
+    /// The order key of a message that is queued here.
+    pub(crate) fn order_of(self, message: &Message, life: &Life) -> Option<u64> {
+        let here = self.lane == lane(message.class) && self.tenant == message.tenant;
+        let mut open = life.open_legs(message);
+        let open = open.find(|open| here && open.0 == self.route)?;
+        Some(open.2.order)
     }
 }
+
+/// Where a message is queued. An SMS is in one place at most.
+pub(crate) type Places = SmallVec<[Place; 1]>;
 
 /// A class's lane, as narrow as it is.
 pub(crate) fn lane(class: Class) -> u8 {
@@ -46,23 +57,25 @@ pub(crate) fn lane(class: Class) -> u8 {
 pub(crate) struct Depths(FxHashMap<Place, u64>);
 
 impl Depths {
-    pub(crate) fn add(&mut self, place: Option<Place>, count: u64) {
-        if let Some(place) = place {
-            *self.0.entry(place).or_default() += count;
+    pub(crate) fn add(&mut self, places: &Places) {
+        for place in places {
+            *self.0.entry(*place).or_default() += 1;
         }
     }
 
-    pub(crate) fn remove(&mut self, place: Option<Place>) {
-        if let Some(count) = place.and_then(|place| self.0.get_mut(&place)) {
-            *count = count.saturating_sub(1);
+    pub(crate) fn remove(&mut self, places: &Places) {
+        for place in places {
+            if let Some(count) = self.0.get_mut(place) {
+                *count = count.saturating_sub(1);
+            }
         }
     }
 
-    /// A message was queued at the first place and is at the second.
-    pub(crate) fn move_from(&mut self, (was, is): (Option<Place>, Option<Place>)) {
+    /// A message was queued at the first places and is at the second ones.
+    pub(crate) fn move_from(&mut self, (was, is): (&Places, &Places)) {
         if was != is {
             self.remove(was);
-            self.add(is, 1);
+            self.add(is);
         }
     }
 

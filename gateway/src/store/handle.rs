@@ -214,15 +214,22 @@ impl Store {
         let now = self.shared.clock.now();
         let mut lost = |message: &Message, life: &Life| {
             let out = life.parts_out();
-            let Some(route) = life.route(message).filter(|_| !out.is_empty()) else {
-                return;
-            };
-            let parts: Vec<u8> = out.iter().collect();
-            for (index, part) in parts.iter().enumerate() {
+            for (index, part) in out.iter().enumerate() {
+                let Some(leg) = life.leg_at(part) else {
+                    continue;
+                };
+                let Some(route) = life.route_of(message, leg) else {
+                    continue;
+                };
+                // The last one of its leg.
+                let after = out.iter().skip(index + 1);
+                let last = after
+                    .into_iter()
+                    .all(|other| life.leg_at(other) != Some(leg));
                 settles.push(Settle {
                     id: message.id,
                     route,
-                    part: *part,
+                    part,
                     outcome: Outcome {
                         result: OutcomeResult::Unknown,
                         whose: Whose::Us,
@@ -231,10 +238,11 @@ impl Store {
                         retry: Retry::Never,
                         provider_id: Box::default(),
                         text: None,
+                        unregistered: UnixMs::ZERO,
                         handed_at: now,
                         answered_at: now,
                     },
-                    last: index + 1 == parts.len(),
+                    last,
                     late: false,
                 });
             }

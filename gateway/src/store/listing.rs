@@ -293,7 +293,7 @@ fn ready_young(shared: &Shared, place: Place, after: u64, limit: usize) -> (Vec<
     let visible = shared.visible.load(Ordering::Acquire);
     let rows = young.queued_after(place, (after, visible), limit);
     let entries = rows.into_iter();
-    let entries = entries.map(|row| Entry::of(&row.message, &row.life));
+    let entries = entries.filter_map(|row| Entry::of(&row.message, &row.life, place.route));
     (entries.collect(), visible)
 }
 
@@ -313,24 +313,38 @@ fn ready_with(
             let young = shared.young.read();
             let row = young.row(id);
             let waits = row.filter(|row| {
-                (after + 1..=visible).contains(&row.life.order)
-                    && Place::of(&row.message, &row.life) == Some(place)
+                let order = place.order_of(&row.message, &row.life);
+                order.is_some_and(|order| (after + 1..=visible).contains(&order))
             });
             let mut since = since.borrow_mut();
-            since.extend(waits.map(|row| Entry::of(&row.message, &row.life)));
+            since.extend(waits.and_then(|row| Entry::of(&row.message, &row.life, place.route)));
             row.is_some()
         }
     };
     let mut records = shared.archive.queued_after(place, after, limit, shadowed);
     entries.append(&mut since.into_inner());
     // What memory was not asked for must not be overtaken.
-    records.retain(|record| record.life.order <= visible);
-    entries.extend(records.iter().map(|r| Entry::of(&r.message, &r.life)));
+    let upto = |last: u64| {
+        move |record: &Record| {
+            let order = place.order_of(&record.message, &record.life);
+            order.is_some_and(|order| order <= last)
+        }
+    };
+    records.retain(upto(visible));
+    let read = records.iter();
+    entries.extend(read.filter_map(|r| Entry::of(&r.message, &r.life, place.route)));
     entries.sort_unstable_by_key(|entry| entry.order);
     entries.truncate(limit);
     let last = entries.last().map_or(0, |entry| entry.order);
-    records.retain(|record| record.life.order <= last);
+    records.retain(upto(last));
     (entries, records)
+}
+
+/// Whether a route is one of those that the message's step goes over now.
+fn is_over(message: &Message, life: &Life, route: crate::message::RouteIx) -> bool {
+    let legs = life.legs.iter().zip(0..u8::MAX);
+    let mut here = legs.filter(|(leg, _)| leg.step == life.step);
+    here.any(|(_, at)| life.route_of(message, at) == Some(route))
 }
 
 /// Whether a message is what a list asks for.
@@ -353,7 +367,7 @@ pub(crate) fn matches(query: &Query, message: &Message, life: &Life) -> bool {
         && query.batch.is_none_or(|batch| message.batch == Some(batch))
         && query
             .route
-            .is_none_or(|route| life.route(message) == Some(route))
+            .is_none_or(|route| is_over(message, life, route))
         && query
             .reason
             .is_none_or(|reason| life.reason == Some(reason))

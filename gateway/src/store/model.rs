@@ -299,7 +299,7 @@ impl World {
         let mut draft = draft(number % 3, 1);
         draft.message.tenant = tenant(number);
         let reference = format!("ref-{}", number % 4);
-        let texts = ["ACME", "hello", &reference, "a b", "", "", "", "", ""];
+        let texts = ["ACME", "hello", &reference, "a b", "", "", "", "", "", ""];
         draft.message.texts = crate::message::Texts::pack(texts).unwrap();
         let expires = if short {
             self.now + HOUR_MS

@@ -12,7 +12,7 @@ use crate::clock::{Clock, UnixMs};
 use crate::inbound::{assembly, reply};
 use crate::message::id::IdMaker;
 use crate::message::life::Status;
-use crate::message::{Ids, MessageId};
+use crate::message::{Ids, MessageId, Parts};
 use crate::names::Names;
 use crate::store::Config;
 use crate::store::archive::Archive;
@@ -418,7 +418,7 @@ impl<'a> Recovery<'a> {
                 self.last_id = self.last_id.max(message.id);
                 // What the archive holds is not made young again.
                 if batch > self.snapshot.batch {
-                    young.accept(Arc::new(message), key, seq, true, false);
+                    young.accept(Arc::new(message), key, seq, true, Parts::default());
                 }
             }
             Op::Change { id, change } => {

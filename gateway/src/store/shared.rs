@@ -54,8 +54,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn fresh(message: Arc<Message>, claimed: bool) -> Self {
-        let (parts, order) = (message.all_parts(), message.id.0);
+    pub(crate) fn fresh(message: Arc<Message>, parts: Parts, claimed: bool) -> Self {
+        let order = message.id.0;
         Self {
             message,
             parts,
@@ -86,16 +86,19 @@ impl Entry {
         self.fresh && self.claimed
     }
 
-    pub(crate) fn of(message: &Arc<Message>, life: &Life) -> Self {
-        Self {
+    /// Of a message that is queued on a route; `None` when it is not.
+    pub(crate) fn of(message: &Arc<Message>, life: &Life, route: RouteIx) -> Option<Self> {
+        let (_, leg) = life.leg_on(message, route)?;
+        let parts = life.parts_to_send(leg);
+        Some(Self {
             message: message.clone(),
-            parts: life.parts_to_send(),
-            order: life.order,
-            due: life.due,
-            form: life.form(message),
+            parts,
+            order: leg.order,
+            due: leg.due,
+            form: life.form(route),
             fresh: false,
-            claimed: life.parts_claimed() == life.parts_to_send(),
-        }
+            claimed: life.parts_claimed().within(leg.parts()) == parts,
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKind, EventKinds};
-use crate::message::{Class, Message, MessageId, Phone, RouteIx, TenantIx, Text};
+use crate::message::{Channel, Class, Message, MessageId, Phone, RouteIx, TenantIx, Text};
 use crate::store::inbox::{Adopted, Request, Undone};
 use crate::store::shared::Shared;
 use crate::store::{Refused, Store};
@@ -145,14 +145,15 @@ impl Store {
     ) -> Option<MessageId> {
         let shared = self.shared();
         let now = shared.clock.now();
-        shared.suppressions.hit(tenant, to, from, class, now)
+        let over = (Channel::Sms, class);
+        shared.suppressions.hit(tenant, to, from, over, now)
     }
 
-    /// Whether policy keeps a message from being sent now. No allocation.
+    /// Whether policy keeps a message from being sent over a channel now. No allocation.
     #[must_use]
-    pub fn is_suppressed(&self, message: &Message) -> bool {
-        self.shared()
-            .is_suppressed(message, self.shared().clock.now())
+    pub fn is_suppressed(&self, message: &Message, channel: Channel) -> bool {
+        let now = self.shared().clock.now();
+        self.shared().is_suppressed(message, channel, now)
     }
 
     /// Ends queued messages of a route that are suppressed, durably: what a carrier has of them stays
@@ -265,14 +266,16 @@ impl Store {
 }
 
 impl Shared {
-    /// Whether policy keeps a message from being sent.
-    pub(crate) fn is_suppressed(&self, message: &Message, now: UnixMs) -> bool {
+    /// Whether policy keeps a message from being sent over a channel. Who is sent to by devices alone
+    /// has no number that a suppression could be about.
+    pub(crate) fn is_suppressed(&self, message: &Message, channel: Channel, now: UnixMs) -> bool {
         let from = || message.text(Text::From);
+        let over = (channel, message.class);
         !message.policy.ignores_suppressions
-            && self
-                .suppressions
-                .hit(message.tenant, message.to, from(), message.class, now)
-                .is_some()
+            && message.to.known().is_some_and(|to| {
+                let hit = self.suppressions.hit(message.tenant, to, from(), over, now);
+                hit.is_some()
+            })
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
 
 pub(crate) fn draft(number: u64, segments: u8) -> Draft {
     let to = format!("+4670{number:07}");
-    let texts = ["ACME", "hello", "ref", "", "", "", "", "", ""];
+    let texts = ["ACME", "hello", "ref", "", "", "", "", "", "", ""];
     Draft {
         message: Message {
             id: MessageId(0),
@@ -81,6 +81,7 @@ pub(crate) fn draft(number: u64, segments: u8) -> Draft {
             accepted_at: UnixMs::ZERO,
             expires_at: UnixMs(u64::MAX / 2),
             routes: smallvec![RouteIx(0), RouteIx(1)],
+            steps: None,
             texts: Texts::pack(texts).unwrap(),
         },
         key: None,
@@ -111,6 +112,7 @@ pub(crate) fn settle(
             retry,
             provider_id: provider.as_bytes().into(),
             text: None,
+            unregistered: UnixMs::ZERO,
             handed_at: UnixMs(1),
             answered_at: UnixMs(2),
         },

@@ -113,8 +113,13 @@ fn routes(row: &Row, mut unnamed: impl FnMut(RouteIx)) {
             PartState::Out | PartState::Claimed | PartState::Unknown
         )
     };
-    if life.parts.iter().any(out)
-        && let Some(route) = life.route(&row.message)
+    // Nobody receipts a push.
+    let Some(leg) = row.message.sms_leg() else {
+        return;
+    };
+    let mut parts = life.parts.iter().zip(0..u8::MAX);
+    if parts.any(|(state, part)| leg.parts().has(part) && out(state))
+        && let Some(route) = life.route_of(&row.message, leg.at)
     {
         unnamed(route);
     }
@@ -125,7 +130,7 @@ fn routes(row: &Row, mut unnamed: impl FnMut(RouteIx)) {
     };
     // Nearly always nothing.
     if life.log.iter().any(|change| was_lost(&change.what)) {
-        for route in &row.message.routes {
+        for route in leg.routes {
             if is_lost(life, *route) {
                 unnamed(*route);
             }

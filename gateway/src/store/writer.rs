@@ -19,7 +19,6 @@ use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Next, PartRule, Reason, Receipt, Settle};
 use crate::store::claim::{Claims, needs_claim};
-use crate::store::depths::Place;
 use crate::store::handle;
 use crate::store::inbound::Taken;
 use crate::store::inbox::{Adopted, KnownKeys, Matched, Replanned, Reply, Request, Undone};
@@ -584,7 +583,11 @@ impl Writer {
             self.references[slot] = self.references[slot].wrapping_add(1);
             message.concat_ref = self.references[slot];
         }
-        if self.shared.is_suppressed(&message, now) {
+        let begins = message.first_step().unwrap_or(0);
+        if self
+            .shared
+            .is_suppressed(&message, message.channel(begins), now)
+        {
             message.policy.refused = Some(Reason::Suppressed);
             metrics::counter!("trunkline_messages_suppressed_total", "at" => "accept").increment(1);
         }
@@ -598,18 +601,28 @@ impl Writer {
         if message.refused().is_some() {
             self.finals.count(None, Status::Rejected);
         }
-        let queued = message.policy.refused.is_none();
-        let route = message.routes.first().copied().filter(|_| queued);
-        let feed = route.and_then(|route| self.shared.feed_of(route));
-        let claimed =
-            needs_claim(&message) && feed.is_some_and(|feed| feed.credit.take(message.class));
-        if claimed {
-            self.claims.push(message.id, message.all_parts());
-        }
-        young.accept(message.clone(), key, seq, false, claimed);
-        if let Some(route) = route {
-            let entry = Entry::fresh(message.clone(), claimed);
+        let queued = message.refused().is_none();
+        let legs = message.legs().filter(|leg| queued && leg.step == begins);
+        let mut claims = Parts::default();
+        for leg in legs {
+            let Some(route) = leg.routes.first().copied() else {
+                continue;
+            };
+            let feed = self.shared.feed_of(route);
+            let claimed =
+                needs_claim(&message) && feed.is_some_and(|feed| feed.credit.take(message.class));
+            if claimed {
+                claims.0 |= leg.parts().0;
+            }
+            let entry = Entry::fresh(message.clone(), leg.parts(), claimed);
             batch.ready.push((route, entry));
+        }
+        if !claims.is_empty() {
+            self.claims.push(message.id, claims);
+        }
+        young.accept(message.clone(), key, seq, false, claims);
+        if begins > 0 {
+            self.plain_change(young, message.id, now, decide::began_later);
         }
         message
     }
@@ -663,30 +676,31 @@ impl Writer {
         };
         self.record(young, settle.id, change);
         self.match_parked(young, settle, now);
-        if matches!(then, Then::NextRoute { .. }) {
-            self.enter(young, settle.id, now, batch);
+        if settle.outcome.unregistered > UnixMs::ZERO {
+            let (part, since) = (settle.part, settle.outcome.unregistered);
+            self.plain_change(young, settle.id, now, |life, context| {
+                Some(decide::unregistered(life, part, since, context))
+            });
+        }
+        if let Then::NextRoute { order } | Then::NextStep { order, .. } = then {
+            self.enter(young, (settle.id, order), now, batch);
             return Next::Done;
         }
-        let Some(row) = young.row(settle.id) else {
+        let row = young.row(settle.id);
+        let open = row.and_then(|row| row.life.leg_on(&row.message, settle.route));
+        let (Some(row), Some((_, leg))) = (row, open) else {
             return Next::Done;
         };
+        let retry = |due| Next::Retry {
+            due,
+            parts: row.life.parts_to_send(leg),
+            form: row.life.form(settle.route),
+        };
         match then {
-            Then::Again { due } => Next::Retry {
-                due,
-                parts: row.life.parts_to_send(),
-                form: row.life.form(&row.message),
-            },
-            Then::Back => Next::Retry {
-                due: now,
-                parts: row.life.parts_to_send(),
-                form: row.life.form(&row.message),
-            },
-            Then::NextRoute { .. } | Then::Rest => Next::Done,
-            Then::Wait | Then::Kept => {
-                let here = row.life.status == Status::Queued
-                    && row.life.route(&row.message) == Some(settle.route);
-                if here { Next::Wait } else { Next::Done }
-            }
+            Then::Again { due } => retry(due),
+            Then::Back => retry(now),
+            Then::Wait | Then::Kept => Next::Wait,
+            Then::NextRoute { .. } | Then::NextStep { .. } | Then::Rest => Next::Done,
         }
     }
 
@@ -700,16 +714,18 @@ impl Writer {
     ) -> bool {
         let context = self.context(now, None);
         // What has ended or is gone does not wait there either.
-        let Some(row) = young.row(id).filter(|row| {
-            row.life.status == Status::Queued && row.life.route(&row.message) == Some(route)
-        }) else {
+        let Some(row) = young.row(id) else {
             return true;
         };
-        let Some(change) = decide::route_down(&row.message, &row.life, context) else {
+        if row.life.leg_on(&row.message, route).is_none() {
+            return true;
+        }
+        let Some(change) = decide::route_down(&row.message, &row.life, route, context) else {
             return false;
         };
+        let order = young::new_order(&change).unwrap_or_default();
         self.record(young, id, change);
-        self.enter(young, id, now, batch);
+        self.enter(young, (id, order), now, batch);
         true
     }
 
@@ -793,10 +809,9 @@ fn adopt_all(shared: &Shared, young: &mut Young, adopt: Adopted) {
 
 /// Whether a message in memory waits for this route.
 fn is_queued_on(young: &Young, id: MessageId, route: RouteIx) -> bool {
-    let place = young
+    young
         .row(id)
-        .and_then(|row| Place::of(&row.message, &row.life));
-    place.is_some_and(|place| place.route == route)
+        .is_some_and(|row| row.life.leg_on(&row.message, route).is_some())
 }
 
 fn missing(young: &Young, ids: impl Iterator<Item = MessageId>) -> Vec<MessageId> {

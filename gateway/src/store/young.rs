@@ -19,7 +19,7 @@ use crate::message::life::{Change, Life, Status, Then, What};
 use crate::message::{EndpointIx, Message, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::Receipt;
 use crate::store::carriers::Carriers;
-use crate::store::depths::{self, Depths, Place};
+use crate::store::depths::{self, Depths, Place, Places};
 use crate::store::inbound::answered::Latest;
 use crate::store::suppressions::{self, recent::Recent};
 use crate::store::{EndpointState, IdempotencyKey, Learned, Orphan, Record, Transform, keys};
@@ -111,27 +111,33 @@ impl Generation {
         self.queued += usize::from(row.life.status == Status::Queued);
         let (lane, tenant) = line_of(&row.message);
         let accepted = self.accepted.entry((lane, tenant)).or_default();
-        if accepted.last().is_none_or(|last| *last < id) && row.life.order == id.0 {
+        let newest = accepted.last().is_none_or(|last| *last < id);
+        let first = newest && row.life.legs.iter().any(|leg| leg.order == id.0);
+        if first {
             accepted.push(id);
-        } else if row.life.status == Status::Queued {
-            self.moved.insert((lane, tenant, row.life.order), id);
+        }
+        for (_, _, leg) in row.life.open_legs(&row.message) {
+            if !(first && leg.order == id.0) {
+                self.moved.insert((lane, tenant, leg.order), id);
+            }
         }
         self.rows.insert(id, Box::new(row));
     }
 
-    /// Up to `limit` messages after an order key for which `wanted` holds, in two runs by order key.
+    /// Up to `limit` messages after an order key, in two runs by order key. `order_of` is the key of those
+    /// that are wanted.
     fn queued_after(
         &self,
         (lane, tenant): (u8, TenantIx),
         after: u64,
         limit: usize,
-        wanted: impl Fn(&Row) -> bool,
+        order_of: impl Fn(&Row) -> Option<u64>,
     ) -> Vec<MessageId> {
         // Each run holds what stands under its very key: one that has moved on since stands elsewhere,
         // and would take the place of others here.
         let fits = |order: u64, id: &MessageId| {
             let row = self.rows.get(id);
-            row.is_some_and(|row| row.life.order == order && wanted(row))
+            row.and_then(|row| order_of(row)) == Some(order)
         };
         let accepted = self
             .accepted
@@ -286,12 +292,10 @@ impl Young {
         key: Option<IdempotencyKey>,
         seq: u64,
         stored: bool,
-        claimed: bool,
+        claimed: Parts,
     ) {
         let mut life = Life::begin(&message);
-        if claimed {
-            life.claim(message.all_parts(), true);
-        }
+        life.claim(claimed, true);
         let id = message.id;
         let (kind, changes) = match life.log.first_mut() {
             Some(rejected) => {
@@ -305,8 +309,9 @@ impl Young {
         };
         let at = message.accepted_at;
         let (tenant, version) = (message.tenant, life.version);
-        self.queued += u64::from(life.status == Status::Queued);
-        self.depths.add(Place::of(&message, &life), 1);
+        let places = Place::all(&message, &life);
+        self.queued += count_of(&places);
+        self.depths.add(&places);
         let open = self.open();
         if let Some(key) = key {
             open.keys.insert(key.key, (key.fingerprint, id));
@@ -348,7 +353,7 @@ impl Young {
     pub(crate) fn change(&mut self, id: MessageId, change: Change) -> Option<&Row> {
         self.thaw(id);
         let event = change.event.map(|kind| (kind, change.seq, change.at));
-        let (tenant, version, changes, counted, places) = {
+        let (tenant, version, changes, places) = {
             let generation = self
                 .live
                 .iter_mut()
@@ -356,7 +361,7 @@ impl Young {
                 .find(|generation| generation.rows.contains_key(&id))?;
             let row = generation.rows.get_mut(&id)?;
             let was = (row.life.status == Status::Queued, row.life.is_final);
-            let place = Place::of(&row.message, &row.life);
+            let places = Place::all(&row.message, &row.life);
             let bytes = row.life.heap_bytes();
             if let What::Answered {
                 route,
@@ -378,11 +383,8 @@ impl Young {
                 let (lane, tenant) = line_of(&row.message);
                 generation.moved.insert((lane, tenant, order), id);
             }
-            if let What::Replanned { routes, .. } = &change.what {
-                row.message = Arc::new(Message {
-                    routes: routes.clone(),
-                    ..(*row.message).clone()
-                });
+            if let What::Replanned { leg, routes, .. } = &change.what {
+                row.message = Arc::new(row.message.over(*leg, routes.clone()));
             }
             let was_sent = row.life.sent_at;
             row.life.apply(change);
@@ -392,17 +394,14 @@ impl Young {
             generation.bytes += row.life.heap_bytes() - bytes.min(row.life.heap_bytes());
             let now = (row.life.status == Status::Queued, row.life.is_final);
             let changes = u16::try_from(row.life.log.len()).unwrap_or(u16::MAX);
-            let places = (place, Place::of(&row.message, &row.life));
+            let places = (places, Place::all(&row.message, &row.life));
             let (tenant, version) = (row.message.tenant, row.life.version);
             generation.count(was, now);
-            (tenant, version, changes, (was.0, now.0), places)
+            (tenant, version, changes, places)
         };
-        self.depths.move_from(places);
-        match counted {
-            (true, false) => self.queued = self.queued.saturating_sub(1),
-            (false, true) => self.queued += 1,
-            _ => {}
-        }
+        let (was, is) = &places;
+        self.depths.move_from((was, is));
+        self.queued = (self.queued + count_of(is)).saturating_sub(count_of(was));
         if let Some((kind, seq, at)) = event {
             self.push_event(Event {
                 seq,
@@ -503,12 +502,12 @@ impl Young {
             open.queued -= usize::from(queued);
             let accepted = open.accepted.get_mut(&line_of(&row.message));
             accepted.and_then(|ids| ids.pop_if(|last| *last == id));
-            let place = Place::of(&row.message, &row.life);
+            let places = Place::all(&row.message, &row.life);
             if let Some(key) = key {
                 open.keys.remove(&key.key);
             }
-            self.queued -= u64::from(queued);
-            self.depths.remove(place);
+            self.queued -= count_of(&places);
+            self.depths.remove(&places);
         }
     }
 
@@ -710,7 +709,7 @@ impl Young {
     pub(crate) fn recount(&mut self, archived: Depths) {
         let mut depths = archived;
         for row in self.rows() {
-            depths.add(Place::of(&row.message, &row.life), 1);
+            depths.add(&Place::all(&row.message, &row.life));
         }
         self.queued = depths.iter().map(|(_, count)| count).sum();
         self.depths = depths;
@@ -744,29 +743,34 @@ impl Young {
         (after, upto): (u64, u64),
         limit: usize,
     ) -> Vec<&Row> {
-        let fits = |row: &Row| {
-            row.life.order > after
-                && row.life.order <= upto
-                && Place::of(&row.message, &row.life) == Some(place)
+        let key = |row: &Row| {
+            let order = place.order_of(&row.message, &row.life);
+            order.filter(|order| *order > after && *order <= upto)
         };
         // A younger copy has the last word; only what fits here is worth looking for one.
-        let wanted = |row: &Row| {
+        let order_of = |row: &Row| {
+            let order = key(row)?;
             let youngest = self.row(row.message.id);
-            fits(row) && youngest.is_some_and(|now| fits(now) && now.life.order == row.life.order)
+            youngest.and_then(key).filter(|now| *now == order)
         };
         let frozen = self.frozen.iter().map(Arc::as_ref);
         let mut found: Vec<&Row> = frozen
             .chain(&self.live)
             .flat_map(|generation| {
-                generation.queued_after((place.lane, place.tenant), after, limit, wanted)
+                generation.queued_after((place.lane, place.tenant), after, limit, order_of)
             })
             .filter_map(|id| self.row(id))
             .collect();
-        found.sort_unstable_by_key(|row| row.life.order);
-        found.dedup_by_key(|row| row.life.order);
+        found.sort_unstable_by_key(|row| key(row));
+        found.dedup_by_key(|row| key(row));
         found.truncate(limit);
         found
     }
+}
+
+/// How many places a message has in queues.
+fn count_of(places: &Places) -> u64 {
+    u64::try_from(places.len()).unwrap_or(0)
 }
 
 fn line_of(message: &Message) -> (u8, TenantIx) {
@@ -777,11 +781,15 @@ fn line_of(message: &Message) -> (u8, TenantIx) {
 pub(crate) fn new_order(change: &Change) -> Option<u64> {
     match &change.what {
         What::Answered {
-            then: Then::NextRoute { order },
+            then: Then::NextRoute { order } | Then::NextStep { order, .. },
             ..
         }
         | What::MovedOn {
             then: Then::NextRoute { order },
+            ..
+        }
+        | What::NoRoute {
+            then: Then::NextStep { order, .. },
             ..
         }
         | What::Replanned { order, .. } => Some(*order),

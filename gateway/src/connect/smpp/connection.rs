@@ -358,6 +358,7 @@ impl<'a> Connection<'a> {
             retry: Retry::Never,
             provider_id: ProviderId::from(id.get(..ID_OCTETS_MAX).unwrap_or(id)),
             text: answer.info.as_deref().and_then(said),
+            unregistered: UnixMs::ZERO,
             handed_at: wall,
             answered_at: wall,
         };

@@ -182,6 +182,7 @@ pub(super) fn ours(
         retry,
         provider_id: ProviderId::default(),
         text: None,
+        unregistered: UnixMs::ZERO,
         handed_at: at,
         answered_at: at,
     }

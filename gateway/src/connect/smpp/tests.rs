@@ -128,6 +128,7 @@ impl Rig {
                 LinkEvent::Late { answers, .. } => self.late.extend(answers),
                 LinkEvent::Up { .. }
                 | LinkEvent::Down { .. }
+                | LinkEvent::Window { .. }
                 | LinkEvent::Unused { .. }
                 | LinkEvent::Listening { .. } => {}
             }
@@ -182,7 +183,8 @@ pub(super) fn message(to: &str, text: &str) -> Message {
         accepted_at: UnixMs(1),
         expires_at: Clock::system().now().plus(Duration::from_secs(7_200 + 30)),
         routes: smallvec![RouteIx(3)],
-        texts: Texts::pack(["ACME", text, "", "", "", "", "", "", ""]).unwrap(),
+        steps: None,
+        texts: Texts::pack(["ACME", text, "", "", "", "", "", "", "", ""]).unwrap(),
     }
 }
 
@@ -281,7 +283,7 @@ async fn what_cannot_be_written_is_refused_by_us() {
     wrong.encoding = Encoding::Gsm7;
     let mut sender = message("+46701234567", "hello");
     let from = "a sender longer than twenty octets";
-    sender.texts = Texts::pack([from, "hello", "", "", "", "", "", "", ""]).unwrap();
+    sender.texts = Texts::pack([from, "hello", "", "", "", "", "", "", "", ""]).unwrap();
     let mut expired = message("+46701234567", "hello");
     expired.expires_at = UnixMs(5);
     let part = message("+46701234567", "hello");

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use crate::message::{Message, MessageId, Phone};
+use crate::message::{Message, MessageId};
 use crate::store::Entry;
 
 /// Below so many ready entries, a line that may hold `max` and is behind loads more.
@@ -38,7 +38,7 @@ pub struct Line {
     ready: VecDeque<Entry>,
     /// Destinations with a message that was taken and is not done with. Bounded by what is staged,
     /// out, or waits for its next try.
-    taken: FxHashMap<Phone, Taken>,
+    taken: FxHashMap<u64, Taken>,
     /// What waits beside the line, for those.
     beside: Beside,
     /// The largest order key ever taken in.
@@ -119,7 +119,7 @@ impl Line {
 
     /// The message is taken from now on, unless another to its destination is. Says whether it is.
     pub fn hold(&mut self, message: &Message) -> bool {
-        let taken = self.taken.entry(message.to).or_insert_with(|| Taken {
+        let taken = self.taken.entry(message.line()).or_insert_with(|| Taken {
             id: message.id,
             after: VecDeque::new(),
         });
@@ -128,7 +128,7 @@ impl Line {
 
     /// The message is done with, wherever it was: the next one to its destination may go.
     pub fn done(&mut self, message: &Message) {
-        let Some(taken) = self.taken.get_mut(&message.to) else {
+        let Some(taken) = self.taken.get_mut(&message.line()) else {
             return;
         };
         if taken.id != message.id {
@@ -141,7 +141,7 @@ impl Line {
                 self.give_back(next);
             }
             None => {
-                self.taken.remove(&message.to);
+                self.taken.remove(&message.line());
             }
         }
     }
@@ -149,7 +149,7 @@ impl Line {
     /// Moves what may not go yet from the head to beside the line.
     fn settle_head(&mut self) {
         while let Some(head) = self.ready.front()
-            && let Some(taken) = self.taken.get_mut(&head.message.to)
+            && let Some(taken) = self.taken.get_mut(&head.message.line())
             && taken.id != head.message.id
             && let Some(entry) = self.ready.pop_front()
         {

@@ -33,6 +33,7 @@ fn entry(order: u64, class: Class) -> Entry {
         accepted_at: UnixMs(1),
         expires_at: UnixMs(u64::MAX),
         routes: smallvec![RouteIx(0)],
+        steps: None,
         texts: Texts::default(),
     };
     Entry::again(Arc::new(message), Parts::first(1), order, UnixMs::ZERO)
@@ -314,7 +315,7 @@ fn what_was_claimed_as_accepted_passes_by_and_never_overtakes() {
     assert!(queue.stage(AHEAD).is_empty());
     let fresh = |order| {
         let message = Arc::unwrap_or_clone(entry(order, Class::Otp).message);
-        Entry::fresh(Arc::new(message), true)
+        Entry::fresh(Arc::new(message), Parts::first(1), true)
     };
     arrive(&mut queue, vec![fresh(1)]);
     assert_eq!(queue.credit(AHEAD)[0], 1 + 19);
@@ -337,7 +338,7 @@ fn what_needs_no_claim_stays_within_memory_and_shares_too() {
             on_ambiguous: OnAmbiguous::Hold,
             ..message
         };
-        Entry::fresh(Arc::new(held), false)
+        Entry::fresh(Arc::new(held), Parts::first(1), false)
     };
     let mut queue = queue();
     assert!(queue.stage(AHEAD).is_empty());

@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 
 use crate::clock::UnixMs;
 use crate::event::EventKind;
-use crate::message::life::{Change, Life, PartState, Status, Then, What};
+use crate::message::life::{Change, LegLife, LegState, Life, PartState, Status, Then, What};
+use crate::message::steps::{FallbackOn, LegView};
 use crate::message::{Encoding, FailoverOn, Message, OnAmbiguous, RouteIx, Text};
 use crate::outcome::{
     OutcomeResult, PartRule, Reason, Receipt, ReceiptState, Retry, Settle, backoff,
@@ -48,27 +49,18 @@ pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context)
     let retry = granted(message, life, settle);
     // A message that has ended, or moved on, keeps the answer (its id may still be receipted), but
     // nothing follows from it.
-    let current = life.status == Status::Queued && life.route(message) == Some(settle.route);
+    let here = life.leg_on(message, settle.route);
+    let current = here.filter(|(leg, _)| leg.parts().has(settle.part));
     let known = life.parts.get(usize::from(settle.part));
     let receipted = matches!(known, Some(PartState::Receipted(_)));
-    let step = if current && !settle.late && !receipted {
-        next_step(message, life, (settle, retry), context)
-    } else if current && receipted && settle.last {
-        // Its receipt came before its answer, and says more.
-        next_step(message, life, (settle, retry), context)
-    } else {
-        Step::Kept
+    let step = match current {
+        Some((leg, stands)) if !settle.late && (!receipted || settle.last) => {
+            // A receipt that came before its answer says more.
+            next_step((message, life), (leg, stands), (settle, retry), context)
+        }
+        _ => Step::Kept,
     };
-    let then = match step {
-        Step::Kept => Then::Kept,
-        Step::Back => Then::Back,
-        Step::Wait => Then::Wait,
-        Step::Sent | Step::End(..) => Then::Rest,
-        Step::Again(due) => Then::Again { due },
-        Step::NextRoute => Then::NextRoute {
-            order: context.next_order,
-        },
-    };
+    let then = then_of(&step, context);
     let what = What::Answered {
         route: settle.route,
         part: settle.part,
@@ -81,8 +73,30 @@ pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context)
         then,
         text: outcome.text.clone(),
     };
+    follow(life, step, context, what)
+}
+
+fn then_of(step: &Step, context: Context) -> Then {
+    let order = context.next_order;
+    match *step {
+        Step::Kept => Then::Kept,
+        Step::Back => Then::Back,
+        Step::Wait => Then::Wait,
+        Step::Rest | Step::Sent | Step::End(..) => Then::Rest,
+        Step::Again(due) => Then::Again { due },
+        Step::NextRoute => Then::NextRoute { order },
+        Step::Fallback(step, trigger) => Then::NextStep {
+            step,
+            trigger,
+            order,
+        },
+    }
+}
+
+/// The change that a step makes.
+fn follow(life: &Life, step: Step, context: Context, what: What) -> Change {
     match step {
-        Step::Wait | Step::Kept | Step::Back => unchanged(life, context, what),
+        Step::Wait | Step::Kept | Step::Back | Step::Rest => unchanged(life, context, what),
         Step::Sent => changed(
             life,
             context,
@@ -95,41 +109,65 @@ pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context)
             change.event = Some(EventKind::AttemptFailed);
             change
         }
+        Step::Fallback(..) => {
+            let event = EventKind::MessageFallbackStarted;
+            changed(life, context, (Status::Queued, false), event, what)
+        }
         Step::End(status, event) => changed(life, context, (status, true), event, what),
     }
 }
 
-/// What it means that the message's route is down: the next route, if it has one; else `None`.
+/// What it means that a route is down on which the message waits: the next route, if it has one; else
+/// `None`.
 #[must_use]
-pub fn route_down(message: &Message, life: &Life, context: Context) -> Option<Change> {
-    let may = life.status == Status::Queued && message.failover_on.has(FailoverOn::ROUTE_DOWN);
-    if !may || !has_next_route(message, life) {
+pub fn route_down(
+    message: &Message,
+    life: &Life,
+    route: RouteIx,
+    context: Context,
+) -> Option<Change> {
+    let (leg, stands) = life.leg_on(message, route)?;
+    if !leg.failover_on.has(FailoverOn::ROUTE_DOWN) || !has_next_route(message, leg.at, stands) {
         return None;
     }
-    let then = Then::NextRoute {
-        order: context.next_order,
-    };
     let what = What::MovedOn {
+        leg: leg.at,
         reason: Reason::RouteDown,
-        then,
+        then: then_of(&Step::NextRoute, context),
     };
-    let mut change = unchanged(life, context, what);
-    change.event = Some(EventKind::AttemptFailed);
-    Some(change)
+    Some(follow(life, Step::NextRoute, context, what))
 }
 
-/// What it means that the config has lost the message's route: it goes on over these, of which the
-/// ones after its current place count; `None` when it is not queued.
+/// What it means that the config has lost the route of a leg that is open: it goes on over these, of which
+/// the ones after its current place count.
 #[must_use]
-pub fn replanned(life: &Life, routes: SmallVec<[RouteIx; 4]>, context: Context) -> Option<Change> {
-    (life.status == Status::Queued).then(|| {
-        let order = context.next_order;
-        if routes.len() > usize::from(life.route_at) + 1 {
-            return unchanged(life, context, What::Replanned { routes, order });
+pub fn replanned(
+    message: &Message,
+    life: &Life,
+    leg: u8,
+    routes: SmallVec<[RouteIx; 4]>,
+    context: Context,
+) -> Option<Change> {
+    let stands = life.legs.get(usize::from(leg))?;
+    let order = context.next_order;
+    if routes.len() > usize::from(stands.route_at) + 1 {
+        let what = What::Replanned { leg, routes, order };
+        return Some(unchanged(life, context, what));
+    }
+    let mut parts = life.parts.clone();
+    for part in stands.parts().iter() {
+        if let Some(state @ (PartState::Waiting | PartState::Claimed)) =
+            parts.get_mut(usize::from(part))
+        {
+            *state = PartState::Refused(Retry::Never);
         }
-        let end = (Status::Failed, true);
-        changed(life, context, end, EventKind::MessageFailed, What::NoRoute)
-    })
+    }
+    let step = match stands.any {
+        true => leg_ended(message, life, (leg, &parts), FallbackOn::NO_ROUTE),
+        false => gave_up(message, life, FallbackOn::NO_ROUTE),
+    };
+    let then = then_of(&step, context);
+    Some(follow(life, step, context, What::NoRoute { leg, then }))
 }
 
 /// What a receipt for one part means; `None` when it changes nothing (a duplicate, or of lower rank).
@@ -149,7 +187,8 @@ pub fn receipt(
             return None;
         }
     }
-    let counts = delivered || life.route(message) == Some(receipt.route);
+    let leg = life.legs.get(usize::from(life.leg_at(part)?))?;
+    let counts = delivered || life.route_of_part(message, part) == Some(receipt.route);
     // A part that went out again may get the same news again, and then it counts again.
     if (!counts || !state.is_final()) && seen_before(life, part, state) {
         return None;
@@ -171,17 +210,18 @@ pub fn receipt(
     }
     let already =
         life.parts.get(usize::from(part)) == Some(&PartState::Receipted(ReceiptState::Delivered));
-    let mut all = life.parts_delivered() + u8::from(delivered && !already) == message.segments;
+    let others = life.delivered_of(leg.parts());
+    let mut all = others + u8::from(delivered && !already) == leg.count;
     let parts_now = || {
-        let mut parts = life.parts.clone();
-        if let Some(place) = parts.get_mut(usize::from(part)) {
+        let mut parts = leg_states(&life.parts, leg);
+        if let Some(place) = parts.get_mut(usize::from(part - leg.first)) {
             *place = PartState::Receipted(state);
         }
         parts
     };
     if delivered && context.parts != PartRule::All {
         let parts = parts_now();
-        let taken = |part: &PartState| Worst::of(*part, life.tries) == Worst::Accepted;
+        let taken = |part: &PartState| Worst::of(*part, leg.tries) == Worst::Accepted;
         all |= parts.iter().all(taken) && stands_for_all(&parts, context);
     }
     let too_late = life.is_final && context.now.since(life.done_at) > LATE_RECEIPTS;
@@ -206,18 +246,21 @@ pub fn receipt(
     })
 }
 
-/// What it means that a queued message's lifetime is over; `None` when it is not queued.
+/// What it means that a queued message's lifetime is over; `None` when it is not queued. Where parts
+/// stand for themselves, it was sent if one of them was.
 #[must_use]
 pub fn expire(life: &Life, context: Context) -> Option<Change> {
     (life.status == Status::Queued).then(|| {
-        let end = (Status::Expired, true);
-        changed(
-            life,
-            context,
-            end,
-            EventKind::MessageExpired,
-            What::ExpiredInQueue,
-        )
+        let mut here = life.legs.iter().filter(|leg| leg.step == life.step);
+        let taken = here.any(|leg| {
+            let parts = leg_states(&life.parts, leg);
+            leg.any && parts.contains(&PartState::Accepted)
+        });
+        let (end, event) = match taken {
+            true => ((Status::Sent, true), EventKind::MessageSent),
+            false => ((Status::Expired, true), EventKind::MessageExpired),
+        };
+        changed(life, context, end, event, What::ExpiredInQueue)
     })
 }
 
@@ -253,6 +296,24 @@ pub fn intent(life: &Life, what: What, context: Context) -> Change {
     unchanged(life, context, what)
 }
 
+/// The record that a service has no use for a device's token any more: it changes no status.
+#[must_use]
+pub fn unregistered(life: &Life, part: u8, since: UnixMs, context: Context) -> Change {
+    let mut change = unchanged(life, context, What::Unregistered { part, since });
+    change.event = Some(EventKind::DeviceUnregistered);
+    change
+}
+
+/// The record that the message begins with a later step than its first; `None` when it does not.
+#[must_use]
+pub fn began_later(life: &Life, context: Context) -> Option<Change> {
+    (life.step > 0 && life.log.is_empty()).then(|| {
+        let what = What::BeganLater { step: life.step };
+        let event = EventKind::MessageFallbackStarted;
+        changed(life, context, (Status::Queued, false), event, what)
+    })
+}
+
 /// The record that the process which had claimed a message's parts has ended: it changes no status.
 /// `None` when nothing was claimed.
 #[must_use]
@@ -261,13 +322,17 @@ pub fn maybe_sent(life: &Life, context: Context) -> Option<Change> {
     (!parts.is_empty()).then(|| unchanged(life, context, What::MaybeSent { parts }))
 }
 
+#[derive(Clone, Copy)]
 enum Step {
     Kept,
     Back,
     Wait,
+    /// The leg has ended, and others have not.
+    Rest,
     Sent,
     Again(UnixMs),
     NextRoute,
+    Fallback(u8, FallbackOn),
     End(Status, EventKind),
 }
 
@@ -296,27 +361,48 @@ fn fits_ucs2(message: &Message) -> bool {
 }
 
 fn next_step(
-    message: &Message,
-    life: &Life,
+    (message, life): (&Message, &Life),
+    (leg, stands): (LegView<'_>, &LegLife),
     (settle, retry): (&Settle, Retry),
     context: Context,
 ) -> Step {
-    let mut parts = life.parts.clone();
-    if let Some(place) = parts.get_mut(usize::from(settle.part))
+    let mut all = life.parts.clone();
+    if let Some(place) = all.get_mut(usize::from(settle.part))
         && !matches!(place, PartState::Receipted(_))
     {
         *place = part_after(settle.outcome.result, retry);
     }
+    let parts = leg_states(&all, stands);
+    let hold = message.on_ambiguous == OnAmbiguous::Hold;
     let unknown = Step::End(Status::Unknown, EventKind::MessageUnknown);
-    if message.on_ambiguous == OnAmbiguous::Hold && parts.contains(&PartState::Unknown) {
+    if hold && !stands.any && parts.contains(&PartState::Unknown) {
         return unknown;
     }
     if !settle.last {
         return Step::Wait;
     }
-    let next_route = |on| message.failover_on.has(on) && has_next_route(message, life);
-    let worst = parts.iter().map(|part| Worst::of(*part, life.tries)).max();
+    let next_route = |on| leg.failover_on.has(on) && has_next_route(message, leg.at, stands);
+    let tries = stands.tries;
+    let worst = parts.iter().map(|part| Worst::of(*part, tries));
+    let worst = match stands.any {
+        false => worst.max(),
+        // What is refused for good, or has nowhere to go, says nothing of the others.
+        true => worst
+            .filter(|worst| match worst {
+                Worst::Unknown => {
+                    !hold && (tries + 1 < UNKNOWN_TRIES || next_route(FailoverOn::NO_RESPONSE))
+                }
+                Worst::Throttled => tries < THROTTLED_TRIES || next_route(FailoverOn::THROTTLED),
+                Worst::Elsewhere => next_route(FailoverOn::TRANSIENT),
+                Worst::Never => false,
+                Worst::Accepted | Worst::Waiting | Worst::Here => true,
+            })
+            .max(),
+    };
     match worst.unwrap_or(Worst::Accepted) {
+        Worst::Accepted if stands.any => {
+            leg_ended(message, life, (leg.at, &all), FallbackOn::REJECTED)
+        }
         Worst::Accepted if stands_for_all(&parts, context) => {
             Step::End(Status::Delivered, EventKind::MessageDelivered)
         }
@@ -325,18 +411,58 @@ fn next_step(
             None => Step::Sent,
         },
         Worst::Waiting => Step::Back,
-        Worst::Unknown if life.tries + 1 < UNKNOWN_TRIES => Step::Again(due(life, context)),
+        Worst::Unknown if tries + 1 < UNKNOWN_TRIES => Step::Again(due(stands, context)),
         Worst::Unknown if next_route(FailoverOn::NO_RESPONSE) => Step::NextRoute,
         Worst::Unknown => unknown,
-        Worst::Here => Step::Again(due(life, context)),
+        Worst::Here => Step::Again(due_later(&parts, stands, context)),
         Worst::Throttled if next_route(FailoverOn::THROTTLED) => Step::NextRoute,
-        Worst::Throttled if life.tries >= THROTTLED_TRIES => {
-            Step::End(Status::Failed, EventKind::MessageFailed)
+        Worst::Throttled if tries >= THROTTLED_TRIES => {
+            gave_up(message, life, FallbackOn::REJECTED)
         }
-        Worst::Throttled => Step::Again(due_later(&parts, life, context)),
+        Worst::Throttled => Step::Again(due_later(&parts, stands, context)),
         Worst::Elsewhere if next_route(FailoverOn::TRANSIENT) => Step::NextRoute,
-        Worst::Elsewhere | Worst::Never => Step::End(Status::Failed, EventKind::MessageFailed),
+        Worst::Elsewhere | Worst::Never => gave_up(message, life, FallbackOn::REJECTED),
     }
+}
+
+/// A leg whose parts stand for themselves has nothing more to do; `parts` are the message's.
+fn leg_ended(
+    message: &Message,
+    life: &Life,
+    (ended, parts): (u8, &[PartState]),
+    trigger: FallbackOn,
+) -> Step {
+    let mut of_step = SmallVec::<[PartState; 16]>::new();
+    for (leg, at) in life.legs.iter().zip(0..u8::MAX) {
+        if leg.step != life.step {
+            continue;
+        }
+        if leg.state == LegState::Open && at != ended {
+            return Step::Rest;
+        }
+        of_step.extend(leg_states(parts, leg));
+    }
+    let any = |state| of_step.contains(&state);
+    if any(PartState::Accepted) {
+        Step::Sent
+    } else if any(PartState::Unknown) {
+        Step::End(Status::Unknown, EventKind::MessageUnknown)
+    } else {
+        gave_up(message, life, trigger)
+    }
+}
+
+/// Nobody takes the step: the next one, if the plan has one for this.
+fn gave_up(message: &Message, life: &Life, trigger: FallbackOn) -> Step {
+    match message.step_after(life.step, trigger) {
+        Some(step) => Step::Fallback(step, trigger),
+        None => Step::End(Status::Failed, EventKind::MessageFailed),
+    }
+}
+
+/// The states of a leg's parts.
+fn leg_states(parts: &[PartState], leg: &LegLife) -> SmallVec<[PartState; 4]> {
+    parts.get(leg.range()).unwrap_or_default().into()
 }
 
 /// Whether the one part that the route tells of has arrived, and no other is known not to have.
@@ -432,9 +558,15 @@ impl Worst {
             PartState::Waiting | PartState::Claimed | PartState::Out => Self::Waiting,
             PartState::Unknown => Self::Unknown,
             PartState::Refused(Retry::Throttle | Retry::Later { .. }) => Self::Throttled,
-            PartState::Refused(Retry::Here { tries: most }) if tries < most => Self::Here,
+            PartState::Refused(Retry::Here { tries: most } | Retry::After { tries: most, .. })
+                if tries < most =>
+            {
+                Self::Here
+            }
             PartState::Refused(Retry::WithoutValidity | Retry::AsUcs2) => Self::Here,
-            PartState::Refused(Retry::Here { .. } | Retry::Elsewhere) => Self::Elsewhere,
+            PartState::Refused(Retry::Here { .. } | Retry::After { .. } | Retry::Elsewhere) => {
+                Self::Elsewhere
+            }
             PartState::Refused(Retry::Never) => Self::Never,
         }
     }
@@ -446,26 +578,28 @@ fn seen_before(life: &Life, part: u8, state: ReceiptState) -> bool {
     })
 }
 
-fn has_next_route(message: &Message, life: &Life) -> bool {
-    usize::from(life.route_at) + 1 < message.routes.len()
+fn has_next_route(message: &Message, leg: u8, stands: &LegLife) -> bool {
+    let routes = message.leg(leg).map_or(0, |leg| leg.routes.len());
+    usize::from(stands.route_at) + 1 < routes
 }
 
 /// The longest that any part is to wait, and up to a quarter more; as [`due`] when none says.
-fn due_later(parts: &[PartState], life: &Life, context: Context) -> UnixMs {
-    let minutes = parts.iter().filter_map(|part| match part {
-        PartState::Refused(Retry::Later { minutes }) => Some(*minutes),
+fn due_later(parts: &[PartState], leg: &LegLife, context: Context) -> UnixMs {
+    let waits = parts.iter().filter_map(|part| match part {
+        PartState::Refused(Retry::Later { minutes }) => Some(u64::from(*minutes) * 60_000),
+        PartState::Refused(Retry::After { seconds, .. }) => Some(u64::from(*seconds) * 1_000),
         _ => None,
     });
-    let Some(minutes) = minutes.max() else {
-        return due(life, context);
+    let Some(ms) = waits.max() else {
+        return due(leg, context);
     };
-    let ms = u64::from(minutes.max(1)) * 60_000;
+    let ms = ms.max(1_000);
     UnixMs(context.now.0 + ms + context.jitter % (ms / 4))
 }
 
 /// Backoff, jittered between half of it and all of it.
-fn due(life: &Life, context: Context) -> UnixMs {
-    let pause = backoff(life.tries.saturating_add(1));
+fn due(leg: &LegLife, context: Context) -> UnixMs {
+    let pause = backoff(leg.tries.saturating_add(1));
     let half = u64::try_from(pause.as_millis() / 2)
         .unwrap_or(u64::MAX)
         .max(1);

@@ -1,5 +1,7 @@
 //! Lives as dialogues: outcomes and receipts in, states out.
 
+mod steps;
+
 use smallvec::smallvec;
 
 use super::decide::{self, Context};
@@ -37,6 +39,7 @@ impl Case {
             accepted_at: UnixMs(1),
             expires_at: UnixMs(u64::MAX),
             routes: smallvec![RouteIx(0), RouteIx(1)],
+            steps: None,
             texts: Texts::default(),
         };
         let life = Life::begin(&message);
@@ -73,6 +76,7 @@ impl Case {
                 retry,
                 provider_id: Box::default(),
                 text: None,
+                unregistered: UnixMs::ZERO,
                 handed_at: UnixMs(1),
                 answered_at: UnixMs(2),
             },
@@ -141,7 +145,7 @@ fn retries_here_end_elsewhere_and_elsewhere_ends_failed() {
     }
     let then = refuse(&mut case, Retry::Here { tries: 2 });
     assert!(matches!(then, Then::NextRoute { .. }), "{then:?}");
-    assert_eq!(case.life.tries, 0, "a new route, new tries");
+    assert_eq!(case.life.legs[0].tries, 0, "a new route, new tries");
     assert_eq!(refuse(&mut case, Retry::Elsewhere), Then::Rest);
     assert_eq!(case.life.status, Status::Failed);
     assert_eq!(case.life.attempts, 4);
@@ -155,7 +159,10 @@ fn another_form_is_tried_once_for_each_part_and_route() {
         case.settle(Settle { last, ..settle })
     };
     let planned = Form::default();
-    assert_eq!(case.life.form(&case.message), planned);
+    assert_eq!(
+        case.life.form(case.life.route(&case.message).unwrap()),
+        planned
+    );
     // Both parts are refused for the validity, and both get their second try.
     assert_eq!(
         refuse(&mut case, 0, false, Retry::WithoutValidity),
@@ -167,7 +174,10 @@ fn another_form_is_tried_once_for_each_part_and_route() {
         without_validity: true,
         ucs2: false,
     };
-    assert_eq!(case.life.form(&case.message), without);
+    assert_eq!(
+        case.life.form(case.life.route(&case.message).unwrap()),
+        without
+    );
     case.accepted(0, false);
     // What is refused again is a permanent error, as the table has it.
     assert_eq!(
@@ -189,15 +199,24 @@ fn a_text_goes_out_in_ucs2_only_where_it_is_one_part_in_both() {
     let with = |segments, encoding, text: &str| {
         let mut case = Case::new(segments, OnAmbiguous::Retry);
         case.message.encoding = encoding;
-        case.message.texts = Texts::pack(["ACME", text, "", "", "", "", "", "", ""]).unwrap();
+        case.message.texts = Texts::pack(["ACME", text, "", "", "", "", "", "", "", ""]).unwrap();
         case
     };
     let mut short = with(1, Encoding::Gsm7, &"x".repeat(70));
     assert!(matches!(refused(&mut short), Then::Again { .. }));
-    assert!(short.life.form(&short.message).ucs2);
+    assert!(
+        short
+            .life
+            .form(short.life.route(&short.message).unwrap())
+            .ucs2
+    );
     assert!(matches!(refused(&mut short), Then::NextRoute { .. }));
     let planned = Form::default();
-    assert_eq!(short.life.form(&short.message), planned, "a new route");
+    assert_eq!(
+        short.life.form(short.life.route(&short.message).unwrap()),
+        planned,
+        "a new route"
+    );
     assert!(matches!(refused(&mut short), Then::Again { .. }));
     for mut other in [
         with(1, Encoding::Gsm7, &"x".repeat(71)),
@@ -218,8 +237,14 @@ fn what_was_not_sent_goes_back_without_a_try_or_an_event() {
         ..settle
     });
     assert_eq!(then, Then::Back);
-    assert_eq!(case.life.parts_to_send().iter().collect::<Vec<_>>(), [1]);
-    assert_eq!((case.life.attempts, case.life.tries), (0, 0));
+    assert_eq!(
+        case.life
+            .parts_to_send(&case.life.legs[0])
+            .iter()
+            .collect::<Vec<_>>(),
+        [1]
+    );
+    assert_eq!((case.life.attempts, case.life.legs[0].tries), (0, 0));
     assert!(case.life.log.iter().all(|change| change.event.is_none()));
     assert_eq!(case.accepted(1, true), Then::Rest);
     assert_eq!(case.life.status, Status::Sent);
@@ -330,7 +355,7 @@ fn what_a_dead_process_had_claimed_is_flagged_and_goes_out_again() {
     let mut case = Case::new(3, OnAmbiguous::Retry);
     case.life.claim(Parts::first(3), true);
     assert_eq!(case.life.parts_claimed(), Parts::first(3));
-    assert_eq!(case.life.parts_to_send(), Parts::first(3));
+    assert_eq!(case.life.parts_to_send(&case.life.legs[0]), Parts::first(3));
     let settle = Settle {
         last: false,
         ..case.settled(0, OutcomeResult::Accepted, Retry::Never)
@@ -345,7 +370,7 @@ fn what_a_dead_process_had_claimed_is_flagged_and_goes_out_again() {
     let change = decide::maybe_sent(&case.life, context).unwrap();
     case.life.apply(change);
     assert!(case.life.duplicate_possible && case.life.parts_claimed().is_empty());
-    assert_eq!(case.life.parts_to_send(), left);
+    assert_eq!(case.life.parts_to_send(&case.life.legs[0]), left);
     assert_eq!(decide::maybe_sent(&case.life, context), None, "once");
     // A claim that was released says nothing.
     let mut case = Case::new(1, OnAmbiguous::Retry);
@@ -370,7 +395,7 @@ fn where_one_part_is_told_of_it_stands_for_the_whole_once_all_are_taken() {
         let told = case.receipt(0, told, ReceiptState::Delivered);
         assert_eq!(told, Some(Status::Delivered), "{rule:?}");
         assert_eq!(
-            case.life.parts_delivered(),
+            case.life.delivered_of(case.message.all_parts()),
             2,
             "nothing is pretended of the others"
         );
@@ -508,7 +533,8 @@ fn the_reason_is_that_of_the_part_that_says_most() {
     assert_eq!(told, Some(Reason::AbsentSubscriber));
     let told = bad(&mut case, 2, ReceiptState::Rejected, Reason::Barred);
     assert_eq!(told, Some(Reason::AbsentSubscriber), "it has ended by that");
-    let shown = serde_json::to_value(crate::event::render::reason(&case.life)).unwrap();
+    let shown =
+        serde_json::to_value(crate::event::render::reason(&case.message, &case.life)).unwrap();
     assert_eq!(shown["provider"]["status"], "UNDELIV", "{shown}");
     let parts = case.life.parts_told();
     assert_eq!(parts.unwrap(), ["unknown", "undelivered", "undelivered"]);

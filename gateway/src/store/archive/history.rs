@@ -26,7 +26,8 @@ pub(crate) const LOOKUP: &str = "CREATE TABLE IF NOT EXISTS lookup (
 
 /// The schema of a content file: texts of our messages, and what handsets wrote.
 pub(crate) const CONTENT_SCHEMA: &str =
-    "CREATE TABLE IF NOT EXISTS content (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
+    "CREATE TABLE IF NOT EXISTS content (
+       id INTEGER PRIMARY KEY, text TEXT NOT NULL, push TEXT NOT NULL) STRICT;
      CREATE TABLE IF NOT EXISTS inbound (id INTEGER PRIMARY KEY, text TEXT, octets BLOB NOT NULL) STRICT;";
 
 /// The schema of a history file. The view `readable` shows ids and times as users see them: the
@@ -78,6 +79,7 @@ struct DetailRef<'a> {
     accepted_at: UnixMs,
     expires_at: UnixMs,
     routes: &'a SmallVec<[RouteIx; 4]>,
+    steps: Option<&'a crate::message::steps::Steps>,
     texts: [&'a str; 4],
     life: &'a Life,
 }
@@ -101,6 +103,7 @@ struct Detail<'a> {
     accepted_at: UnixMs,
     expires_at: UnixMs,
     routes: SmallVec<[RouteIx; 4]>,
+    steps: Option<Box<crate::message::steps::Steps>>,
     #[serde(borrow)]
     texts: [&'a str; 4],
     life: Life,
@@ -128,7 +131,11 @@ pub(crate) fn write(
             names.tenant(message.tenant),
             life.status.name(),
             message.class.name(),
-            message.to.to_string(),
+            message
+                .to
+                .known()
+                .map(|to| to.to_string())
+                .unwrap_or_default(),
             message.text(Text::From),
             route,
             message.text(Text::ClientRef),
@@ -167,6 +174,7 @@ fn encode(message: &Message, life: &Life, into: Vec<u8>) -> Vec<u8> {
         accepted_at: message.accepted_at,
         expires_at: message.expires_at,
         routes: &message.routes,
+        steps: message.steps.as_deref(),
         texts: [
             message.text(Text::Tracking),
             message.text(Text::Traceparent),
@@ -187,7 +195,8 @@ pub(crate) fn write_lookup(
     let mut found: Vec<(i64, i64)> = Vec::with_capacity(rows.len() * 2);
     for row in rows {
         let id = int(row.message.id.0);
-        found.push((key_int(keys::recipient(row.message.to)), id));
+        let to = row.message.to.known();
+        found.extend(to.map(|to| (key_int(keys::recipient(to)), id)));
         let reference = row.message.text(Text::ClientRef);
         if !reference.is_empty() {
             found.push((key_int(keys::client_ref(reference)), id));
@@ -208,10 +217,11 @@ pub(crate) fn write_lookup(
 /// Writes texts, sorted by id.
 pub(crate) fn write_content(connection: &Connection, rows: &[&Row]) -> rusqlite::Result<()> {
     let mut insert =
-        connection.prepare_cached("INSERT OR REPLACE INTO content (id, text) VALUES (?1, ?2)")?;
+        connection.prepare_cached("INSERT OR REPLACE INTO content VALUES (?1, ?2, ?3)")?;
     for row in rows {
-        let id = int(row.message.id.0);
-        insert.execute(params![id, row.message.text(Text::Body)])?;
+        let (id, message) = (int(row.message.id.0), &row.message);
+        let texts = (message.text(Text::Body), message.text(Text::Push));
+        insert.execute(params![id, texts.0, texts.1])?;
     }
     Ok(())
 }
@@ -263,6 +273,7 @@ fn decode(id: MessageId, columns: [&str; 4], detail: Detail<'_>) -> Record {
         traceparent,
         url,
         types,
+        "",
     ];
     let message = Message {
         id,
@@ -282,6 +293,7 @@ fn decode(id: MessageId, columns: [&str; 4], detail: Detail<'_>) -> Record {
         accepted_at: detail.accepted_at,
         expires_at: detail.expires_at,
         routes: detail.routes,
+        steps: detail.steps,
         // They fitted when they were written, with the text.
         texts: Texts::pack(all).unwrap_or_default(),
     };
@@ -291,8 +303,8 @@ fn decode(id: MessageId, columns: [&str; 4], detail: Detail<'_>) -> Record {
     }
 }
 
-/// Puts a text back into its message.
-pub(crate) fn with_body(record: Record, body: &str) -> Record {
+/// Puts its content back into a message: its text, and what it pushes.
+pub(crate) fn with_content(record: Record, (body, push): (&str, &str)) -> Record {
     let old = &record.message;
     let all = [
         old.text(Text::From),
@@ -304,6 +316,7 @@ pub(crate) fn with_body(record: Record, body: &str) -> Record {
         old.text(Text::Traceparent),
         old.text(Text::CallbackUrl),
         old.text(Text::CallbackTypes),
+        push,
     ];
     let Ok(texts) = Texts::pack(all) else {
         return record;
@@ -316,15 +329,17 @@ pub(crate) fn with_body(record: Record, body: &str) -> Record {
     }
 }
 
-/// Reads texts, by id.
+/// Reads contents, by id: the text, and what is pushed.
 pub(crate) fn read_content(
     connection: &Connection,
     ids: &[MessageId],
-) -> rusqlite::Result<Vec<Option<String>>> {
-    let mut select = connection.prepare_cached("SELECT text FROM content WHERE id = ?1")?;
-    ids.iter()
-        .map(|id| select.query_row([int(id.0)], |row| row.get(0)).optional())
-        .collect()
+) -> rusqlite::Result<Vec<Option<(String, String)>>> {
+    let mut select = connection.prepare_cached("SELECT text, push FROM content WHERE id = ?1")?;
+    let mut read = |id: &MessageId| {
+        let both = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        select.query_row([int(id.0)], both).optional()
+    };
+    ids.iter().map(&mut read).collect()
 }
 
 /// Ids under a lookup key and below `before`, newest first, at most `limit`.

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use rustc_hash::FxHashMap;
+use smallvec::{SmallVec, smallvec};
 
 use crate::clock::UnixMs;
 use crate::message::life::Life;
@@ -9,11 +10,12 @@ use crate::message::{Message, MessageId, RouteIx, TenantIx};
 use crate::store::Record;
 use crate::store::archive::file::{int, uint};
 use crate::store::archive::history::{LOOKUP, write_lookup};
-use crate::store::depths::{self, Place};
+use crate::store::depths::{self, Place, Places};
 use crate::store::young::Row;
 
 /// The schema: rows, the queue in its order, deadlines, intents (`out`), and the lookup table. A
-/// message that has left leaves its lookup entries behind; a segment goes as a whole.
+/// message that has left leaves its lookup entries behind; a segment goes as a whole. `queued` is how
+/// many places a message has in the queue; `route` and `ord` are those of the first one.
 pub(crate) fn schema() -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS messages (
@@ -52,7 +54,7 @@ pub(crate) fn write(connection: &Connection, work: &Work<'_>) -> rusqlite::Resul
     let mut queued = Moves::default();
     for id in work.finished {
         if let Some(was) = unqueue(connection, *id)? {
-            queued.count(was, -1);
+            queued.count(&was, -1);
             connection
                 .prepare_cached("DELETE FROM messages WHERE id = ?1")?
                 .execute([id])?;
@@ -70,10 +72,10 @@ pub(crate) fn write(connection: &Connection, work: &Work<'_>) -> rusqlite::Resul
         if was.is_none() {
             fresh.push(*row);
         }
-        queued.count(was.flatten(), -1);
+        queued.count(&was.unwrap_or_default(), -1);
         blob.clear();
         let is = insert(connection, row, *deadline, work.as_of, &mut blob)?;
-        queued.count(is, 1);
+        queued.count(&is, 1);
     }
     if let (Some(first), Some(last)) = (fresh.first(), fresh.last()) {
         let (first, last) = (int(first.message.id.0), int(last.message.id.0));
@@ -94,9 +96,9 @@ pub(crate) fn write(connection: &Connection, work: &Work<'_>) -> rusqlite::Resul
 struct Moves(FxHashMap<Place, i64>);
 
 impl Moves {
-    fn count(&mut self, place: Option<Place>, by: i64) {
-        if let Some(place) = place {
-            *self.0.entry(place).or_default() += by;
+    fn count(&mut self, places: &Places, by: i64) {
+        for place in places {
+            *self.0.entry(*place).or_default() += by;
         }
     }
 
@@ -120,7 +122,7 @@ fn insert(
     deadline: Option<UnixMs>,
     as_of: u64,
     blob: &mut Vec<u8>,
-) -> rusqlite::Result<Option<Place>> {
+) -> rusqlite::Result<Places> {
     let (message, life) = (&row.message, &row.life);
     let record = (message.as_ref(), life);
     *blob = postcard::to_extend(&record, std::mem::take(blob))
@@ -129,7 +131,8 @@ fn insert(
     blob.extend_from_slice(&crc);
     let id = int(message.id.0);
     let route = life.route(message);
-    let queue = Place::of(message, life);
+    let queue = Place::all(message, life);
+    let first = life.open_legs(message).next().map(|open| open.2.order);
     let lane = depths::lane(message.class);
     connection
         .prepare_cached(
@@ -142,24 +145,25 @@ fn insert(
             life.status.name(),
             route.map(|route| route.0),
             lane,
-            int(life.order),
-            queue.is_some(),
+            int(first.unwrap_or_default()),
+            int(u64::try_from(queue.len()).unwrap_or(0)),
             deadline.map(|at| int(at.0)),
             !(life.parts_out().is_empty() && life.parts_claimed().is_empty()),
             message.tenant.0,
             &*blob,
         ])?;
-    if let Some(at) = queue {
+    for (route, _, leg) in life.open_legs(message) {
         connection
             .prepare_cached("INSERT OR REPLACE INTO queue VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![at.route.0, lane, at.tenant.0, int(life.order), id])?;
+            .execute(params![route.0, lane, message.tenant.0, int(leg.order), id])?;
     }
     Ok(queue)
 }
 
-/// Takes a message out of the queue. Tells where it was in it; `None` when it is not here at all.
-fn unqueue(connection: &Connection, id: i64) -> rusqlite::Result<Option<Option<Place>>> {
-    let found: Option<(Option<u16>, u8, u16, i64, bool)> = connection
+/// Takes a message out of the queue. Tells where it was in it: nowhere, once, or once for each of its open
+/// legs; `None` when it is not here at all.
+fn unqueue(connection: &Connection, id: i64) -> rusqlite::Result<Option<Places>> {
+    let found: Option<(Option<u16>, u8, u16, i64, i64)> = connection
         .prepare_cached("SELECT route, lane, tenant, ord, queued FROM messages WHERE id = ?1")?
         .query_row([id], |row| {
             let (route, lane, tenant) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -169,20 +173,34 @@ fn unqueue(connection: &Connection, id: i64) -> rusqlite::Result<Option<Option<P
     let Some((route, lane, tenant, order, queued)) = found else {
         return Ok(None);
     };
-    let Some(route) = route.filter(|_| queued) else {
-        return Ok(Some(None));
+    // The record itself tells of more places than one.
+    let places: SmallVec<[(u16, i64); 1]> = match (queued, route) {
+        (1, Some(route)) => smallvec![(route, order)],
+        (2.., _) => {
+            let record = read(connection, MessageId(uint(id)))?;
+            let queued = record.iter().flat_map(|(record, _)| {
+                let open = record.life.open_legs(&record.message);
+                open.map(|(route, _, leg)| (route.0, int(leg.order)))
+            });
+            queued.collect()
+        }
+        _ => SmallVec::new(),
     };
-    connection
-        .prepare_cached(
-            "DELETE FROM queue WHERE route = ?1 AND lane = ?2 AND tenant = ?3 AND ord = ?4
-             AND id = ?5",
-        )?
-        .execute(params![route, lane, tenant, order, id])?;
-    Ok(Some(Some(Place {
-        route: RouteIx(route),
-        lane,
-        tenant: TenantIx(tenant),
-    })))
+    let mut were = Places::new();
+    for (route, order) in places {
+        connection
+            .prepare_cached(
+                "DELETE FROM queue WHERE route = ?1 AND lane = ?2 AND tenant = ?3 AND ord = ?4
+                 AND id = ?5",
+            )?
+            .execute(params![route, lane, tenant, order, id])?;
+        were.push(Place {
+            route: RouteIx(route),
+            lane,
+            tenant: TenantIx(tenant),
+        });
+    }
+    Ok(Some(were))
 }
 
 /// How many messages are queued, by where.

@@ -110,7 +110,7 @@ impl Archive {
         found
             .into_iter()
             .map(|(record, as_of)| match bodies.next().flatten() {
-                Some(body) => (history::with_body(record, &body), as_of),
+                Some((body, push)) => (history::with_content(record, (&body, &push)), as_of),
                 None => (record, as_of),
             })
             .collect()

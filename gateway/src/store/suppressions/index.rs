@@ -31,6 +31,7 @@ const PHONE_SHIFT: u32 = 14;
 /// Scope numbers: all, a channel, a class from here on, a sender from there on.
 const ALL: u64 = 0;
 const SMS: u64 = 1;
+const PUSH: u64 = 2;
 const CLASS_FIRST: u64 = 16;
 const SENDER_FIRST: u64 = 32;
 /// Different senders that a tenant's scopes may name: those that fit the 13 bits.
@@ -119,7 +120,7 @@ impl Index {
         tenant: TenantIx,
         to: Phone,
         from: &str,
-        class: Class,
+        (channel, class): (Channel, Class),
         now: UnixMs,
     ) -> Option<MessageId> {
         let table = self.table(tenant)?;
@@ -131,7 +132,11 @@ impl Index {
         let mut sender = None;
         for entry in shard.iter_hash(hash).filter(|entry| entry.is_of(to)) {
             let covers = match entry.scope() {
-                ALL | SMS => true,
+                ALL => true,
+                SMS => channel == Channel::Sms,
+                PUSH => channel == Channel::Push,
+                // The senders of a scope are those of SMS.
+                SENDER_FIRST.. if channel != Channel::Sms => false,
                 scope if scope < SENDER_FIRST => scope == class_code(class),
                 scope => *sender.get_or_insert_with(|| table.sender(from)) == Some(scope),
             };
@@ -305,6 +310,7 @@ impl Table {
         match scope {
             Scope::All => Some(ALL),
             Scope::Channel(Channel::Sms) => Some(SMS),
+            Scope::Channel(Channel::Push) => Some(PUSH),
             Scope::Class(class) => Some(class_code(*class)),
             Scope::Sender(sender) => self.sender(sender),
         }
@@ -374,7 +380,8 @@ mod tests {
     }
 
     fn hit(index: &Index, tenant: u16, number: u64, from: &str, class: Class) -> Option<u64> {
-        let hit = index.hit(TenantIx(tenant), phone(number), from, class, NOW);
+        let over = (Channel::Sms, class);
+        let hit = index.hit(TenantIx(tenant), phone(number), from, over, NOW);
         hit.map(|id| id.0)
     }
 

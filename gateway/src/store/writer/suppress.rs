@@ -74,7 +74,10 @@ impl Writer {
             return true;
         }
         let shared = self.shared.clone();
-        let suppressed = |row: &Row| shared.is_suppressed(&row.message, now);
+        let suppressed = |row: &Row| {
+            let leg = row.life.leg_on(&row.message, route);
+            leg.is_some_and(|(leg, _)| shared.is_suppressed(&row.message, leg.channel, now))
+        };
         if !young.row(id).is_some_and(suppressed) {
             return false;
         }

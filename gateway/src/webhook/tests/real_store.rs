@@ -59,7 +59,7 @@ fn open_store(path: &Path) -> Store {
 }
 
 fn draft(number: usize) -> Draft {
-    let texts = ["ACME", "hello", "ref", "", "", "", "", "", ""];
+    let texts = ["ACME", "hello", "ref", "", "", "", "", "", "", ""];
     Draft {
         message: Message {
             id: MessageId(0),
@@ -79,6 +79,7 @@ fn draft(number: usize) -> Draft {
             accepted_at: UnixMs::ZERO,
             expires_at: UnixMs(u64::MAX / 2),
             routes: smallvec![RouteIx(0)],
+            steps: None,
             texts: Texts::pack(texts).unwrap(),
         },
         key: None,
@@ -112,6 +113,7 @@ async fn live(store: &Store, numbers: std::ops::Range<usize>) {
                     retry: Retry::Never,
                     provider_id: provider(number),
                     text: None,
+                    unregistered: UnixMs::ZERO,
                     handed_at: now,
                     answered_at: now,
                 },

@@ -8,7 +8,7 @@ use super::*;
 /// The one submit_sm of a message from `from`.
 async fn submitted(carrier: &mut Carrier, rig: &mut Rig, from: &str) -> Vec<u8> {
     let mut message = message("+46701234567", "hi");
-    message.texts = Texts::pack([from, "hi", "", "", "", "", "", "", ""]).unwrap();
+    message.texts = Texts::pack([from, "hi", "", "", "", "", "", "", "", ""]).unwrap();
     rig.send(vec![attempt(1, &Arc::new(message), 0)]).await;
     let Pdu(command, _, sequence, body) = carrier.read().await;
     assert_eq!(command, SUBMIT);
@@ -54,7 +54,7 @@ async fn a_sender_that_the_carrier_does_not_take_is_not_sent_at_all() {
     rig.up().await;
     let mut message = message("+46701234567", "hi");
     let from = "twenty-one-characters";
-    message.texts = Texts::pack([from, "hi", "", "", "", "", "", "", ""]).unwrap();
+    message.texts = Texts::pack([from, "hi", "", "", "", "", "", "", "", ""]).unwrap();
     rig.send(vec![attempt(1, &Arc::new(message), 0)]).await;
     let answers = rig.answers(1).await;
     assert_eq!(answers[&1].reason, Some(Reason::SenderInvalid));

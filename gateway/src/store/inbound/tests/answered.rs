@@ -13,7 +13,7 @@ impl World {
         let mut draft = draft(1, 1);
         draft.message.tenant = TenantIx(tenant);
         draft.message.to = Phone::parse(HANDSET).unwrap();
-        let texts = [from, "hello", "", "", "", "", "", "", ""];
+        let texts = [from, "hello", "", "", "", "", "", "", "", ""];
         draft.message.texts = crate::message::Texts::pack(texts).unwrap();
         let id = accept_one(&self.store(), draft).await;
         if sent {

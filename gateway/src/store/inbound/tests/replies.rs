@@ -13,7 +13,18 @@ fn confirm(store: &Store) {
         let mut message = draft(1, 1).message;
         (message.tenant, message.to) = (asked.tenant, asked.to);
         message.policy.ignores_suppressions = true;
-        let texts = [asked.from, asked.intent.name(), "", "", "", "", "", "", ""];
+        let texts = [
+            asked.from,
+            asked.intent.name(),
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+        ];
         message.texts = crate::message::Texts::pack(texts).ok()?;
         Some(message)
     });
@@ -81,8 +92,16 @@ async fn stop_is_confirmed_in_its_own_commit_from_the_number_it_was_written_to()
         let mut other = draft(1, 1);
         other.message.to = record.message.to;
         other.message.texts = record.message.texts.clone();
-        assert!(world.store().is_suppressed(&other.message));
-        assert!(!world.store().is_suppressed(&record.message));
+        assert!(
+            world
+                .store()
+                .is_suppressed(&other.message, crate::message::Channel::Sms)
+        );
+        assert!(
+            !world
+                .store()
+                .is_suppressed(&record.message, crate::message::Channel::Sms)
+        );
     };
     check(&world).await;
     world.reopen();

@@ -12,7 +12,7 @@ fn message(text: &str, encoding: Encoding, segments: u8, sms: Option<SmsOptions>
         segments,
         concat_ref: 0x1234,
         sms: sms.map(Box::new),
-        texts: Texts::pack(["ACME", text, "", "", "", "", "", "", ""]).unwrap(),
+        texts: Texts::pack(["ACME", text, "", "", "", "", "", "", "", ""]).unwrap(),
         ..crate::connect::smpp::tests::message("+46701234567", "x")
     }
 }

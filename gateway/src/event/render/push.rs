@@ -1,0 +1,282 @@
+//! What events tell of a push: each device with what became of it, and how one step gave way to another.
+
+use std::fmt::Write as _;
+use std::io;
+
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use super::{Lookup, Provider, ReasonView, ToText};
+use crate::event::{Event, EventKind};
+use crate::message::id::PublicId;
+use crate::message::life::{Life, PartState, Status, Then, What};
+use crate::message::steps::{Device, Platform};
+use crate::message::{Channel, Message, Text};
+use crate::outcome::Reason;
+
+/// A push step, as of a life.
+#[derive(Serialize)]
+pub struct Pushed<'a> {
+    /// Nothing follows `sent` by itself: push services tell no more.
+    receipt: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    devices: Vec<DeviceView<'a>>,
+    /// What became of the one part of a push to a topic or a condition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<Told<'a>>,
+}
+
+#[derive(Serialize)]
+struct DeviceView<'a> {
+    platform: &'static str,
+    app: &'a str,
+    token_hash: TokenHash<'a>,
+    #[serde(flatten)]
+    told: Told<'a>,
+}
+
+/// What became of one part.
+#[derive(Serialize)]
+struct Told<'a> {
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<ReasonView<'a>>,
+}
+
+/// A token as events show it: by its digest, so that whoever has it recognises it and nobody else learns it.
+pub(super) struct TokenHash<'a>(&'a str);
+
+impl Serialize for TokenHash<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let digest = Sha256::digest(self.0.as_bytes());
+        let mut text = String::with_capacity(7 + 64);
+        text.push_str("sha256:");
+        for octet in digest {
+            write!(text, "{octet:02x}").map_err(serde::ser::Error::custom)?;
+        }
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'a> Pushed<'a> {
+    /// Of a message's push, as of a life.
+    #[must_use]
+    pub fn of(message: &'a Message, life: &'a Life, lookup: Lookup<'a>) -> Self {
+        let legs = message.legs().filter(|leg| leg.channel == Channel::Push);
+        let parts = legs.flat_map(|leg| leg.parts().iter().collect::<Vec<_>>());
+        let mut pushed = Self {
+            receipt: "none",
+            devices: Vec::new(),
+            topic: None,
+        };
+        for part in parts {
+            let told = Told::of(message, life, part, lookup);
+            match message.device(part) {
+                Some(device) => pushed.devices.push(DeviceView {
+                    platform: device.platform.name(),
+                    app: &device.app,
+                    token_hash: TokenHash(&device.token),
+                    told,
+                }),
+                None => pushed.topic = Some(told),
+            }
+        }
+        pushed
+    }
+}
+
+impl<'a> Told<'a> {
+    fn of(message: &'a Message, life: &'a Life, part: u8, lookup: Lookup<'a>) -> Self {
+        let answer = life.log.iter().rev().find_map(|change| match &change.what {
+            What::Answered {
+                part: own,
+                route,
+                reason,
+                code,
+                text,
+                provider_id,
+                ..
+            } if *own == part => Some((route, reason, code, text, provider_id)),
+            _ => None,
+        });
+        let state = life.parts.get(usize::from(part)).copied();
+        let ended = life.status != Status::Queued
+            || life.leg_at(part).is_some_and(|leg| {
+                life.legs
+                    .get(usize::from(leg))
+                    .is_some_and(|leg| leg.step != life.step)
+            });
+        let result = match state.unwrap_or_default() {
+            PartState::Accepted | PartState::Receipted(_) => "sent",
+            PartState::Refused(crate::outcome::Retry::Never) => "rejected",
+            PartState::Unknown | PartState::Out if ended => "unknown",
+            PartState::Refused(_) if ended => "rejected",
+            _ if life.status == Status::Sent || life.status == Status::Expired => "expired",
+            _ if ended => "unknown",
+            PartState::Unknown => "unknown",
+            _ => "queued",
+        };
+        let told = |reason: Reason, provider| ReasonView {
+            code: reason.code(),
+            category: reason.category(),
+            permanent: reason.permanent(),
+            stage: if provider_stage(reason) {
+                "carrier"
+            } else {
+                "accept"
+            },
+            provider,
+        };
+        let routeless = message
+            .leg_of(part)
+            .is_some_and(|leg| leg.routes.is_empty());
+        let reason = match answer {
+            Some((_, Some(reason), code, text, _)) if result != "sent" => {
+                let said = (*code, text.as_deref().unwrap_or_default());
+                Some(told(*reason, Provider::answered(message, part, said)))
+            }
+            None if routeless => Some(told(Reason::NoRoute, None)),
+            _ => None,
+        };
+        Self {
+            result,
+            route: answer.map(|answer| lookup.names.route(*answer.0)),
+            provider_message_id: answer
+                .filter(|answer| !answer.4.is_empty())
+                .map(|answer| String::from_utf8_lossy(answer.4).into_owned()),
+            reason,
+        }
+    }
+}
+
+fn provider_stage(reason: Reason) -> bool {
+    reason != Reason::NoRoute
+}
+
+impl<'a> Provider<'a> {
+    /// Who answered for a part, and with what: an SMPP command_status, or an HTTP status and the service's
+    /// word. `None` when nobody did.
+    #[must_use]
+    pub fn answered(message: &Message, part: u8, (code, text): (u32, &'a str)) -> Option<Self> {
+        if code == 0 {
+            return None;
+        }
+        let leg = message.leg_of(part)?;
+        if leg.channel == Channel::Sms {
+            return Some(Self {
+                protocol: "smpp",
+                status: Some(format!("0x{code:08X}")),
+                text,
+                ..Self::default()
+            });
+        }
+        let apple = |device: &Device| device.platform == Platform::Ios;
+        Some(Self {
+            protocol: if message.device(part).is_some_and(apple) {
+                "apns"
+            } else {
+                "fcm"
+            },
+            http: Some(code),
+            code: text,
+            ..Self::default()
+        })
+    }
+}
+
+/// How one step gave way to another.
+#[derive(Serialize)]
+pub(super) struct Fallback {
+    from_step: u8,
+    to_step: u8,
+    trigger: &'static str,
+}
+
+/// What `message.fallback_started` says of the steps; `life` is as of it.
+pub(super) fn fallback(kind: EventKind, life: &Life) -> Option<Fallback> {
+    if kind != EventKind::MessageFallbackStarted {
+        return None;
+    }
+    let last = life.log.last()?;
+    let from_step = || {
+        let before = life.log.iter().rev().skip(1);
+        let mut begun = before.filter_map(|change| step_begun(&change.what));
+        begun.next().map_or(0, |begun| begun.0)
+    };
+    let (to_step, trigger) = step_begun(&last.what)?;
+    Some(Fallback {
+        from_step: from_step(),
+        to_step,
+        trigger,
+    })
+}
+
+fn step_begun(what: &What) -> Option<(u8, &'static str)> {
+    match what {
+        What::Answered {
+            then: Then::NextStep { step, trigger, .. },
+            ..
+        }
+        | What::NoRoute {
+            then: Then::NextStep { step, trigger, .. },
+            ..
+        } => Some((*step, trigger.name())),
+        What::BeganLater { step } => Some((*step, Reason::NoRoute.code())),
+        _ => None,
+    }
+}
+
+#[derive(Serialize)]
+struct UnregisteredData<'a> {
+    message_id: PublicId,
+    platform: &'static str,
+    app: &'a str,
+    token_hash: TokenHash<'a>,
+    /// Since when, as the service says, or when it said so.
+    invalid_since: super::Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registered_at: Option<super::Shown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<ToText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<ReasonView<'a>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    client_ref: &'a str,
+}
+
+/// Writes a `device.unregistered` event. `life` is the life as of the event, which ends with it.
+///
+/// # Errors
+/// Those of `out`.
+pub fn device_event(
+    out: impl io::Write,
+    event: &Event,
+    message: &Message,
+    life: &Life,
+    lookup: Lookup<'_>,
+) -> serde_json::Result<()> {
+    let told = life.log.iter().rev().find_map(|change| match change.what {
+        What::Unregistered { part, since } => Some((part, since)),
+        _ => None,
+    });
+    let (part, since) = told.unwrap_or_default();
+    let device = message.device(part);
+    let data = UnregisteredData {
+        message_id: lookup.ids.message(message.id),
+        platform: device.map_or("", |device| device.platform.name()),
+        app: device.map_or("", |device| &device.app),
+        token_hash: TokenHash(device.map_or("", |device| &device.token)),
+        invalid_since: super::Shown(since),
+        registered_at: device
+            .and_then(|device| device.registered_at.known())
+            .map(super::Shown),
+        to: message.to.known().map(ToText),
+        reason: Told::of(message, life, part, lookup).reason,
+        client_ref: message.text(Text::ClientRef),
+    };
+    super::write(out, event, lookup, data)
+}

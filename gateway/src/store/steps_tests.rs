@@ -1,0 +1,196 @@
+//! A message on several routes at once, and on from one step to the next, through memory and archive.
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::clock::{Clock, UnixMs};
+use crate::event::EventKind;
+use crate::message::life::Status;
+use crate::message::steps::{Device, FallbackOn, Leg, Platform, PushTarget, Step, Steps};
+use crate::message::{
+    Channel, Class, FailoverOn, MessageId, Parts, RouteIx, TenantIx, Text, Texts,
+};
+use crate::outcome::{Next, OutcomeResult, Retry, Settle};
+use crate::store::tests::{TempDir, accept_one, accepted, config, draft, settle};
+use crate::store::{Draft, Entry, Query, RouteFacts, Store};
+
+const APNS: RouteIx = RouteIx(0);
+const FCM: RouteIx = RouteIx(1);
+const SMS: RouteIx = RouteIx(2);
+const PUSH: &str = r#"{"title":"Ready"}"#;
+
+fn open(dir: &TempDir) -> Store {
+    let mut config = config(dir);
+    let sms = RouteFacts {
+        name: "c".to_owned(),
+        ..config.routes[0].clone()
+    };
+    config.routes.push(sms);
+    Store::open(config, Clock::system()).unwrap().0
+}
+
+/// Devices of both platforms, then an SMS.
+fn both(number: u64) -> Draft {
+    let mut draft = draft(number, 1);
+    let step = |channel| Step {
+        channel,
+        on: FallbackOn::DEFAULT,
+        failover_on: FailoverOn::ALL,
+    };
+    let leg = |step, first, route| Leg {
+        step,
+        first,
+        count: 1,
+        routes: smallvec![route],
+    };
+    let device = |platform| Device {
+        platform,
+        app: "shop".into(),
+        token: "ab".into(),
+        registered_at: UnixMs::ZERO,
+    };
+    draft.message.routes = SmallVec::new();
+    draft.message.steps = Some(Box::new(Steps {
+        steps: smallvec![step(Channel::Push), step(Channel::Sms)],
+        legs: vec![leg(0, 0, APNS), leg(0, 1, FCM), leg(1, 2, SMS)],
+        push: Some(PushTarget::Devices(vec![
+            device(Platform::Ios),
+            device(Platform::Android),
+        ])),
+    }));
+    let texts = ["ACME", "hello", "ref", "", "", "", "", "", "", PUSH];
+    draft.message.texts = Texts::pack(texts).unwrap();
+    draft
+}
+
+async fn ready(store: &Store, route: RouteIx) -> Vec<Entry> {
+    let whose = (Class::Transactional, TenantIx(0));
+    store.load_ready(route, whose, 0, 100).await.unwrap()
+}
+
+async fn ids(store: &Store, route: RouteIx) -> Vec<MessageId> {
+    let ready = ready(store, route).await;
+    ready.iter().map(|entry| entry.message.id).collect()
+}
+
+fn on(route: RouteIx, settle: Settle) -> Settle {
+    Settle { route, ..settle }
+}
+
+fn refused(id: MessageId, part: u8) -> Settle {
+    settle(id, part, OutcomeResult::Refused, Retry::Never, "")
+}
+
+fn depth(store: &Store, route: RouteIx) -> u64 {
+    store.depths(route).iter().sum()
+}
+
+#[tokio::test]
+async fn a_message_waits_on_each_of_its_routes_and_leaves_them_one_by_one() {
+    let dir = TempDir::new();
+    let mut store = open(&dir);
+    let id = accept_one(&store, both(1)).await;
+    let fallen = accept_one(&store, both(2)).await;
+    let depths = |store: &Store| [APNS, FCM, SMS].map(|route| depth(store, route));
+    // In memory, in the archive, and after a start.
+    for round in 0..3 {
+        assert_eq!(depths(&store), [2, 2, 0], "round {round}");
+        assert_eq!(store.figures().queued, 4, "round {round}");
+        assert_eq!(ids(&store, APNS).await, [id, fallen]);
+        let entries = ready(&store, FCM).await;
+        assert_eq!(entries[0].parts, Parts::one(1));
+        assert_eq!(entries[0].message.text(Text::Push), PUSH);
+        assert!(ids(&store, SMS).await.is_empty());
+        match round {
+            0 => store.archive_now().await,
+            1 => {
+                store.close();
+                drop(store);
+                store = open(&dir);
+            }
+            _ => {}
+        }
+    }
+    let taken = on(FCM, accepted(id, 1, "projects/x/messages/1"));
+    let other = on(FCM, refused(fallen, 1));
+    let next = store.settle(vec![taken, other]).await.unwrap();
+    assert_eq!(next, [Next::Done, Next::Done]);
+    assert_eq!(depths(&store), [2, 0, 0]);
+    // One leg of it has ended when it goes to the archive again.
+    store.archive_now().await;
+    assert_eq!(depths(&store), [2, 0, 0]);
+    assert!(ids(&store, FCM).await.is_empty());
+    assert_eq!(ids(&store, APNS).await, [id, fallen]);
+    let gone = [refused(id, 0), refused(fallen, 0)].map(|one| on(APNS, one));
+    store.settle(gone.to_vec()).await.unwrap();
+    let sent = store.get(id).await.unwrap();
+    assert_eq!(sent.life.status, Status::Sent, "one device has it");
+    let life = store.get(fallen).await.unwrap().life;
+    assert_eq!((life.status, life.step), (Status::Queued, 1));
+    assert_eq!(depths(&store), [0, 0, 1]);
+    store.archive_now().await;
+    let entries = ready(&store, SMS).await;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].parts, Parts::one(2));
+    let done = on(SMS, accepted(fallen, 2, "p"));
+    store.settle(vec![done]).await.unwrap();
+    let life = store.get(fallen).await.unwrap().life;
+    assert_eq!(life.status, Status::Sent);
+    let told: Vec<_> = life.log.iter().filter_map(|change| change.event).collect();
+    assert_eq!(
+        told,
+        [EventKind::MessageFallbackStarted, EventKind::MessageSent]
+    );
+    assert_eq!((depths(&store), store.figures().queued), ([0, 0, 0], 0));
+    store.close();
+}
+
+#[tokio::test]
+async fn a_device_that_is_gone_is_told_of_beside_what_becomes_of_the_message() {
+    let dir = TempDir::new();
+    let store = open(&dir);
+    let id = accept_one(&store, both(1)).await;
+    let mut gone = on(APNS, refused(id, 0));
+    gone.outcome.unregistered = UnixMs(7);
+    store.settle(vec![gone]).await.unwrap();
+    store
+        .settle(vec![on(FCM, accepted(id, 1, "m"))])
+        .await
+        .unwrap();
+    let record = store.get(id).await.unwrap();
+    let told: Vec<_> = record.life.log.iter().filter_map(|c| c.event).collect();
+    assert_eq!(
+        told,
+        [EventKind::DeviceUnregistered, EventKind::MessageSent]
+    );
+    let query = Query {
+        limit: 10,
+        to: Some(record.message.to),
+        ..Query::default()
+    };
+    let page = store.find(query).await;
+    assert_eq!(page.records.len(), 1);
+    store.close();
+}
+
+#[tokio::test]
+async fn a_step_that_no_route_leads_to_is_told_of_at_acceptance() {
+    let dir = TempDir::new();
+    let store = open(&dir);
+    let mut draft = both(1);
+    if let Some(steps) = &mut draft.message.steps {
+        steps.legs[0].routes.clear();
+        steps.legs[1].routes.clear();
+    }
+    let id = accept_one(&store, draft).await;
+    assert_eq!(ids(&store, SMS).await, [id]);
+    let life = store.get(id).await.unwrap().life;
+    assert_eq!((life.status, life.step), (Status::Queued, 1));
+    let told: Vec<_> = life.log.iter().filter_map(|change| change.event).collect();
+    assert_eq!(told, [EventKind::MessageFallbackStarted]);
+    store.close();
+    drop(store);
+    let store = open(&dir);
+    assert_eq!(ids(&store, SMS).await, [id]);
+    assert_eq!(store.get(id).await.unwrap().life, life);
+    store.close();
+}
