@@ -257,6 +257,10 @@ const GAUGES: &[(&str, &str)] = &[
         "trunkline_push_clock_skew_seconds",
         "How far this machine's clock is ahead of the push service's",
     ),
+    (
+        "trunkline_certificate_expiry_days",
+        "Days until a route's own certificate ends; below 0: since it has ended",
+    ),
     ("trunkline_store_young_messages", "Messages in memory"),
     (
         "trunkline_store_generations",

@@ -20,6 +20,7 @@ use hyper::header::{HeaderValue, InvalidHeaderValue};
 use crate::clock::UnixMs;
 
 mod access;
+mod certificate;
 mod kept;
 mod meters;
 mod provider;
@@ -30,6 +31,10 @@ mod source;
 mod tests;
 
 pub use access::{Access, AccessError, AccessTask, AccountSpec};
+pub use certificate::{
+    Certificate, CertificateError, CertificateSpec, CertificateState, CertificateTask,
+    Environments, Facts, Identity,
+};
 pub use kept::KeyName;
 pub use provider::{Provider, ProviderError, ProviderTask};
 pub use source::Source;

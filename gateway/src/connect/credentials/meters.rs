@@ -54,6 +54,12 @@ impl Meters {
         .increment(1);
     }
 
+    /// How long the route's certificate lasts.
+    pub(super) fn days_left(&self, days: f64) {
+        let route = self.credential.clone();
+        metrics::gauge!("trunkline_certificate_expiry_days", "route" => route).set(days);
+    }
+
     /// How far this machine's clock is off; raises the alarm if that is due.
     pub(super) fn skew(&self, measure: Measure) {
         let seconds = measure.seconds;
