@@ -24,6 +24,7 @@ mod check;
 mod load;
 mod numbers;
 mod problem;
+pub mod push;
 mod secret;
 mod tlv;
 mod value;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use load::Env;
 pub use problem::{Kind, Problem, Problems, Warning};
+pub use push::PushRoute;
 pub use secret::Secret;
 pub use tlv::{Tlv, TlvKind};
 pub use value::Rate;
@@ -79,8 +81,10 @@ pub struct Config {
     pub lanes: [u32; 4],
     /// `[tenants.*]`.
     pub tenants: BTreeMap<String, Tenant>,
-    /// `[routes.*]`.
+    /// `[routes.*]` to carriers.
     pub routes: BTreeMap<String, Route>,
+    /// `[routes.*]` to push services.
+    pub push: BTreeMap<String, PushRoute>,
     /// `[[routing.rules]]`, in file order: the first match wins.
     pub rules: Vec<Rule>,
     /// `[endpoints.*]`.

@@ -44,6 +44,21 @@ validity = "relative"
 receipts = { enabled = true, timeout = "72h", id_format = "auto", by_text = false, without_id = false, prefer_text = false, utc_offset = "+00:00", accepted_is_final = false, unknown_is_final = true, ask = "all", parts = "all" }
 charset = { default = "gsm7-unpacked", national = [], flash = "f0", latin1 = false, ia5 = "ascii", ucs2 = "be" }
 long_messages = "udh8"
+[apns]
+connections = 4
+request_timeout = "10s"
+auto_collapse = true
+pool = { min = 1, connect_timeout = "10s", ping_idle = "30s", ping_busy = "5s", max_age = "24h", max_requests = 100_000_000 }
+retry = { schedule = ["1s", "5s", "30s", "5m", "15m"], budget = "10%" }
+guard = { invalid_token_ratio = "20%", min_answers = 100, window = "10m" }
+[fcm]
+connections = 8
+request_timeout = "10s"
+auto_collapse = true
+quota = { rate = "600000/min", ramp = "60s" }
+pool = { min = 1, connect_timeout = "10s", ping_idle = "30s", ping_busy = "5s", max_age = "50m", max_requests = 100_000_000 }
+retry = { schedule = ["10s", "30s", "2m", "10m"], budget = "10%" }
+guard = { invalid_token_ratio = "20%", min_answers = 100, window = "10m" }
 [rules]
 strategy = "priority"
 [tenants]
@@ -367,7 +382,18 @@ fn fill_tables(root: &mut Node) -> Result<(), Problems> {
     };
     for kind in ["routes", "tenants", "endpoints"] {
         if let Some(Value::Table(tables)) = root.get_mut(kind).map(|node| &mut node.value) {
-            tables.values_mut().for_each(|node| under(kind, node));
+            for node in tables.values_mut() {
+                // A push route has other keys than a carrier's.
+                let typed = node
+                    .get("type")
+                    .map(|node| node.typed.trim_matches(['"', '\'']));
+                let kind = match (kind, typed) {
+                    ("routes", Some("apns")) => "apns",
+                    ("routes", Some("fcm")) => "fcm",
+                    _ => kind,
+                };
+                under(kind, node);
+            }
             if kind == "endpoints" {
                 let batches = tables.values_mut().filter_map(|node| node.get_mut("batch"));
                 batches.for_each(|node| under("batch", node));
@@ -410,7 +436,14 @@ pub(super) fn redacted(root: &Node) -> toml::Table {
 
 fn plain_value(node: &Node, key: &str) -> toml::Value {
     match &node.value {
-        Value::Text(_) if matches!(key, "secret" | "password" | "header") => REDACTED.into(),
+        Value::Text(_)
+            if matches!(
+                key,
+                "secret" | "password" | "header" | "key" | "credentials"
+            ) =>
+        {
+            REDACTED.into()
+        }
         Value::Text(text) if key == "url" => url_shown(text).into(),
         Value::Text(text) => text.clone().into(),
         Value::Integer(int) => i64::try_from(*int).unwrap_or(i64::MAX).into(),

@@ -10,6 +10,7 @@ use super::*;
 
 mod inbound;
 mod mistakes;
+mod push;
 mod tlvs;
 
 /// What must never show up in any output.

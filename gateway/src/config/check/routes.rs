@@ -1,12 +1,12 @@
-//! Checks of `[routes.*]`: an SMPP account's facts against the protocol's limits.
+//! Checks of `[routes.*]`: by type, and an SMPP account's facts against the protocol's limits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::section::{Field, Section};
-use super::{DAY, HOUR, account, outbind, receipts, texts, tlvs, way};
+use super::{DAY, HOUR, account, outbind, push, receipts, texts, tlvs, way};
 use crate::config::load::Value;
-use crate::config::{Bind, Receipts, Route, Validity, value};
+use crate::config::{Bind, PushRoute, Receipts, Route, Validity, value};
 
 /// Hosts of one account. Chosen: carriers name two to four.
 const HOSTS_MAX: usize = 16;
@@ -16,19 +16,50 @@ const VERSION_TRANSCEIVER: u8 = 0x34;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(super) fn route(field: &Field<'_>) -> Option<Route> {
-    let kind = "\"smpp\", the route's protocol";
-    // Another protocol has other keys: its one problem is that it is not there.
+/// A route of either kind.
+pub(super) enum AnyRoute {
+    /// To a carrier.
+    Smpp(Box<Route>),
+    /// To a push service.
+    Push(Box<PushRoute>),
+}
+
+/// Reads a route by its type.
+pub(super) fn any(field: &Field<'_>) -> Option<AnyRoute> {
     if let Some(Value::Text(typed)) = field.node.get("type").map(|node| &node.value)
-        && ["apns", "fcm"].contains(&typed.as_str())
+        && push::TYPES.contains(&typed.as_str())
     {
+        if field.notes.push {
+            let route = push::route(field, typed)?;
+            return Some(AnyRoute::Push(Box::new(route)));
+        }
+        // It has other keys: its one problem is that it is not there.
         let node = field.node.get("type")?;
         field.child("type", node).not_yet("\"smpp\"");
         return None;
     }
+    route(field).map(|route| AnyRoute::Smpp(Box::new(route)))
+}
+
+/// The two kinds, each by name.
+pub(super) fn apart(
+    all: BTreeMap<String, AnyRoute>,
+) -> (BTreeMap<String, Route>, BTreeMap<String, PushRoute>) {
+    let (mut smpp, mut push) = (BTreeMap::new(), BTreeMap::new());
+    for (name, route) in all {
+        match route {
+            AnyRoute::Smpp(route) => drop(smpp.insert(name, *route)),
+            AnyRoute::Push(route) => drop(push.insert(name, *route)),
+        }
+    }
+    (smpp, push)
+}
+
+fn route(field: &Field<'_>) -> Option<Route> {
+    let kind = "\"smpp\", the route's protocol";
     let section = field.section("routes.*")?;
     if let Some(kind) = section.need("type", kind) {
-        kind.word(&[("smpp", ())], &["apns", "fcm"]);
+        kind.word(&[("smpp", ())], &push::TYPES);
     }
     let hosts = hosts(&section);
     let way = way::read(&section, &hosts);

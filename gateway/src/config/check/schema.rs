@@ -201,6 +201,71 @@ pub(crate) const SCHEMAS: &[Schema] = &[
     ),
 ];
 
+/// Tables of push routes, which cannot be used yet: with [`SCHEMAS`] once they can.
+pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
+    table(
+        "routes.*:apns",
+        &[
+            "type",
+            "app",
+            "topic",
+            "apps",
+            "environment",
+            "key",
+            "key_id",
+            "team_id",
+            "certificate",
+            "connections",
+            "request_timeout",
+            "rate",
+            "auto_collapse",
+            "endpoint",
+            "tls_ca",
+            "pool",
+            "retry",
+            "guard",
+        ],
+    ),
+    table(
+        "routes.*:fcm",
+        &[
+            "type",
+            "app",
+            "apps",
+            "credentials",
+            "project",
+            "token_url",
+            "connections",
+            "request_timeout",
+            "rate",
+            "auto_collapse",
+            "endpoint",
+            "tls_ca",
+            "quota",
+            "pool",
+            "retry",
+            "guard",
+        ],
+    ),
+    table("routes.*:fcm.quota", &["rate", "ramp"]),
+    table(
+        "routes.*:push.pool",
+        &[
+            "min",
+            "connect_timeout",
+            "ping_idle",
+            "ping_busy",
+            "max_age",
+            "max_requests",
+        ],
+    ),
+    table("routes.*:push.retry", &["schedule", "budget"]),
+    table(
+        "routes.*:push.guard",
+        &["invalid_token_ratio", "min_answers", "window"],
+    ),
+];
+
 /// Event types of contract.md §3, also those that this version does not make.
 pub(crate) const EVENT_TYPES: &[&str] = &[
     "message.accepted",

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::schema::SCHEMAS;
+use super::schema::{PUSH_SCHEMAS, SCHEMAS};
 use crate::config::load::{DEFAULT_ORIGIN, Env, Node, Origin, Value};
 use crate::config::problem::{Kind, Problem, Warning, did_you_mean};
 use crate::config::secret::Secret;
@@ -24,6 +24,8 @@ pub(super) struct Notes<'a> {
     pub(super) warnings: RefCell<Vec<Warning>>,
     pub(super) env: &'a Env,
     pub(super) dev: bool,
+    /// Whether routes to push services can be used.
+    pub(super) push: bool,
 }
 
 /// A value and its place.
@@ -109,7 +111,8 @@ impl<'a> Field<'a> {
     /// A table by the schema of `pattern`; unknown keys are noted, without their values.
     pub(super) fn section(&self, pattern: &str) -> Option<Section<'a>> {
         let table = self.table("a table")?;
-        let schema = SCHEMAS.iter().find(|schema| schema.path == pattern)?;
+        let mut schemas = SCHEMAS.iter().chain(PUSH_SCHEMAS);
+        let schema = schemas.find(|schema| schema.path == pattern)?;
         for (key, node) in table {
             let field = self.child(key, node);
             if schema.not_yet.contains(&key.as_str()) {
@@ -295,7 +298,7 @@ impl<'a> Field<'a> {
 
     /// A secret by reference, of which `good` holds; `expected` says what it must look like.
     pub(super) fn secret(&self, expected: &str, good: impl FnOnce(&str) -> bool) -> Secret {
-        let found = self.resolve(expected);
+        let found = self.secret_text(expected);
         if let Some(secret) = &found
             && !good(secret.expose())
         {
@@ -307,7 +310,8 @@ impl<'a> Field<'a> {
         found.unwrap_or_else(|| Secret::new(""))
     }
 
-    fn resolve(&self, expected: &str) -> Option<Secret> {
+    /// A secret by reference, whatever it holds.
+    pub(super) fn secret_text(&self, expected: &str) -> Option<Secret> {
         let reference = format!("{{ env = \"NAME\" }} or {{ file = \"PATH\" }} of {expected}");
         match &self.node.value {
             Value::Text(text) if self.notes.dev => return Some(Secret::new(text)),

@@ -1,0 +1,445 @@
+//! Push routes: the text that config/gateway.toml gets once they can be used, and what is wrong in it.
+
+use super::*;
+use crate::config::check::check_with;
+use crate::config::check::schema::PUSH_SCHEMAS;
+use crate::config::load::tree;
+use crate::config::push::{ApnsAuth, Environment, PushRoute, PushService, Reference};
+
+const EC: &str = include_str!("../../../../codecs/testdata/keys/ec_p256.p8");
+const RSA: &str = include_str!("../../../../codecs/testdata/keys/rsa_2048.pem");
+
+/// What config/gateway.toml gets, with "#" before each line, when push routes can be used.
+const EXAMPLE: &str = r#"
+[routes.apns-shop]
+type = "apns"
+app = "shop-ios"                          # the app that messages name with a device
+topic = "com.acme.shop"                   # its bundle id; what a push type adds to it is added here
+#apps = { shop-ios = "com.acme.shop", courier-ios = "com.acme.courier" }   # several, in place of both
+environment = "production"                # or "sandbox": the one that the apps' tokens are of
+key = { file = "/run/secrets/AuthKey_ABC1234567.p8" }   # read again when it changes
+key_id = "ABC1234567"
+team_id = "TEAM123456"
+#certificate = { file = "/run/secrets/shop.pem" }   # PEM, in place of key_id and team_id; key only if it is not in the same file
+connections = 4                           # at most; they grow with the load from pool.min
+request_timeout = "10s"                   # then the outcome is unknown
+#rate = "4000/s"                          # messages; without, unlimited
+auto_collapse = true                      # a message without a collapse key goes by its id: a repeat replaces it
+#endpoint = "127.0.0.1:2197"              # tests; without, the service's own
+#tls_ca = "/etc/trunkline/sim-ca.pem"     # tests; without, the machine's roots
+
+[routes.apns-shop.pool]
+min = 1                                   # held when there is little to send
+connect_timeout = "10s"                   # name, TCP, TLS and SETTINGS together
+ping_idle = "30s"                         # below what NATs forget connections after
+ping_busy = "5s"                          # with requests out and nothing heard
+max_age = "24h"                           # give or take an hour; the next one is there before
+max_requests = 100_000_000                # HTTP/2 has ids for 1,000 million
+
+[routes.apns-shop.retry]
+schedule = ["1s", "5s", "30s", "5m", "15m"]   # full jitter; a Retry-After and the message's deadline count more
+budget = "10%"                            # further tries of first tries; above it they wait
+
+[routes.apns-shop.guard]                  # a wrong environment or key makes every token look wrong
+invalid_token_ratio = "20%"               # above it, device.unregistered is held back and an alarm given
+min_answers = 100                         # fewer say nothing
+window = "10m"
+
+[routes.fcm-shop]
+type = "fcm"
+app = "shop-android"
+#apps = ["shop-android", "courier-android"]   # several, in its place
+credentials = { file = "/run/secrets/fcm.json" }   # the service account; read again when it changes
+#project = "shop-1a2b3"                   # without, the account's own
+#token_url = "https://proxy.example/token"   # in place of Google's own, the only one that the file may name
+connections = 8                           # Google takes 100 requests at once on each
+request_timeout = "10s"
+#rate = "4000/s"                          # messages; without, the quota alone
+auto_collapse = true
+#endpoint = "127.0.0.1:2198"              # tests; without, the service's own
+#tls_ca = "/etc/trunkline/sim-ca.pem"     # tests; without, the machine's roots
+quota = { rate = "600000/min", ramp = "60s" }   # Google's default, and its advice for starting
+pool = { min = 1, connect_timeout = "10s", ping_idle = "30s", ping_busy = "5s", max_age = "50m", max_requests = 100_000_000 }
+retry = { schedule = ["10s", "30s", "2m", "10m"], budget = "10%" }   # Google: not before 10 s
+guard = { invalid_token_ratio = "20%", min_answers = 100, window = "10m" }
+"#;
+
+/// Files of one test, removed with it.
+struct Files(PathBuf);
+
+impl Files {
+    fn new() -> Self {
+        let own = Scratch::new("");
+        let dir = own.0.with_extension("d");
+        std::fs::create_dir_all(&dir).unwrap();
+        let account = serde_json::json!({
+            "type": "service_account", "project_id": "shop-1a2b3", "client_email": "a@b.example",
+            "private_key_id": "one", "private_key": RSA,
+            "token_uri": "https://oauth2.googleapis.com/token",
+        });
+        let certificate =
+            "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_owned();
+        for (name, text) in [
+            ("AuthKey_ABC1234567.p8", EC.to_owned()),
+            ("other.p8", EC.to_owned()),
+            ("fcm.json", account.to_string()),
+            ("shop.pem", certificate + EC),
+        ] {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        std::fs::write(dir.join("shop.p12"), [0x30, 0x82, 0xFF, 0xFE]).unwrap();
+        Self(dir)
+    }
+
+    /// Checks `text` as if push routes could be used, with the files where it says they are.
+    fn check(&self, text: &str) -> Result<BTreeMap<String, PushRoute>, Vec<String>> {
+        let dir = self.0.display().to_string();
+        let file = Scratch::new(&text.replace("/run/secrets", &dir));
+        let short = |problem: &Problem| {
+            let line = problem.to_string().replace(&dir, "/run/secrets");
+            line.replace(&file.0.display().to_string(), "c.toml")
+        };
+        let tree = tree(&file.0, &env()).unwrap();
+        match check_with(&tree, &env(), false, true) {
+            Ok((config, _)) => Ok(config.push),
+            Err(problems) => Err(problems.0.iter().map(short).collect()),
+        }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The example with what it does not need left out.
+fn minimal() -> String {
+    let optional = [
+        "connections",
+        "request_timeout",
+        "auto_collapse",
+        "quota",
+        "pool",
+        "retry",
+        "guard",
+    ];
+    let mut kept = String::new();
+    let mut inside = true;
+    for line in EXAMPLE.lines() {
+        if line.starts_with('[') {
+            inside = line.matches('.').count() == 1;
+        }
+        let key = line.split(' ').next().unwrap_or_default();
+        if inside && !optional.contains(&key) {
+            kept += line;
+            kept += "\n";
+        }
+    }
+    kept
+}
+
+#[test]
+fn push_routes_are_not_available_and_nothing_else_is_said_of_them() {
+    for text in [EXAMPLE.to_owned(), EXAMPLE.replace("\"10s\"", "7")] {
+        let problems = load_text(&text, &env(), false).unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:#?}");
+        for problem in problems {
+            assert!(
+                problem.contains("type = ") && problem.contains("not available"),
+                "{problem}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_example_is_read_as_it_is_meant_and_shows_the_defaults() {
+    let files = Files::new();
+    let routes = files.check(EXAMPLE).unwrap();
+    assert_eq!(
+        format!("{routes:?}"),
+        format!("{:?}", files.check(&minimal()).unwrap())
+    );
+    let route = &routes["apns-shop"];
+    let PushService::Apns(apns) = &route.service else {
+        panic!("{route:?}");
+    };
+    assert_eq!(apns.environment, Environment::Production);
+    assert_eq!(apns.apps["shop-ios"], "com.acme.shop");
+    let ApnsAuth::Token {
+        team_id,
+        key_id,
+        key,
+    } = &apns.auth
+    else {
+        panic!("{apns:?}");
+    };
+    assert_eq!(
+        (team_id.as_str(), key_id.as_str()),
+        ("TEAM123456", "ABC1234567")
+    );
+    assert!(matches!(key, Reference::File(path) if path.ends_with("AuthKey_ABC1234567.p8")));
+    assert_eq!((route.pool.min, route.pool.max), (1, 4));
+    assert_eq!(route.retry.schedule.len(), 5);
+    assert!((route.guard.invalid_token_ratio - 0.2).abs() < 1e-9);
+    let route = &routes["fcm-shop"];
+    let PushService::Fcm(fcm) = &route.service else {
+        panic!("{route:?}");
+    };
+    assert_eq!(fcm.project, "shop-1a2b3");
+    assert_eq!(
+        (fcm.quota.rate.count, fcm.quota.rate.per),
+        (600_000, Duration::from_secs(60))
+    );
+}
+
+#[test]
+fn the_example_shows_every_key_and_no_other() {
+    let real: String = EXAMPLE
+        .lines()
+        .map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let tree = parse("push", &real).unwrap_or_else(|p| panic!("{p}"));
+    let mut shown = BTreeSet::new();
+    for (name, path) in [("apns-shop", "routes.*:apns"), ("fcm-shop", "routes.*:fcm")] {
+        let Value::Table(keys) = &tree.get("routes").unwrap().get(name).unwrap().value else {
+            panic!("{name} is no table");
+        };
+        for (key, node) in keys {
+            shown.insert(format!("{path}.{key}"));
+            let table = match key.as_str() {
+                "quota" => "routes.*:fcm.quota".to_owned(),
+                "pool" | "retry" | "guard" => format!("routes.*:push.{key}"),
+                _ => continue,
+            };
+            if let Value::Table(keys) = &node.value {
+                shown.extend(keys.keys().map(|key| format!("{table}.{key}")));
+            }
+        }
+    }
+    let key = |schema: &'static check::schema::Schema| {
+        schema
+            .keys
+            .iter()
+            .map(move |key| format!("{}.{key}", schema.path))
+    };
+    let known: BTreeSet<String> = PUSH_SCHEMAS.iter().flat_map(key).collect();
+    let difference: Vec<_> = shown.symmetric_difference(&known).collect();
+    assert!(
+        difference.is_empty(),
+        "in one but not the other: {difference:#?}"
+    );
+}
+
+#[test]
+fn a_certificate_stands_in_the_place_of_a_key_and_its_ids() {
+    let files = Files::new();
+    let by = |key: &str| {
+        minimal()
+            .replace(
+                "key = { file = \"/run/secrets/AuthKey_ABC1234567.p8\" }",
+                key,
+            )
+            .replace("key_id = \"ABC1234567\"\nteam_id = \"TEAM123456\"\n", "")
+    };
+    let routes = files
+        .check(&by("certificate = { file = \"/run/secrets/shop.pem\" }"))
+        .unwrap();
+    let PushService::Apns(apns) = &routes["apns-shop"].service else {
+        panic!("{routes:?}");
+    };
+    assert!(matches!(
+        &apns.auth,
+        ApnsAuth::Certificate { key: None, .. }
+    ));
+    let problems = files.check(&by("certificate = { file = \"/run/secrets/shop.p12\" }"));
+    let problems = problems.unwrap_err();
+    assert!(
+        problems[0].contains("openssl pkcs12 -legacy -in FILE.p12"),
+        "{problems:#?}"
+    );
+}
+
+/// Piece of the example, what stands there instead, and the one problem.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    // gorush#536: where nothing may be out at once, pushes waited for ever.
+    (
+        "connections = 4",
+        "connections = 0",
+        "routes.apns-shop.connections = 0: expected 1..=32, connections at most; none would send nothing",
+    ),
+    (
+        "connections = 4",
+        "connections = \"\"",
+        "routes.apns-shop.connections = \"\": expected 1..=32",
+    ),
+    (
+        "min = 1  ",
+        "min = 5  ",
+        "routes.apns-shop.pool.min = 5: expected at most connections",
+    ),
+    (
+        "min = 1  ",
+        "min = 0  ",
+        "routes.apns-shop.pool.min = 0: expected 1..=32",
+    ),
+    (
+        "min = 1  ",
+        "mni = 1  ",
+        "routes.apns-shop.pool.mni: unknown key",
+    ),
+    (
+        "max_age = \"24h\"",
+        "max_age = \"1s\"",
+        "routes.apns-shop.pool.max_age = \"1s\": expected",
+    ),
+    (
+        "environment = \"production\"",
+        "environment = \"prodcution\"",
+        "(did you mean \"production\"?)",
+    ),
+    (
+        "environment = \"production\"",
+        "",
+        "routes.apns-shop.environment: missing, expected \"production\" or \"sandbox\"",
+    ),
+    (
+        "topic = \"com.acme.shop\"  ",
+        "topic = \"com acme\"  ",
+        "routes.apns-shop.topic = \"com acme\": expected a bundle id",
+    ),
+    (
+        "app = \"shop-ios\"  ",
+        "apps = { shop-ios = \"com.acme.shop\" }  ",
+        "routes.apns-shop.topic: expected nothing here beside apps",
+    ),
+    (
+        "key_id = \"ABC1234567\"",
+        "key_id = \"ABC\"",
+        "routes.apns-shop.key_id = \"ABC\": expected the key's id",
+    ),
+    (
+        "key_id = \"ABC1234567\"",
+        "kid = \"ABC1234567\"",
+        "routes.apns-shop.kid: unknown key",
+    ),
+    (
+        "/run/secrets/AuthKey_ABC1234567.p8",
+        "/run/secrets/gone.p8",
+        "/run/secrets/gone.p8: No such file",
+    ),
+    (
+        "key = { file = \"/run/secrets/AuthKey_ABC1234567.p8\" }",
+        "key = { file = \"/run/secrets/fcm.json\" }",
+        "routes.apns-shop.key: expected Apple's .p8 key (",
+    ),
+    (
+        "key = { file = \"/run/secrets/AuthKey_ABC1234567.p8\" }",
+        "key = \"cAnArY-5ecret\"",
+        "routes.apns-shop.key: expected { env = \"NAME\" } or { file = \"PATH\" } of Apple's .p8 key",
+    ),
+    (
+        "key = { file = \"/run/secrets/AuthKey_ABC1234567.p8\" }",
+        "certificate = { file = \"/run/secrets/shop.pem\" }\n",
+        "expected nothing here beside certificate",
+    ),
+    (
+        "/run/secrets/fcm.json",
+        "/run/secrets/other.p8",
+        "routes.fcm-shop.credentials: expected the service account's JSON file (the file is no JSON",
+    ),
+    (
+        "budget = \"10%\"  ",
+        "budget = 10  ",
+        "routes.apns-shop.retry.budget = 10: expected a share",
+    ),
+    (
+        "budget = \"10%\"  ",
+        "budget = \"101%\"  ",
+        "from 0% to 100%",
+    ),
+    (
+        "schedule = [\"1s\",",
+        "schedule = [\"0s\",",
+        "routes.apns-shop.retry.schedule[0] = \"0s\": expected a duration",
+    ),
+    (
+        "quota = { rate = \"600000/min\"",
+        "quota = { rate = \"600000\"",
+        "routes.fcm-shop.quota.rate = \"600000\": expected a rate",
+    ),
+    (
+        "app = \"shop-android\"",
+        "apps = [\"a\", \"a\"]",
+        "routes.fcm-shop.apps[1] = \"a\": expected each app once",
+    ),
+    (
+        "app = \"shop-android\"",
+        "apps = []",
+        "routes.fcm-shop.apps = a list: expected a list of 1 to 1000 apps",
+    ),
+    (
+        "app = \"shop-android\"",
+        "app = \"shop-android\"\ntoken_url = \"http://proxy.example/token\"",
+        "routes.fcm-shop.token_url = \"http://proxy.example/token\": expected an https url",
+    ),
+    (
+        "app = \"shop-android\"",
+        "app = \"shop-android\"\nsystem_id = \"x\"",
+        "routes.fcm-shop.system_id: unknown key",
+    ),
+];
+
+#[test]
+fn every_mistake_is_named_with_its_place_and_no_secret() {
+    let files = Files::new();
+    for (piece, instead, said) in MISTAKES {
+        let text = EXAMPLE.replacen(piece, instead, 1);
+        assert_ne!(text, EXAMPLE, "{piece}");
+        let problems = files.check(&text).expect_err(instead);
+        assert!(
+            problems.iter().any(|problem| problem.contains(said)),
+            "{instead}: {problems:#?}"
+        );
+        let all = problems.join("\n");
+        assert!(!all.contains("cAnArY") && !all.contains("MIG"), "{all}");
+    }
+}
+
+#[test]
+fn all_mistakes_come_at_once() {
+    let files = Files::new();
+    let text = EXAMPLE
+        .replace("connections = 4", "connections = 0")
+        .replace("topic = \"com.acme.shop\"  ", "topic = \"\"  ")
+        .replace("/run/secrets/fcm.json", "/run/secrets/gone.json")
+        .replace("window = \"10m\"", "window = \"10\"");
+    assert_eq!(
+        files.check(&text).unwrap_err().len(),
+        5,
+        "window is there twice"
+    );
+}
+
+#[test]
+fn two_routes_with_one_key_name_one_file() {
+    let files = Files::new();
+    let second = minimal()
+        .split_once("[routes.fcm-shop]")
+        .unwrap()
+        .0
+        .replace("[routes.apns-shop]", "[routes.apns-test]");
+    let both = minimal() + &second.replace("production", "sandbox");
+    assert_eq!(files.check(&both).unwrap().len(), 3);
+    let (head, tail) = both.split_once("[routes.apns-test]").unwrap();
+    let tail = tail.replace("AuthKey_ABC1234567.p8", "other.p8");
+    let problems = files
+        .check(&[head, "[routes.apns-test]", &tail].concat())
+        .unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    assert!(
+        problems[0]
+            .contains("routes.apns-test.key: expected the same file as routes.apns-shop.key")
+    );
+}
