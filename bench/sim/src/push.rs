@@ -22,7 +22,9 @@ pub mod apns;
 mod connection;
 mod counts;
 mod faults;
+pub mod fcm;
 mod hpack;
+mod http;
 mod http2;
 mod huffman;
 mod tls;
@@ -33,6 +35,7 @@ pub use tls::Identity;
 
 use connection::Service;
 use counts::Counts;
+use http::Own;
 
 /// Connections at once. Chosen: more than any test opens, so that a leak shows.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -49,6 +52,9 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// A CA, as PEM, whose certificates clients may show beside those of the CA that is made.
     pub client_ca: Option<String>,
+    /// Where to listen for orders, in plain HTTP: the paths are in `push/http.rs`. `None`: nowhere;
+    /// FCM, which gives out access tokens there, then takes a free port.
+    pub control: Option<SocketAddr>,
     /// Streams that a connection may have open, at best.
     pub streams: u32,
     /// Milliseconds between a request and its answer.
@@ -69,6 +75,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             identity: None,
             client_ca: None,
+            control: None,
             // Apple's, typically (push.md §1.7).
             streams: 1_000,
             latency_ms: 0,
@@ -81,7 +88,7 @@ impl Default for Config {
 }
 
 /// What connections are told while they run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Orders {
     streams: u32,
     latency_ms: u32,
@@ -89,7 +96,7 @@ struct Orders {
     stalled: bool,
     /// Counts calls of [`Running::go_away`], and what the last one said.
     go_aways: u64,
-    go_away: (u32, Option<&'static str>),
+    go_away: (u32, Option<Arc<str>>),
     /// Counts calls of [`Running::kill`].
     kills: u64,
     stop: bool,
@@ -101,6 +108,7 @@ struct Shared {
     counts: Counts,
     /// Told whenever something may have changed in the counts.
     changed: Notify,
+    orders: watch::Sender<Orders>,
     /// Milliseconds by which the service's clock is ahead of the machine's.
     clock_ahead_ms: AtomicI64,
     seed: u64,
@@ -112,21 +120,37 @@ impl Shared {
         let now = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
         now.saturating_add_signed(self.clock_ahead_ms.load(Ordering::Relaxed))
     }
+
+    fn set_clock_ahead_ms(&self, ms: i64) {
+        self.clock_ahead_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn order(&self, change: impl FnOnce(&mut Orders)) {
+        self.orders.send_modify(change);
+    }
+
+    fn go_away(&self, code: u32, reason: Option<&str>) {
+        self.order(|orders| {
+            orders.go_aways += 1;
+            orders.go_away = (code, reason.map(Arc::from));
+        });
+    }
 }
 
 /// A simulator that runs; dropping it closes everything at once. What is the same for both.
 #[derive(Debug)]
 pub struct Running {
     addr: SocketAddr,
+    control: Option<SocketAddr>,
     shared: Arc<Shared>,
-    orders: watch::Sender<Orders>,
     accept: JoinHandle<()>,
+    controlled: Option<JoinHandle<()>>,
     ca: Option<String>,
-    client: Option<Identity>,
+    client: Identity,
 }
 
 impl Running {
-    async fn start<S: Service>(config: Config, service: Arc<S>) -> anyhow::Result<Self> {
+    async fn start<S: Service + Own>(config: Config, service: Arc<S>) -> anyhow::Result<Self> {
         let made = tls::make().context("certificates")?;
         let (ca, server) = match config.identity {
             Some(identity) => (None, identity),
@@ -135,10 +159,7 @@ impl Running {
         let mut client_ca = made.ca;
         client_ca.push_str(config.client_ca.as_deref().unwrap_or_default());
         let tls = TlsAcceptor::from(tls::server(&server, &client_ca)?);
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .with_context(|| format!("{}", config.listen))?;
-        let addr = listener.local_addr()?;
+        let (listener, addr) = listen(config.listen).await?;
         let (orders, obeyed) = watch::channel(Orders {
             streams: config.streams,
             latency_ms: config.latency_ms,
@@ -152,17 +173,26 @@ impl Running {
         let shared = Arc::new(Shared {
             counts: Counts::new(config.tokens_max, config.last_max),
             changed: Notify::new(),
+            orders,
             clock_ahead_ms: AtomicI64::new(0),
             seed: config.seed,
         });
+        let (mut control, mut controlled) = (None, None);
+        if let Some(at) = config.control {
+            let (listener, addr) = listen(at).await?;
+            let serve = http::serve(listener, Arc::clone(&service), Arc::clone(&shared));
+            control = Some(addr);
+            controlled = Some(tokio::spawn(serve));
+        }
         let accept = tokio::spawn(accept(listener, tls, service, Arc::clone(&shared), obeyed));
         Ok(Self {
             addr,
+            control,
             shared,
-            orders,
             accept,
+            controlled,
             ca,
-            client: Some(made.client),
+            client: made.client,
         })
     }
 
@@ -170,6 +200,12 @@ impl Running {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it takes orders in plain HTTP, if it does.
+    #[must_use]
+    pub fn control(&self) -> Option<SocketAddr> {
+        self.control
     }
 
     /// The certificate, as PEM, that a client has to trust for `localhost`, `127.0.0.1` and `::1`;
@@ -181,8 +217,8 @@ impl Running {
 
     /// A client certificate that is accepted, for authentication without tokens.
     #[must_use]
-    pub fn client(&self) -> Option<&Identity> {
-        self.client.as_ref()
+    pub fn client(&self) -> &Identity {
+        &self.client
     }
 
     /// What it saw so far.
@@ -227,31 +263,28 @@ impl Running {
 
     /// Sends GOAWAY on every connection: what was looked at is still answered, then each is closed.
     /// `reason` is in the debug data as Apple writes it; `None`: there is no debug data.
-    pub fn go_away(&self, code: u32, reason: Option<&'static str>) {
-        self.orders.send_modify(|orders| {
-            orders.go_aways += 1;
-            orders.go_away = (code, reason);
-        });
+    pub fn go_away(&self, code: u32, reason: Option<&str>) {
+        self.shared.go_away(code, reason);
     }
 
     /// Resets every connection at once.
     pub fn kill(&self) {
-        self.orders.send_modify(|orders| orders.kills += 1);
+        self.shared.order(|orders| orders.kills += 1);
     }
 
     /// Allows each connection this many streams, at best; SETTINGS say so to those that run.
     pub fn set_streams(&self, streams: u32) {
-        self.orders.send_modify(|orders| orders.streams = streams);
+        self.shared.order(|orders| orders.streams = streams);
     }
 
     /// Holds every answer back, or lets them go. PING is still answered.
     pub fn set_stalled(&self, stalled: bool) {
-        self.orders.send_modify(|orders| orders.stalled = stalled);
+        self.shared.order(|orders| orders.stalled = stalled);
     }
 
     /// Milliseconds between a request and its answer, and up to how many more.
     pub fn set_latency(&self, latency_ms: u32, jitter_ms: u32) {
-        self.orders.send_modify(|orders| {
+        self.shared.order(|orders| {
             orders.latency_ms = latency_ms;
             orders.jitter_ms = jitter_ms;
         });
@@ -259,12 +292,12 @@ impl Running {
 
     /// Puts the service's clock ahead of the machine's, or behind it, by so many milliseconds.
     pub fn set_clock_ahead_ms(&self, ms: i64) {
-        self.shared.clock_ahead_ms.store(ms, Ordering::Relaxed);
+        self.shared.set_clock_ahead_ms(ms);
     }
 
     /// Closes every connection, then stops listening; returns the last report.
     pub async fn stop(&mut self) -> Report {
-        self.orders.send_modify(|orders| orders.stop = true);
+        self.shared.order(|orders| orders.stop = true);
         let joined = (&mut self.accept).await;
         debug_assert!(
             joined.is_ok(),
@@ -277,7 +310,18 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.accept.abort();
+        if let Some(controlled) = &self.controlled {
+            controlled.abort();
+        }
     }
+}
+
+async fn listen(at: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(at)
+        .await
+        .with_context(|| at.to_string())?;
+    let addr = listener.local_addr()?;
+    Ok((listener, addr))
 }
 
 /// Accepts connections; they end with it.

@@ -20,12 +20,15 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use codecs::jwt::VerifyingKey;
+use anyhow::Context as _;
+use codecs::jwt::{Algorithm, SigningKey, VerifyingKey};
+use serde_json::{Value, json};
 
 use super::connection::{Answer, Asked, Service, Verdict};
 use super::counts::Fate;
 use super::faults::{self, LINK_FAULTS, LinkFault};
-use super::{Config, Report, Running};
+use super::http::{Own, Query};
+use super::{Config, Report, Running, Shared};
 
 mod refusals;
 mod rules;
@@ -48,6 +51,30 @@ pub struct Key {
     /// The apps that it may send to; `None`: all.
     pub topics: Option<Vec<String>>,
 }
+
+/// The key that every simulator makes at its start, beside those that it is given.
+#[derive(Clone)]
+pub struct Credentials {
+    /// `kid`: always [`KEY_ID`].
+    pub key_id: &'static str,
+    /// `iss`: always [`TEAM_ID`].
+    pub team_id: &'static str,
+    /// The private key as Apple's `.p8` file has it.
+    pub p8: String,
+}
+
+/// Without the key, though it is good for this simulator only.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({}, {})", self.team_id, self.key_id)
+    }
+}
+
+/// `kid` of the key that is made at the start. Chosen: ten characters, as Apple's.
+pub const KEY_ID: &str = "SIMKEY0001";
+
+/// `iss` of the same.
+pub const TEAM_ID: &str = "SIMTEAM001";
 
 /// What APNs is told at its start.
 #[derive(Clone, Debug)]
@@ -81,6 +108,7 @@ impl Default for ApnsConfig {
 #[derive(Debug)]
 pub struct Apns {
     running: Running,
+    credentials: Credentials,
     service: Arc<Provider>,
 }
 
@@ -90,15 +118,33 @@ impl Apns {
     /// # Errors
     /// The address cannot be listened on, or a certificate is none.
     pub async fn start(config: ApnsConfig) -> anyhow::Result<Self> {
+        let p8 = rcgen::KeyPair::generate()?.serialize_pem();
+        let key = SigningKey::from_pem(Algorithm::Es256, &p8).context("the key that was made")?;
+        let mut keys = config.keys;
+        keys.push(Key::new(KEY_ID, TEAM_ID, key.verifying()));
         let service = Arc::new(Provider {
-            tokens: Tokens::new(config.keys),
+            tokens: Tokens::new(keys),
             streams_first: config.streams_first,
             shrink_on_reject: config.shrink_on_reject,
             sandbox: config.sandbox,
             ids: AtomicU64::new(0),
         });
         let running = Running::start(config.common, Arc::clone(&service)).await?;
-        Ok(Self { running, service })
+        Ok(Self {
+            running,
+            credentials: Credentials {
+                key_id: KEY_ID,
+                team_id: TEAM_ID,
+                p8,
+            },
+            service,
+        })
+    }
+
+    /// A key that may send to every app.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     /// Refuses every token of this key from now on.
@@ -165,6 +211,10 @@ impl Service for Provider {
         }
     }
 
+    fn debug_data(reason: &str) -> Vec<u8> {
+        json!({ "reason": reason }).to_string().into_bytes()
+    }
+
     fn handle<'a>(&self, link: &mut Link, asked: &Asked<'a>) -> Verdict<'a> {
         let verdict = self.judge(link, asked);
         if self.shrink_on_reject {
@@ -175,6 +225,14 @@ impl Service for Provider {
             }
         }
         verdict
+    }
+}
+
+impl Own for Provider {
+    fn post(&self, path: &str, query: &Query<'_>, _: &[u8], _: &Shared) -> Option<(u16, Value)> {
+        let key_id = query.get("key_id").filter(|_| path == "/revoke")?;
+        self.tokens.revoke(&key_id);
+        Some((200, json!({})))
     }
 }
 

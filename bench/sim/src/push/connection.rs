@@ -50,6 +50,9 @@ pub(super) trait Service: Send + Sync + 'static {
 
     /// Looks at a request.
     fn handle<'a>(&self, link: &mut Self::Link, asked: &Asked<'a>) -> Verdict<'a>;
+
+    /// The debug data of a GOAWAY that has a reason.
+    fn debug_data(reason: &str) -> Vec<u8>;
 }
 
 /// A request and the moment it came.
@@ -188,7 +191,7 @@ pub(super) async fn serve<S: Service>(
     });
     let certificate = io.get_ref().1.peer_certificates().is_some();
     let link = service.link(certificate);
-    let first = *orders.borrow_and_update();
+    let first = orders.borrow_and_update().clone();
     let connection = Connection {
         http2: Http2::new(service.limit(&link, first.streams)),
         link,
@@ -232,7 +235,7 @@ impl<S: Service> Connection<S> {
                     if changed.is_err() {
                         break;
                     }
-                    let orders = *orders.borrow_and_update();
+                    let orders = orders.borrow_and_update().clone();
                     self.now = Instant::now();
                     self.obey(orders);
                 }
@@ -364,12 +367,12 @@ impl<S: Service> Connection<S> {
                     // Its body came after that of a later stream: no last-stream-id says so.
                     self.http2.reset(id, code::REFUSED_STREAM);
                 }
-                self.go_away(self.http2.handed, code::NO_ERROR, &debug(reason));
+                self.go_away(self.http2.handed, code::NO_ERROR, &debug_data::<S>(reason));
             }
             LinkFault::GoAwayIncluding { reason } => {
                 let last = self.http2.handed.max(id);
                 self.plan(id, answer, Duration::ZERO);
-                self.go_away(last, code::NO_ERROR, &debug(reason));
+                self.go_away(last, code::NO_ERROR, &debug_data::<S>(reason));
             }
             LinkFault::Refused => drop(self.http2.reset(id, code::REFUSED_STREAM)),
             LinkFault::Reset { code, .. } => {
@@ -469,16 +472,17 @@ impl<S: Service> Connection<S> {
     /// Does what is new in the orders.
     fn obey(&mut self, orders: Orders) {
         let before = std::mem::replace(&mut self.orders, orders);
-        if orders.kills != before.kills || orders.stop {
+        if self.orders.kills != before.kills || self.orders.stop {
             self.shared.counts.change(|report| report.cuts += 1);
             self.end = Some(End::Killed);
             return;
         }
-        if orders.go_aways != before.go_aways && !self.http2.is_leaving() {
-            let (code, reason) = orders.go_away;
-            self.go_away(self.http2.handed, code, &debug(reason));
+        if self.orders.go_aways != before.go_aways && !self.http2.is_leaving() {
+            let (code, reason) = &self.orders.go_away;
+            let (code, data) = (*code, debug_data::<S>(reason.as_deref()));
+            self.go_away(self.http2.handed, code, &data);
         }
-        let limit = self.service.limit(&self.link, orders.streams);
+        let limit = self.service.limit(&self.link, self.orders.streams);
         self.http2.set_limit(limit);
     }
 
@@ -493,6 +497,10 @@ impl<S: Service> Connection<S> {
     }
 }
 
+fn debug_data<S: Service>(reason: Option<&str>) -> Vec<u8> {
+    reason.map_or_else(Vec::new, S::debug_data)
+}
+
 /// Ends the connection so that the client gets all that was written: a socket that is closed while
 /// octets wait in it is reset, and what was on its way is lost.
 async fn linger(io: &mut TlsStream<TcpStream>) {
@@ -504,13 +512,6 @@ async fn linger(io: &mut TlsStream<TcpStream>) {
     };
     // Whether the client closes in time is its own matter.
     drop(tokio::time::timeout(LINGER, read).await);
-}
-
-/// The debug data of a GOAWAY, as Apple writes it.
-fn debug(reason: Option<&str>) -> Vec<u8> {
-    reason.map_or_else(Vec::new, |reason| {
-        format!(r#"{{"reason":"{reason}"}}"#).into_bytes()
-    })
 }
 
 fn seen(connection: u64, stream: u32, asked: &Asked<'_>, verdict: &Verdict<'_>) -> Seen {

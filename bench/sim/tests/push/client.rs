@@ -1,5 +1,6 @@
 //! A client of the push simulators on h2, whose HTTP/2 is not the simulators'.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,8 +11,10 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
 use sim::push::apns::{Apns, ApnsConfig, Key};
 use sim::push::{Identity, Running};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -64,7 +67,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// The member of a JSON body, as text.
     pub(crate) fn member(&self, name: &str) -> String {
-        let json: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        let json: Value = serde_json::from_str(&self.body).unwrap_or_default();
         json[name].as_str().unwrap_or_default().to_owned()
     }
 }
@@ -188,4 +191,25 @@ impl Client {
         let now = self.send.current_max_send_streams();
         waited.unwrap_or_else(|_| panic!("{now} streams, not {streams}"));
     }
+}
+
+/// One request to the listener beside the service: status and body.
+pub(crate) async fn http(at: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let exchange = async {
+        let mut tcp = TcpStream::connect(at).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\n\
+             content-type: application/x-www-form-urlencoded\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
+        tcp.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = tokio::time::timeout(PATIENCE, exchange).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
 }

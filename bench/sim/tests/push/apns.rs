@@ -1,15 +1,13 @@
 //! APNs does what its rules and faults say: seen by a client on h2, over TLS.
-#![expect(clippy::unwrap_used, reason = "a test's helper functions")]
 
 use std::time::Duration;
 
 use sim::push::apns::{Apns, ApnsConfig, Key, REFUSALS};
 use sim::push::{Config, TokenCounts};
 
-use client::{Client, KEY_ID, PATIENCE, TEAM_ID, TOPIC, apns, bearer, key, token, unix_seconds};
-
-#[path = "push/client.rs"]
-mod client;
+use super::client::{
+    Client, KEY_ID, PATIENCE, TEAM_ID, TOPIC, apns, bearer, key, token, unix_seconds,
+};
 
 /// What one request did.
 fn counts(accepted: u32, rejected: u32, answered: u32, unanswered: u32) -> TokenCounts {
@@ -307,7 +305,7 @@ async fn teams_keys_and_topics_do_not_mix() {
 #[tokio::test]
 async fn a_client_certificate_needs_no_token_and_has_all_streams_at_once() {
     let (apns, _) = apns(ApnsConfig::default()).await;
-    let client = Client::with(&apns, apns.client(), 1).await;
+    let client = Client::with(&apns, Some(apns.client()), 1).await;
     let path = format!("/3/device/{}", token(""));
     let answer = client.post(&path, &[], "{}").await.unwrap();
     assert_eq!(answer.status, 200);
