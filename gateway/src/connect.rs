@@ -2,3 +2,5 @@
 
 pub mod credentials;
 pub mod smpp;
+mod tcp;
+pub mod tls;

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 
 use crate::config::{self, Config};
-use crate::connect::smpp;
+use crate::connect::{smpp, tls};
 use crate::dispatch::limit;
 use crate::event::EventKinds;
 use crate::message::RouteIx;
@@ -209,14 +209,14 @@ fn tls(name: &str, route: &config::Route) -> anyhow::Result<Option<smpp::Tls>> {
         return Ok(None);
     }
     let roots = match &route.tls_ca {
-        Some(path) => smpp::tls::ca_file(path),
-        None => smpp::tls::native_roots(),
+        Some(path) => tls::ca_file(path),
+        None => tls::native_roots(),
     };
-    let identity = route.tls_client.as_ref().map(|tls| smpp::tls::Identity {
+    let identity = route.tls_client.as_ref().map(|tls| tls::Identity {
         certificate: &tls.cert,
         key: &tls.key,
     });
-    let config = roots.and_then(|roots| smpp::tls::client(roots, identity));
+    let config = roots.and_then(|roots| tls::client(roots, identity));
     Ok(Some(smpp::Tls {
         config: config.with_context(|| format!("routes.{name}.tls"))?,
         server_name: route.tls_server_name.clone(),

@@ -61,7 +61,6 @@ mod meters;
 mod outbind;
 mod receipt;
 mod submit;
-pub mod tls;
 mod tlvs;
 mod wire;
 

@@ -3,32 +3,23 @@
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use metrics::gauge;
-use rustix::net::sockopt;
-use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::account::Turn;
 use super::backoff::Failure;
-use super::config::{Config, Tls};
+use super::config::Config;
 use super::outbind::Calls;
-use super::tls;
 use crate::clock::Clock;
+use crate::connect::{tcp, tls};
 
-/// How long a TLS handshake may take. smpp.md §9.
-const TLS_TIMEOUT: Duration = Duration::from_secs(5);
-/// Silence after which TCP asks whether the peer is there, how often, and how many times. Chosen: a
-/// minute's look at a link that nothing else would look at, as enquire_link does sooner.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
 /// Addresses of one name that are tried in turn. Chosen: both families of a small cluster.
 const ADDRESSES_MAX: usize = 4;
 
@@ -178,23 +169,9 @@ pub(super) async fn called(
     if account.is_paused(clock.instant()) {
         return Err(refused(Failure::Net));
     }
-    let tuned = tune(config, &called.stream);
+    let tuned = tcp::tune(&called.stream, config.tcp_user_timeout);
     tuned.map_err(|error| format!("outbind {}: {error}", called.from))?;
     Ok((Stream::Plain(called.stream), called.from, turn))
-}
-
-/// What TCP does about silence; each write goes out at once.
-fn tune(config: &Config, socket: impl AsFd) -> io::Result<()> {
-    let (idle, between, times) = KEEPALIVE;
-    sockopt::set_socket_keepalive(&socket, true)?;
-    sockopt::set_tcp_keepidle(&socket, idle)?;
-    sockopt::set_tcp_keepintvl(&socket, between)?;
-    sockopt::set_tcp_keepcnt(&socket, times)?;
-    let unacknowledged = config.tcp_user_timeout.as_millis();
-    let unacknowledged = u32::try_from(unacknowledged).unwrap_or(u32::MAX);
-    sockopt::set_tcp_user_timeout(&socket, unacknowledged)?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    Ok(())
 }
 
 async fn tcp(config: &Config, address: SocketAddr) -> io::Result<TcpStream> {
@@ -203,7 +180,7 @@ async fn tcp(config: &Config, address: SocketAddr) -> io::Result<TcpStream> {
     } else {
         TcpSocket::new_v6()?
     };
-    tune(config, &socket)?;
+    tcp::tune(&socket, config.tcp_user_timeout)?;
     if let Some(source) = config.source_address {
         let bound = socket.bind(SocketAddr::new(source, 0));
         bound.map_err(|error| {
@@ -217,7 +194,9 @@ async fn secure(config: &Config, host: &str, stream: TcpStream) -> Result<Stream
     let Some(settings) = &config.tls else {
         return Ok(Stream::Plain(stream));
     };
-    let stream = handshake(settings, host, stream).await?;
+    let name = settings.server_name.as_deref();
+    let stream = tls::handshake(settings.config.clone(), host, name, stream).await;
+    let stream = stream.map_err(|why| format!("{host}: {why}"))?;
     let chain = stream.get_ref().1.peer_certificates();
     let own = chain.and_then(<[_]>::first);
     if let Some(end) = own.and_then(|own| tls::expires(own.as_ref())) {
@@ -234,35 +213,6 @@ async fn secure(config: &Config, host: &str, stream: TcpStream) -> Result<Stream
         failure: Failure::Credentials,
     })?;
     Ok(Stream::Tls(Box::new(stream)))
-}
-
-async fn handshake(
-    settings: &Tls,
-    host: &str,
-    stream: TcpStream,
-) -> Result<TlsStream<TcpStream>, String> {
-    let name = settings
-        .server_name
-        .as_deref()
-        .unwrap_or_else(|| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let name = ServerName::try_from(name.to_owned())
-        .map_err(|error| format!("{host}: {name:?} is no server name: {error}"))?;
-    let handshake = TlsConnector::from(settings.config.clone()).connect(name, stream);
-    match timeout(TLS_TIMEOUT, handshake).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => {
-            let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-            let plain = matches!(cause, Some(rustls::Error::InvalidMessage(_)));
-            let hint = if plain {
-                "; does this port speak TLS at all?"
-            } else {
-                ""
-            };
-            Err(format!("{host}: TLS: {error}{hint}"))
-        }
-        Err(_) => Err(format!("{host}: TLS: no handshake in time")),
-    }
 }
 
 impl AsyncRead for Stream {

@@ -250,12 +250,12 @@ pub struct Reading {
 /// TLS to a carrier.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// From [`super::tls`].
+    /// From [`crate::connect::tls`].
     pub config: Arc<rustls::ClientConfig>,
     /// The name in the carrier's certificate, where it is not the host's.
     pub server_name: Option<String>,
     /// Keys that its certificate may have; empty is any.
-    pub pins: Vec<super::tls::Pin>,
+    pub pins: Vec<crate::connect::tls::Pin>,
 }
 
 /// A password; never shown.

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::binds::{leap, now};
 use super::raw::{BIND, Carrier, ENQUIRE, ENQUIRE_RESP, Pdu, SUBMIT_RESP};
 use super::*;
-use crate::connect::smpp::tls::{Identity, Pin};
+use crate::connect::tls::{self, Identity, Pin};
 use crate::store::tests::TempDir;
 
 /// A CA, made for one test.

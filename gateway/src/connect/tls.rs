@@ -1,7 +1,8 @@
-//! TLS to carriers: whom to trust, and who we are.
+//! TLS to carriers and push services: whom to trust, and who we are.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,12 +10,19 @@ use rustls::crypto::ring;
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 mod expiry;
 
 pub(super) use expiry::expires;
+
+/// How long a TLS handshake may take. smpp.md §9.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +130,39 @@ pub fn client(
         }
     };
     Ok(Arc::new(config))
+}
+
+/// Shakes hands with `host:port`; the certificate is to be `server_name`'s where that is not the host.
+///
+/// # Errors
+/// Says what is wrong: the name, the certificate, the deadline of 5 s.
+///
+/// Cancel safe: the stream is closed.
+pub(super) async fn handshake(
+    config: Arc<ClientConfig>,
+    host: &str,
+    server_name: Option<&str>,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, String> {
+    let name = server_name.unwrap_or_else(|| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|error| format!("TLS: {name:?} is no server name: {error}"))?;
+    let handshake = TlsConnector::from(config).connect(name, stream);
+    match timeout(HANDSHAKE_TIMEOUT, handshake).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => {
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+            let plain = matches!(cause, Some(rustls::Error::InvalidMessage(_)));
+            let hint = if plain {
+                "; does this port speak TLS at all?"
+            } else {
+                ""
+            };
+            Err(format!("TLS: {error}{hint}"))
+        }
+        Err(_) => Err("TLS: no handshake in time".to_owned()),
+    }
 }
 
 /// Whether the peer's own certificate has one of the pinned keys. The rest of the chain is not looked

@@ -1,7 +1,7 @@
 //! When a certificate ends: as much of X.509 as that takes.
 
 /// A certificate's notAfter, seconds since 1970. `None`: it cannot be read. RFC 5280 §4.1.
-pub(in super::super) fn expires(certificate: &[u8]) -> Option<u64> {
+pub(in crate::connect) fn expires(certificate: &[u8]) -> Option<u64> {
     let (_, certificate, _) = element(certificate)?;
     let (_, to_be_signed, _) = element(certificate)?;
     // version [0] (absent in v1), serialNumber, signature, issuer, validity.
