@@ -1,6 +1,7 @@
 //! Connect: the ways out. Attempts in, answers out, exactly one for each part.
 
 pub mod credentials;
+pub mod http2;
 pub mod smpp;
 mod tcp;
 pub mod tls;

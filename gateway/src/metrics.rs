@@ -157,6 +157,18 @@ const COUNTERS: &[(&str, &str)] = &[
         "Troubles with push credentials that somebody has to look at, by what they are",
     ),
     (
+        "trunkline_push_requests_total",
+        "Requests to push services that ended, by fate: answered, unsent, unknown",
+    ),
+    (
+        "trunkline_push_connections_total",
+        "Connections to push services that opened, or began to end, by event",
+    ),
+    (
+        "trunkline_push_goaway_total",
+        "GOAWAYs of push services, by reason",
+    ),
+    (
         "trunkline_store_archive_read_errors_total",
         "Reads of the archive that failed",
     ),
@@ -242,6 +254,14 @@ const GAUGES: &[(&str, &str)] = &[
     ("trunkline_suppressions", "Suppressions that hold"),
     ("trunkline_smpp_sessions", "Links, by state"),
     (
+        "trunkline_push_stream_limit",
+        "Requests that a route's connections to a push service may have out now",
+    ),
+    (
+        "trunkline_push_in_flight",
+        "Requests handed to a route's connections to a push service and not answered",
+    ),
+    (
         "trunkline_smpp_certificate_expires_timestamp_seconds",
         "When the certificate of a carrier's host ends, in seconds since 1970",
     ),
@@ -314,6 +334,10 @@ const SECONDS: &[(&str, &str)] = &[
     (
         "trunkline_smpp_enquire_link_seconds",
         "Time from our enquire_link to its answer",
+    ),
+    (
+        "trunkline_push_ping_seconds",
+        "Time from our PING to a push service to its answer",
     ),
     (
         "trunkline_webhook_duration_seconds",
