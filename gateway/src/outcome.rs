@@ -463,8 +463,8 @@ pub struct Receipt {
     pub operator_at: Option<UnixMs>,
     /// The receipt's text, kept for bad news only, at most 255 octets.
     pub raw: Box<str>,
-    /// Its TLVs that are passed on, at most 16: those that the route names, and of bad news also
-    /// those that no specification knows.
+    /// Its TLVs that are passed on, at most 16: those that the route names, and those that no
+    /// specification knows.
     pub tlvs: Box<[ReceiptTlv]>,
     /// The carrier's word for the state where it is not ours, at most 32 octets; else empty.
     pub stat: Box<str>,

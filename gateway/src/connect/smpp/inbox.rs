@@ -1,5 +1,9 @@
 //! The inbox: what came on its way to the store, and whom to answer once it is there. A connection has
 //! one for receipts and one for handsets' messages: neither waits behind the other.
+//!
+//! What a carrier sends is capped by what it has unanswered (the session config's `inbound_window`): it is
+//! answered when it is on disk, and beyond that the socket is not read. So a carrier that floods us goes
+//! as fast as the store commits, and takes no memory (smpp.md §9); a rate beyond that is not set.
 
 use std::collections::VecDeque;
 use std::future::pending;

@@ -116,7 +116,7 @@ pub(super) fn read(frame: &Frame, config: &Config, now: UnixMs) -> (Read, Quirks
             .and_then(|error| Some((error.network, u16::try_from(error.code).ok()?))),
         operator_at: fields.done_date.and_then(|date| happened_at(date, rules)),
         raw: shown(if bad { text } else { &[] }, RAW_OCTETS_MAX),
-        tlvs: config.tlvs.kept(delivered.tlvs, bad),
+        tlvs: config.tlvs.kept(delivered.tlvs),
         stat: own_word(fields.stat, state),
         pdu: RawOctets::new(frame.octets()),
         clues: rules.without_id.then(|| clues(&delivered, &fields, rules)),

@@ -59,16 +59,16 @@ impl Dictionary {
         }
     }
 
-    /// Those of a receipt's TLVs that the dictionary names, and of bad news also those that no
-    /// specification knows, in wire order. Most receipts have none, and then nothing is allocated.
-    pub(super) fn kept(&self, tlvs: Tlvs<'_>, bad: bool) -> Box<[ReceiptTlv]> {
+    /// Those of a receipt's TLVs that the dictionary names, and those that no specification knows, in wire
+    /// order. Most receipts have none, and then nothing is allocated.
+    pub(super) fn kept(&self, tlvs: Tlvs<'_>) -> Box<[ReceiptTlv]> {
         let mut kept: Vec<ReceiptTlv> = Vec::new();
         for tlv in tlvs.iter() {
             let named = self.read.iter().find(|(tag, ..)| *tag == tlv.tag);
             let value = tlv.value.get(..VALUE_OCTETS_MAX).unwrap_or(tlv.value);
             let (name, value) = match named {
                 Some((_, name, how)) => (name.clone(), shown(value, *how)),
-                None if bad && tlv.tag.rule().is_none() => {
+                None if tlv.tag.rule().is_none() => {
                     (format!("0x{:04X}", tlv.tag.0).into(), hex(value))
                 }
                 None => continue,
@@ -86,10 +86,10 @@ impl Dictionary {
 const RECEIPTED_MESSAGE_ID: &str = "receipted_message_id";
 
 impl Dictionary {
-    /// Those of a handset's message: as of a receipt with bad news, and receipted_message_id, which some
+    /// Those of a handset's message: as of a receipt, and receipted_message_id, which some
     /// carriers put there for the message's own id.
     pub(super) fn of_handset(&self, tlvs: Tlvs<'_>) -> Box<[ReceiptTlv]> {
-        let kept = self.kept(tlvs, true);
+        let kept = self.kept(tlvs);
         let id = tlvs.find(Tag::RECEIPTED_MESSAGE_ID);
         let named = self
             .read
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn kept(dictionary: &Dictionary, pairs: &[(u16, &[u8])]) -> Vec<(String, String)> {
-        let kept = dictionary.kept(tlvs(pairs).as_tlvs(), true);
+        let kept = dictionary.kept(tlvs(pairs).as_tlvs());
         let pair = |tlv: &ReceiptTlv| (tlv.name.to_string(), tlv.value.to_string());
         kept.iter().map(pair).collect()
     }
@@ -174,11 +174,6 @@ mod tests {
             ]
         );
         assert!(kept(&dictionary, &receipt[..1]).is_empty());
-        let good = dictionary.kept(tlvs(receipt).as_tlvs(), false);
-        assert_eq!(good.len(), 3, "what is named is kept of good news too");
-        let dictionary = Dictionary::default();
-        let good = dictionary.kept(tlvs(receipt).as_tlvs(), false);
-        assert!(good.is_empty());
     }
 
     #[test]

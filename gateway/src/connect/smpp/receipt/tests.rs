@@ -533,3 +533,29 @@ fn one_without_an_id_tells_number_sender_and_times_where_the_route_says_so() {
     let named = receipt_of(&text(b"id:7 stat:DELIVRD"), &own);
     assert!(named.clues.is_some() && !named.provider_id.is_empty());
 }
+
+#[test]
+fn unknown_tlvs_are_kept_of_good_news_as_of_bad() {
+    for (word, standard) in [("DELIVRD", false), ("UNDELIV", false), ("DELIVRD", true)] {
+        let mut buf = TlvBuf::new();
+        buf.push(Tag::RECEIPTED_MESSAGE_ID, b"7\0").unwrap();
+        if !standard {
+            buf.push(Tag(0x1411), b"O2").unwrap();
+        }
+        let text_of = format!("id:7 stat:{word} err:000");
+        let sm = DeliverSm {
+            tlvs: buf.as_tlvs(),
+            ..text(text_of.as_bytes())
+        };
+        let receipt = receipt_of(&sm, &config());
+        let shown: Vec<_> = receipt
+            .tlvs
+            .iter()
+            .map(|tlv| (&*tlv.name, &*tlv.value))
+            .collect();
+        match standard {
+            true => assert_eq!(shown, []),
+            false => assert_eq!(shown, [("0x1411", "4f32")], "{word}"),
+        }
+    }
+}
