@@ -14,11 +14,13 @@ use crate::outcome::Reason;
 
 pub mod id;
 pub mod life;
+pub mod push;
 mod sms;
 pub mod steps;
 pub mod tlv;
 
 pub use id::{Ids, MessageId};
+pub use push::PushContent;
 pub use sms::SmsOptions;
 pub use steps::Channel;
 
