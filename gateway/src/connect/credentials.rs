@@ -6,7 +6,7 @@
 //!  certificate and key files ──► identity ────────────┘
 //! ```
 //!
-//! One task for each credential of the process, however many routes and connections use it: it alone
+//! One task for each credential of the process ([`Credentials`]), however many routes and connections use it: it alone
 //! makes tokens, so that no crowd of askers can make two. Whoever sends reads the latest [`State`];
 //! one who was refused says so, and is told whether a newer token is there.
 //!
@@ -24,6 +24,7 @@ mod certificate;
 mod kept;
 mod meters;
 mod provider;
+mod register;
 mod skew;
 mod source;
 
@@ -37,6 +38,7 @@ pub use certificate::{
 };
 pub use kept::KeyName;
 pub use provider::{Provider, ProviderError, ProviderTask};
+pub use register::Credentials;
 pub use source::Source;
 
 /// What a request carries to be taken.

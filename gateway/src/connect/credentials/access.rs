@@ -65,6 +65,8 @@ struct Shared {
     name: String,
     /// What the file said at the start; another project's file is not taken for this one's.
     project_id: Box<str>,
+    /// As the file said at the start.
+    client_email: Box<str>,
     state: watch::Sender<State>,
     life: Mutex<Life>,
     /// Somebody was refused: the task looks at once.
@@ -114,6 +116,7 @@ impl Access {
             meters: Meters::new(spec.name.clone()),
             name: spec.name,
             project_id: account.project_id.clone(),
+            client_email: account.client_email.clone(),
             state: watch::Sender::new(State::default()),
             life: Mutex::default(),
             nudge: Notify::new(),
@@ -138,6 +141,12 @@ impl Access {
     #[must_use]
     pub fn project_id(&self) -> &str {
         &self.0.project_id
+    }
+
+    /// Who asks, as its file says.
+    #[must_use]
+    pub fn client_email(&self) -> &str {
+        &self.0.client_email
     }
 
     /// How it is, now.

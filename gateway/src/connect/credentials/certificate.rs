@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::crypto::ring;
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
@@ -25,6 +27,9 @@ mod expiry;
 mod x509;
 
 pub use x509::{Environments, Facts};
+
+/// Sessions kept for resumption. Chosen: one host, and a few connections to it.
+const SESSIONS_MAX: usize = 8;
 
 /// Why a certificate cannot be used. The text never repeats what is in a file.
 #[derive(Debug, Error)]
@@ -50,7 +55,7 @@ pub struct CertificateSpec {
 /// A certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// For rustls: `SingleCertAndKey` makes a client's resolver of it. The key fits.
+    /// For rustls. The key fits.
     pub certified: Arc<CertifiedKey>,
     /// What it says of itself.
     pub facts: Facts,
@@ -65,6 +70,19 @@ pub struct CertificateState {
     pub identity: Arc<Identity>,
     /// What is wrong with the newest files; those before are in use. Fit for logs and views.
     pub file: Option<Arc<str>>,
+}
+
+impl Identity {
+    /// `config` with this certificate shown, and with sessions of its own: one of another certificate,
+    /// resumed, would go by that one.
+    #[must_use]
+    pub fn shown_by(&self, config: &ClientConfig) -> Arc<ClientConfig> {
+        let mut config = config.clone();
+        let resolver = SingleCertAndKey::from(self.certified.clone());
+        config.client_auth_cert_resolver = Arc::new(resolver);
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+        Arc::new(config)
+    }
 }
 
 impl CertificateState {

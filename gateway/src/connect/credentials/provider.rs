@@ -45,6 +45,9 @@ pub enum ProviderError {
         /// What is wrong with it.
         why: String,
     },
+    /// The key is in use with another file: two tokens of one key would be too many for Apple.
+    #[error("{0}: the key is in use with another file already; one key has one")]
+    Twice(KeyName),
     /// The system gave no randomness to sign with.
     #[error("{0}: the system gave no randomness to sign with")]
     Sign(KeyName),

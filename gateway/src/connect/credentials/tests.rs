@@ -19,3 +19,18 @@ pub(super) fn name() -> KeyName {
         key_id: "ABC1234567".into(),
     }
 }
+
+const RSA: &str = include_str!("../../../../codecs/testdata/keys/rsa_2048.pem");
+
+/// A service account's file.
+pub(super) fn account(project: &str, key_id: &str, token_uri: &str) -> String {
+    serde_json::json!({
+        "type": "service_account",
+        "project_id": project,
+        "client_email": "push@shop.example",
+        "private_key_id": key_id,
+        "private_key": RSA,
+        "token_uri": token_uri,
+    })
+    .to_string()
+}

@@ -10,25 +10,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use super::*;
+use crate::connect::credentials::tests::account;
 use crate::stop::Stopper;
 use crate::store::tests::TempDir;
 
 const START: UnixMs = UnixMs(1_800_000_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
-const KEY: &str = include_str!("../../../../../codecs/testdata/keys/rsa_2048.pem");
 const GOOGLE: &str = "https://oauth2.googleapis.com/token";
-
-fn account(project: &str, key_id: &str, token_uri: &str) -> String {
-    serde_json::json!({
-        "type": "service_account",
-        "project_id": project,
-        "client_email": "push@shop.example",
-        "private_key_id": key_id,
-        "private_key": KEY,
-        "token_uri": token_uri,
-    })
-    .to_string()
-}
 
 type Script = Arc<Mutex<VecDeque<(u16, &'static str)>>>;
 

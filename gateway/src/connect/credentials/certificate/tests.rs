@@ -1,6 +1,10 @@
 //! Certificates with their task and their files, in virtual time.
 
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+use rustls::RootCertStore;
+use rustls::pki_types::ServerName;
+use rustls::server::WebPkiClientVerifier;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 use crate::stop::Stopper;
@@ -155,4 +159,55 @@ fn what_is_wrong_with_the_files_is_said_without_their_text() {
     assert!(world.why().contains("its key is encrypted: openssl pkey"));
     std::fs::remove_file(world.dir.0.join("shop.key")).unwrap();
     assert!(world.why().contains("No such file"));
+}
+
+/// A server that wants a certificate made by `ca`, and a client's config that trusts it.
+fn both_ends(ca: &rcgen::CertifiedIssuer<'_, KeyPair>) -> (TlsAcceptor, ClientConfig) {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.der().clone()).unwrap();
+    let roots = Arc::new(roots);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+    let key = KeyPair::generate().unwrap();
+    let own = CertificateParams::new(vec!["push.test".to_owned()]).unwrap();
+    let own = own.signed_by(&key, ca).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![own.der().clone()], key)
+        .unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (Arc::new(server).into(), client)
+}
+
+#[tokio::test]
+async fn a_server_sees_the_certificate_that_is_shown_and_after_a_change_the_next_one() {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = rcgen::CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let (acceptor, plain) = both_ends(&ca);
+    // One after the other over the same config, as a pool does: nothing of the first is resumed.
+    for _ in 0..2 {
+        let key = KeyPair::generate().unwrap();
+        let own = CertificateParams::new(Vec::new())
+            .unwrap()
+            .signed_by(&key, &ca)
+            .unwrap();
+        let world = World::new(&(own.pem(), key.serialize_pem()));
+        let identity = read(&world.spec(), 1).unwrap();
+        let config = identity.shown_by(&plain);
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let name = ServerName::try_from("push.test").unwrap();
+        let client = TlsConnector::from(config).connect(name, near);
+        let (client, server) = tokio::join!(client, acceptor.accept(far));
+        let (_client, server) = (client.unwrap(), server.unwrap());
+        let seen = server.get_ref().1.peer_certificates().unwrap();
+        assert_eq!(seen.first().unwrap(), own.der());
+    }
 }
