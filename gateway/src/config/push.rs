@@ -13,8 +13,8 @@ pub struct PushRoute {
     pub service: PushService,
     /// `host:port` in place of the service's own: tests, simulators.
     pub endpoint: Option<String>,
-    /// PEM roots to trust instead of the system's.
-    pub tls_ca: Option<PathBuf>,
+    /// PEM roots to trust beside the system's.
+    pub extra_ca: Option<PathBuf>,
     /// Its connections.
     pub pool: Pool,
     /// How long an answer may take; then the outcome is unknown.

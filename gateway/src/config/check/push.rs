@@ -49,8 +49,8 @@ pub(super) fn route(field: &Field<'_>, kind: &str) -> Option<PushRoute> {
         let expected = "\"host:port\" with a port from 1 to 65535";
         field.text_where(expected, |text| value::host_port(text).is_some())
     });
-    let tls_ca = section.opt("tls_ca");
-    let tls_ca = tls_ca.map(|field| field.file("PEM roots to trust"));
+    let extra_ca = section.opt("extra_ca");
+    let extra_ca = extra_ca.map(|field| field.file("PEM roots to trust beside the system's"));
     let rate = section.opt("rate");
     let rate = rate.and_then(|field| field.rate("pushes that the service is sent"));
     // Every one is read before any is given up on.
@@ -62,7 +62,7 @@ pub(super) fn route(field: &Field<'_>, kind: &str) -> Option<PushRoute> {
     Some(PushRoute {
         service: service?,
         endpoint,
-        tls_ca,
+        extra_ca,
         pool: pool?,
         request_timeout,
         rate,

@@ -26,7 +26,7 @@ request_timeout = "10s"                   # then the outcome is unknown
 #rate = "4000/s"                          # messages; without, unlimited
 auto_collapse = true                      # a message without a collapse key goes by its id: a repeat replaces it
 #endpoint = "127.0.0.1:2197"              # tests; without, the service's own
-#tls_ca = "/etc/trunkline/sim-ca.pem"     # tests; without, the machine's roots
+#extra_ca = "/etc/trunkline/sim-ca.pem"   # tests; trusted beside the machine's roots
 
 [routes.apns-shop.pool]
 min = 1                                   # held when there is little to send
@@ -57,7 +57,7 @@ request_timeout = "10s"
 #rate = "4000/s"                          # messages; without, the quota alone
 auto_collapse = true
 #endpoint = "127.0.0.1:2198"              # tests; without, the service's own
-#tls_ca = "/etc/trunkline/sim-ca.pem"     # tests; without, the machine's roots
+#extra_ca = "/etc/trunkline/sim-ca.pem"   # tests; trusted beside the machine's roots
 quota = { rate = "600000/min", ramp = "60s" }   # Google's default, and its advice for starting
 pool = { min = 1, connect_timeout = "10s", ping_idle = "30s", ping_busy = "5s", max_age = "50m", max_requests = 100_000_000 }
 retry = { schedule = ["10s", "30s", "2m", "10m"], budget = "10%" }   # Google: not before 10 s
