@@ -5,3 +5,4 @@ pub mod http2;
 pub mod smpp;
 mod tcp;
 pub mod tls;
+pub mod x509;

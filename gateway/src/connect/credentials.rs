@@ -33,8 +33,7 @@ mod tests;
 
 pub use access::{Access, AccessError, AccessTask, AccountSpec};
 pub use certificate::{
-    Certificate, CertificateError, CertificateSpec, CertificateState, CertificateTask,
-    Environments, Facts, Identity,
+    Certificate, CertificateError, CertificateSpec, CertificateState, CertificateTask, Identity,
 };
 pub use kept::KeyName;
 pub use provider::{Provider, ProviderError, ProviderTask};

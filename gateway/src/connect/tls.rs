@@ -17,10 +17,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-mod expiry;
-
-pub(super) use expiry::expires;
-
 /// How long a TLS handshake may take. smpp.md §9.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 

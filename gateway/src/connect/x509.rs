@@ -1,7 +1,6 @@
-//! What a certificate says of itself: as much of X.509 (RFC 5280 §4.1) as push takes.
+//! What a certificate says of itself: as much of X.509 (RFC 5280 §4.1) as connectors take.
 //!
-//! Not chosen: x509-parser, whose parsers for all of X.509 bring a second nom and a calendar along,
-//! for a file that the operator trusts anyway.
+//! Not chosen: x509-parser, whose parsers for all of X.509 bring a second nom and a calendar along.
 
 use crate::clock::UnixMs;
 
@@ -83,7 +82,7 @@ pub(super) fn read(certificate: &[u8]) -> Option<Facts> {
         not_after: UnixMs(seconds(tag, time)?.checked_mul(1_000)?),
         ..Facts::default()
     };
-    names(subject, &mut facts)?;
+    names(subject, &mut facts);
     let extensions = elements(rest).find(|(tag, _)| *tag == EXTENSIONS);
     if let Some((_, extensions)) = extensions {
         let (_, extensions, _) = element(extensions)?;
@@ -95,19 +94,19 @@ pub(super) fn read(certificate: &[u8]) -> Option<Facts> {
 }
 
 /// The subject: a sequence of sets of type and value.
-fn names(subject: &[u8], facts: &mut Facts) -> Option<()> {
-    for (_, set) in elements(subject) {
-        for (_, pair) in elements(set) {
-            let (_, kind, value) = element(pair)?;
-            let (tag, value, _) = element(value)?;
-            match kind {
-                COMMON_NAME => facts.common_name = text(tag, value),
-                USER_ID => facts.user_id = text(tag, value),
-                _ => {}
-            }
+fn names(subject: &[u8], facts: &mut Facts) {
+    let pairs = elements(subject).flat_map(|(_, set)| elements(set));
+    for (_, pair) in pairs {
+        let Some((_, kind, value)) = element(pair) else {
+            continue;
+        };
+        let value = element(value).and_then(|(tag, value, _)| text(tag, value));
+        match kind {
+            COMMON_NAME => facts.common_name = value,
+            USER_ID => facts.user_id = value,
+            _ => {}
         }
     }
-    Some(())
 }
 
 /// One extension: its id, perhaps whether it is critical, and its value in an octet string.
@@ -268,6 +267,19 @@ mod tests {
         // No prefix of it is one, and none makes it fall over.
         for end in 0..der.der().len() {
             assert_eq!(read(&der.der()[..end]), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_not_read() {
+        for octets in [
+            &b""[..],
+            b"\x30",
+            b"\x30\x80",
+            b"\x30\x84\xff\xff\xff\xff",
+            b"\x30\x00",
+        ] {
+            assert_eq!(read(octets), None);
         }
     }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject as _;
@@ -21,15 +20,10 @@ use self::expiry::Expiry;
 use super::meters::Meters;
 use super::source::{LOOK_EVERY, Source, Watched};
 use crate::clock::{Clock, UnixMs};
+use crate::connect::x509::{self, Facts};
 use crate::stop::Stop;
 
 mod expiry;
-mod x509;
-
-pub use x509::{Environments, Facts};
-
-/// Sessions kept for resumption. Chosen: one host, and a few connections to it.
-const SESSIONS_MAX: usize = 8;
 
 /// Why a certificate cannot be used. The text never repeats what is in a file.
 #[derive(Debug, Error)]
@@ -73,14 +67,13 @@ pub struct CertificateState {
 }
 
 impl Identity {
-    /// `config` with this certificate shown, and with sessions of its own: one of another certificate,
-    /// resumed, would go by that one.
+    /// `config` with this certificate shown. Sessions of another certificate are not resumed: rustls
+    /// sees to that (`compatible_config` of its kept sessions).
     #[must_use]
     pub fn shown_by(&self, config: &ClientConfig) -> Arc<ClientConfig> {
         let mut config = config.clone();
         let resolver = SingleCertAndKey::from(self.certified.clone());
         config.client_auth_cert_resolver = Arc::new(resolver);
-        config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         Arc::new(config)
     }
 }

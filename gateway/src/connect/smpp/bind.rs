@@ -18,7 +18,7 @@ use super::backoff::Failure;
 use super::config::Config;
 use super::outbind::Calls;
 use crate::clock::Clock;
-use crate::connect::{tcp, tls};
+use crate::connect::{tcp, tls, x509};
 
 /// Addresses of one name that are tried in turn. Chosen: both families of a small cluster.
 const ADDRESSES_MAX: usize = 4;
@@ -199,13 +199,14 @@ async fn secure(config: &Config, host: &str, stream: TcpStream) -> Result<Stream
     let stream = stream.map_err(|why| format!("{host}: {why}"))?;
     let chain = stream.get_ref().1.peer_certificates();
     let own = chain.and_then(<[_]>::first);
-    if let Some(end) = own.and_then(|own| tls::expires(own.as_ref())) {
+    if let Some(facts) = own.and_then(|own| x509::read(own.as_ref())) {
         // A gauge holds 53 bits: enough for any year of a certificate.
+        let end = Duration::from_millis(facts.not_after.0);
         gauge!(
             "trunkline_smpp_certificate_expires_timestamp_seconds",
             "route" => config.name.clone(), "host" => host.to_owned()
         )
-        .set(Duration::from_secs(end).as_secs_f64());
+        .set(end.as_secs_f64());
     }
     // Not a trouble of the network: whoever this is does not get our password.
     tls::pinned(&settings.pins, chain).map_err(|why| NotReached {

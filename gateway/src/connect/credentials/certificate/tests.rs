@@ -192,7 +192,7 @@ async fn a_server_sees_the_certificate_that_is_shown_and_after_a_change_the_next
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let ca = rcgen::CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let (acceptor, plain) = both_ends(&ca);
-    // One after the other over the same config, as a pool does: nothing of the first is resumed.
+    // One after the other over the same config, as a pool does.
     for _ in 0..2 {
         let key = KeyPair::generate().unwrap();
         let own = CertificateParams::new(Vec::new())
