@@ -11,8 +11,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod config;
+mod push_sim;
 mod verbs;
 
+pub use push_sim::{SimApns, SimFcm, SimPush};
 pub(crate) use verbs::{Signals, stop};
 mod verify;
 
@@ -118,6 +120,11 @@ pub struct Demo {
 pub enum SimVerb {
     /// A carrier
     Smsc(SimSmsc),
+    /// Apple's push service: HTTP/2 over TLS, tokens verified, refusals and faults by the device
+    /// token's first eight digits
+    Apns(SimApns),
+    /// Google's push service, and the token endpoint that it needs; likewise
+    Fcm(SimFcm),
     /// A webhook receiver
     Receiver(SimReceiver),
 }
@@ -309,8 +316,6 @@ const NOT_AVAILABLE: &[(&str, &str)] = &[
     ("consent", "consent"),
     ("key", "key"),
     ("listen", "webhook listen"),
-    ("apns", "sim apns"),
-    ("fcm", "sim fcm"),
     ("backup", "store backup"),
     ("restore", "store restore"),
     ("compact", "store compact"),
@@ -373,6 +378,8 @@ fn dispatch(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), F
         Verb::Config(ConfigVerb::Print(file)) => config::print(file, json, out, err),
         Verb::Demo(demo) => verbs::demo(demo, json, out),
         Verb::Sim(SimVerb::Smsc(sim)) => verbs::sim_smsc(sim, json, out),
+        Verb::Sim(SimVerb::Apns(sim)) => push_sim::sim_apns(sim, json, out),
+        Verb::Sim(SimVerb::Fcm(sim)) => push_sim::sim_fcm(sim, json, out),
         Verb::Sim(SimVerb::Receiver(sim)) => verbs::sim_receiver(sim, json, out),
         Verb::Store(StoreVerb::Check { dir }) => verbs::store_check(dir, json, out),
         Verb::Store(StoreVerb::Export { dir, out: file }) => {

@@ -21,13 +21,7 @@ fn the_definition_is_sound() {
 
 #[test]
 fn verbs_of_the_contract_that_are_not_there_are_named() {
-    for verb in [
-        "route list",
-        "config diff",
-        "sim apns",
-        "store backup",
-        "doctor",
-    ] {
+    for verb in ["route list", "config diff", "store backup", "doctor"] {
         let args: Vec<&str> = verb.split(' ').collect();
         let (exit, out, err) = run_args(&args);
         assert_eq!(exit, Exit::Usage, "{verb}");

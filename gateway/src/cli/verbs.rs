@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{self, Damage, OpenError};
 
-fn runtime() -> Result<Runtime, Failure> {
+pub(super) fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -195,7 +195,11 @@ fn announce(out: &mut dyn Write, json: bool, at: std::net::SocketAddr) -> Result
     Ok(())
 }
 
-fn show<T: serde::Serialize>(out: &mut dyn Write, json: bool, report: &T) -> Result<(), Failure> {
+pub(super) fn show<T: serde::Serialize>(
+    out: &mut dyn Write,
+    json: bool,
+    report: &T,
+) -> Result<(), Failure> {
     let text = if json {
         serde_json::to_string(report)
     } else {

@@ -35,6 +35,7 @@ mod rules;
 mod tokens;
 
 pub use refusals::{Extra, REFUSALS, Row};
+pub use tokens::public_key;
 
 use rules::Refusal;
 use tokens::{LinkTokens, Tokens};

@@ -62,3 +62,21 @@ fn a_token_lives_an_hour_to_the_second() {
     let none = tokens.check(None, &mut LinkTokens::default(), now, 0);
     assert_eq!(none.unwrap_err(), (403, "MissingProviderToken"));
 }
+
+#[test]
+fn a_public_key_is_read_from_either_half() {
+    // The public key of codecs/testdata/keys/ec_p256.p8, as openssl writes it.
+    let private = include_str!("../../../../../codecs/testdata/keys/ec_p256.p8");
+    let public = include_str!("../../../../../codecs/testdata/keys/ec_public.pem");
+    let signed = SigningKey::from_pem(Algorithm::Es256, private).unwrap();
+    let token = bearer(&signed, SECOND);
+    for pem in [private, public] {
+        let key = Key::new("KEY1234567", "TEAM123456", public_key(pem).unwrap());
+        let tokens = Tokens::new(vec![key]);
+        let clock_ms = SECOND * 1_000;
+        let mut link = LinkTokens::default();
+        let checked = tokens.check(Some(&token), &mut link, Instant::now(), clock_ms);
+        assert!(checked.is_ok(), "{checked:?}");
+    }
+    assert!(public_key("-----BEGIN CERTIFICATE-----").is_err());
+}

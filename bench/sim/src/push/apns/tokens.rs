@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use codecs::jwt::{Jws, VerifyingKey};
+use anyhow::Context as _;
+use codecs::jwt::{Algorithm, Jws, SigningKey, VerifyingKey};
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use super::Key;
 use super::rules::Refusal;
@@ -203,4 +206,28 @@ impl Key {
             topics: None,
         }
     }
+}
+
+/// SubjectPublicKeyInfo of a P-256 key up to its point: RFC 5480 §2, RFC 5915.
+const P256_HEAD: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01, 0x06, 0x08, 0x2A,
+    0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+/// Reads the public half of a P-256 key: from its PEM, or from that of the private key.
+///
+/// # Errors
+/// It is neither.
+pub fn public_key(pem: &str) -> anyhow::Result<VerifyingKey> {
+    if pem.contains("PRIVATE KEY") {
+        return Ok(SigningKey::from_pem(Algorithm::Es256, pem)?.verifying());
+    }
+    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| anyhow::anyhow!("expected a PEM section `PUBLIC KEY` or `PRIVATE KEY`"))?;
+    let point = der
+        .strip_prefix(&P256_HEAD)
+        .filter(|point| point.len() == 65);
+    Ok(VerifyingKey::p256(
+        point.context("expected a key on P-256, uncompressed")?,
+    ))
 }
