@@ -21,6 +21,7 @@ mod hostile_http;
 mod interop;
 mod interop_carriers;
 mod interop_kannel;
+mod interop_push;
 mod journal_damaged;
 mod message_tlvs;
 mod oracles;

@@ -142,15 +142,19 @@ impl Grants {
         }
         let assertion = form.get("assertion").unwrap_or_default();
         let no_jwt = invalid_grant("Invalid JWT: it is none.");
-        let jws = Jws::parse(&assertion).map_err(|_| no_jwt)?;
-        let key_id = jws.key_id().unwrap_or_default();
-        let mut accounts = self.accounts.iter();
-        let account = accounts.find(|account| account.key_id == key_id);
-        let account = account.ok_or(invalid_grant("Invalid grant: account not found"))?;
-        let claims = jws
-            .verify(&account.public)
-            .map_err(|_| invalid_grant("Invalid JWT Signature."))?;
-        self.claims(&claims, account, clock)
+        let key_id = Jws::parse(&assertion).map_err(|_| no_jwt)?;
+        // Google's own library for Node says no `kid`: then any account's key may have signed.
+        let key_id = key_id.key_id().map(str::to_owned);
+        let fits = |account: &&Account| key_id.as_ref().is_none_or(|id| *id == account.key_id);
+        let mut refusal = invalid_grant("Invalid grant: account not found");
+        for account in self.accounts.iter().filter(fits) {
+            let jws = Jws::parse(&assertion).map_err(|_| no_jwt)?;
+            match jws.verify(&account.public) {
+                Ok(claims) => return self.claims(&claims, account, clock),
+                Err(_) => refusal = invalid_grant("Invalid JWT Signature."),
+            }
+        }
+        Err(refusal)
     }
 
     fn claims(
