@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ mod fates;
 mod limits;
 mod peer;
 mod pings;
+mod races;
 mod tls;
 
 /// Octets that a pipe holds: more than any test writes, unless it wants to be blocked.
@@ -44,7 +45,12 @@ impl Rig {
         Self::over(ours, theirs, streams, config).await
     }
 
-    async fn over(ours: DuplexStream, theirs: DuplexStream, streams: u32, config: Config) -> Self {
+    async fn over(
+        ours: impl Io + 'static,
+        theirs: DuplexStream,
+        streams: u32,
+        config: Config,
+    ) -> Self {
         let mut peer = Peer::new(theirs);
         peer.settings(streams).await;
         let clock = Clock::system();

@@ -34,8 +34,10 @@ pub(super) struct Wire {
     unflushed: bool,
     /// The peer takes nothing at the moment.
     blocked: bool,
-    /// Nothing more is written or read: what was gathered has not left.
-    dead: bool,
+    /// Nothing more is written: what was gathered has not left.
+    mute: bool,
+    /// Nothing more comes.
+    deaf: bool,
     /// How the stream ended.
     end: Option<String>,
     /// Reading waits for the next turn.
@@ -64,7 +66,8 @@ impl Wire {
             gathered: BytesMut::new(),
             unflushed: false,
             blocked: false,
-            dead: false,
+            mute: false,
+            deaf: false,
             end: None,
             gate_shut: false,
             armed: false,
@@ -86,7 +89,7 @@ impl Wire {
 
     /// The highest stream that the peer may know of, now or later.
     pub(super) fn opened(&self) -> u32 {
-        match self.dead {
+        match self.mute {
             true => self.left.opened,
             false => self.encoded.opened,
         }
@@ -136,7 +139,13 @@ impl Wire {
 
     /// What has not left never will.
     pub(super) fn kill(&mut self) {
-        self.dead = true;
+        self.deaf = true;
+        self.silence();
+    }
+
+    fn silence(&mut self) {
+        self.mute = true;
+        self.blocked = false;
         self.gathered = BytesMut::new();
     }
 
@@ -145,11 +154,13 @@ impl Wire {
         self.kill();
     }
 
-    /// Writes what was gathered, as far as the peer takes it.
+    /// Writes what was gathered, as far as the peer takes it. After an error answers may still be there to
+    /// be read: a peer that closes says so first.
     pub(super) fn drain(&mut self) -> io::Result<()> {
         let done = self.try_drain();
         if let Err(error) = &done {
-            self.ended(error.to_string());
+            self.end.get_or_insert_with(|| error.to_string());
+            self.silence();
         }
         done
     }
@@ -186,7 +197,7 @@ impl Wire {
     }
 
     fn read(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.dead {
+        if self.deaf {
             return Poll::Ready(Ok(()));
         }
         if self.gate_shut {
@@ -214,13 +225,16 @@ impl Wire {
     }
 
     fn write(&mut self, octets: &[u8]) -> Poll<io::Result<usize>> {
-        if self.dead {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        if self.mute {
+            // An error would end h2's reading as well.
+            return Poll::Ready(Ok(octets.len()));
         }
         // With the gate shut our own requests are written, whose number the caller bounds; else what the
         // peer makes h2 say, which must not grow while the peer takes nothing.
         if self.is_full() && !self.gate_shut {
-            self.drain()?;
+            if self.drain().is_err() {
+                return Poll::Ready(Ok(octets.len()));
+            }
             if self.is_full() {
                 return Poll::Pending;
             }
@@ -262,6 +276,9 @@ impl AsyncWrite for Pipe {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut wire = self.0.lock();
         wire.drain()?;
+        if wire.mute {
+            return Poll::Ready(Ok(()));
+        }
         if wire.blocked {
             return Poll::Pending;
         }

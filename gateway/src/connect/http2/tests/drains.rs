@@ -124,6 +124,20 @@ async fn age_asks_for_a_replacement_once_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_without_stream_ids_drains() {
+    let mut rig = Rig::start(10, Config::default()).await;
+    rig.connection.requests = REQUESTS_MAX - 1;
+    rig.send([1, 2]);
+    assert_eq!(
+        rig.opened().await,
+        [1, 3],
+        "what was handed over before goes"
+    );
+    assert_eq!(rig.connection.limit(), 0);
+    assert_eq!(rig.replace, [Replace::Requests]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn so_many_requests_ask_for_a_replacement_once() {
     let mut rig = Rig::start(
         10,
