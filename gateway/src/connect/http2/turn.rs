@@ -1,7 +1,7 @@
 //! A connection's turn: all that is there in one go; h2, answers, timers, requests, the goodbye.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -65,10 +65,7 @@ impl Connection {
         };
         // What the peer has said before is read; then h2 finds the end.
         self.due.read = true;
-        if !self.drains() {
-            self.meters.happened(Happened::Io);
-            self.drain(error.to_string());
-        }
+        self.broke(error.to_string());
     }
 
     /// Writes on where the peer took no more.
@@ -132,8 +129,13 @@ impl Connection {
         if let Some(goaway) = goaway {
             self.went_away(goaway);
         }
-        let Some(sender) = &self.sender else {
+        let Some(sender) = &mut self.sender else {
             return;
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        let broken = match sender.poll_ready(&mut context) {
+            Poll::Ready(Err(error)) => Some(error.to_string()),
+            Poll::Ready(Ok(())) | Poll::Pending => None,
         };
         let streams = sender.current_max_send_streams();
         let streams = streams.min(self.config.max_streams);
@@ -141,6 +143,18 @@ impl Connection {
             self.streams = streams;
             self.news.limit_changed = true;
         }
+        if let Some(why) = broken {
+            self.broke(why);
+        }
+    }
+
+    /// The connection cannot go on, though it is not over yet.
+    fn broke(&mut self, why: String) {
+        if self.drains() {
+            return;
+        }
+        self.meters.happened(Happened::Io);
+        self.drain(why);
     }
 
     fn went_away(&mut self, goaway: GoAway) {
@@ -368,7 +382,11 @@ impl Connection {
                     true => Unsent::Invalid(error.to_string()),
                     false => Unsent::Draining,
                 };
-                return self.ends(token, Fate::Unsent(why));
+                self.ends(token, Fate::Unsent(why));
+                if !mistake {
+                    self.broke(error.to_string());
+                }
+                return;
             }
         };
         self.requests += 1;

@@ -21,6 +21,7 @@ enum Step {
     Settings(u32),
     GoAway(usize),
     Pass(u64),
+    Nonsense,
     Fence,
     Cut,
 }
@@ -36,6 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..50_u32).prop_map(Step::Settings),
         1 => (0..64_usize).prop_map(Step::GoAway),
         3 => (1..6_000_u64).prop_map(Step::Pass),
+        1 => Just(Step::Nonsense),
         1 => Just(Step::Fence),
         1 => Just(Step::Cut),
     ]
@@ -130,6 +132,7 @@ async fn run(steps: Vec<Step>, pipe: usize) {
                 rig.peer.goaway(last, 0, b"").await;
             }
             Step::Pass(ms) => advance(Duration::from_millis(ms)).await,
+            Step::Nonsense => rig.peer.nonsense().await,
             Step::Fence => rig.connection.fence("chaos"),
             Step::Cut => {
                 service.receive(&rig.peer.frames().await);

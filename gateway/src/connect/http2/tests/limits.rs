@@ -137,6 +137,32 @@ async fn a_peer_that_takes_nothing_gets_nothing_and_the_rest_is_unsent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_failing_connection_may_still_write_is_not_called_unsent() {
+    let (ours, theirs) = duplex(2_048);
+    let mut rig = Rig::over(ours, theirs, 1_000, Config::default()).await;
+    rig.send(0..300);
+    rig.settle().await;
+    rig.peer.nonsense().await;
+    rig.settle().await;
+    assert_eq!((rig.connection.limit(), rig.connection.in_flight()), (0, 0));
+    let fates = rig.take();
+    assert_eq!(fates.len(), 300);
+    let mut seen = 0;
+    for _ in 0..40 {
+        for frame in rig.frames().await {
+            if frame.kind == peer::DATA {
+                let token = u64::from_be_bytes(frame.payload[..].try_into().unwrap());
+                assert!(fates.contains(&unknown(token, Unknown::Broken)), "{token}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
+    rig.passes(Duration::from_secs(1)).await;
+    assert!(rig.closed.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_behind_a_stalled_peer_is_unsent_at_its_deadline() {
     let (ours, theirs) = duplex(2_048);
     let mut rig = Rig::over(

@@ -30,6 +30,8 @@ pub(super) struct Peer {
     io: Option<DuplexStream>,
     came: Vec<u8>,
     preface: bool,
+    /// Nobody reads what we write any more: a full pipe would hold us.
+    unheard: bool,
     /// Whether PINGs are answered.
     pub(super) pongs: bool,
     /// Whether what came is given back to the connection's window.
@@ -42,6 +44,7 @@ impl Peer {
             io: Some(io),
             came: Vec::new(),
             preface: true,
+            unheard: false,
             pongs: true,
             takes: true,
         }
@@ -51,7 +54,7 @@ impl Peer {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
         let octets = [&head, payload].concat();
-        if let Some(io) = &mut self.io {
+        if let Some(io) = self.io.as_mut().filter(|_| !self.unheard) {
             // The other side may be gone.
             drop(io.write_all(&octets).await);
         }
@@ -106,6 +109,12 @@ impl Peer {
     pub(super) async fn goaway(&mut self, last: u32, code: u32, debug_data: &[u8]) {
         let payload = [&last.to_be_bytes(), &code.to_be_bytes(), debug_data].concat();
         self.write(GOAWAY, 0, 0, &payload).await;
+    }
+
+    /// DATA on stream 0, which is a connection error. RFC 9113 §6.1.
+    pub(super) async fn nonsense(&mut self) {
+        self.write(DATA, 0, 0, b"?").await;
+        self.unheard = true;
     }
 
     /// Opens the connection's window by so many octets.
