@@ -355,9 +355,8 @@ impl<S: Service> Connection<S> {
             None => self.plan(id, answer, Duration::ZERO),
             Some(fault) => self.fault(id, fault, answer),
         }
-        if !matches!(fault, Some(LinkFault::GoAwayBelow { .. })) {
-            self.http2.handed = self.http2.handed.max(id);
-        }
+        // After the fault: a GOAWAY below this stream names those before it.
+        self.http2.handed = self.http2.handed.max(id);
     }
 
     fn fault(&mut self, id: u32, fault: LinkFault, answer: Answer) {
