@@ -137,7 +137,7 @@ impl Client {
         let mut send = self.send.clone().ready().await?;
         let (answer, mut stream) = send.send_request(request.body(()).unwrap(), false)?;
         stream.send_data(Bytes::copy_from_slice(body.as_bytes()), true)?;
-        Ok(Box::pin(async move {
+        let answered = async move {
             let (parts, mut body) = answer.await?.into_parts();
             let mut octets = Vec::new();
             while let Some(data) = body.data().await {
@@ -150,6 +150,10 @@ impl Client {
                 headers: parts.headers,
                 body: String::from_utf8(octets).unwrap(),
             })
+        };
+        Ok(Box::pin(async {
+            let answered = tokio::time::timeout(PATIENCE, answered).await;
+            answered.expect("no answer in time")
         }))
     }
 
@@ -159,10 +163,7 @@ impl Client {
         fields: &[(&str, &str)],
         body: &str,
     ) -> Result<Answer, h2::Error> {
-        let answer = self.start(path, fields, body).await?;
-        tokio::time::timeout(PATIENCE, answer)
-            .await
-            .expect("no answer in time")
+        self.start(path, fields, body).await?.await
     }
 
     /// Pushes an alert to a device.
