@@ -29,6 +29,7 @@ use crate::{accept, admin, webhook};
 
 mod deliveries;
 mod map;
+mod push;
 mod shown;
 mod watch;
 
@@ -126,7 +127,7 @@ impl Gateway {
         running.spawn(receipt::run(batches, store.clone(), routes_stop.clone()));
         let (inbound, parts) = mpsc::channel(receive::BATCHES_WAITING_MAX);
         running.spawn(receive::run(parts, store.clone(), routes_stop.clone()));
-        let (states, accounts) = spawn_routes(
+        let (states, resumes) = spawn_routes(
             config,
             &store,
             &clock,
@@ -140,7 +141,7 @@ impl Gateway {
         replan(&store, &table, &mut running);
         let planner = accept::Planner::new(move |request| planned(&table, request));
         let shown = Arc::new(shown::Shown::new(config, &store, states, clock.clone()));
-        let view = view(shown, accounts);
+        let view = view(shown, resumes);
         let deliveries = deliveries::Deliveries::new(&webhook_config, &store);
         let accept_config = map::accept(config, &names)?;
         let gateway = accept::Gateway::new(
@@ -380,16 +381,31 @@ fn planned(
 }
 
 /// The routes as operators see and handle them.
-fn view(shown: Arc<shown::Shown>, accounts: Accounts) -> accept::RoutesView {
+fn view(shown: Arc<shown::Shown>, resumes: Resumes) -> accept::RoutesView {
     let orphans = shown.clone();
     let orphans = move |name: &str| orphans.orphans(name);
-    let resume = move |name: &str| accounts.get(name).map(|account| account.resume());
+    let resume = move |name: &str| resumes.get(name).map(|resume| resume());
     accept::RoutesView::new(move || shown.routes(), orphans)
         .with_resume(move |name| resume(name).is_some())
 }
 
-/// What the binds of each route share, by its name.
-type Accounts = BTreeMap<String, Arc<connect::smpp::Account>>;
+/// Has a route's links that wait or have stopped try again.
+type Resume = Box<dyn Fn() + Send + Sync>;
+/// The same by route.
+type Resumes = BTreeMap<String, Resume>;
+
+/// Where the links of each route lead, by its number.
+fn hosts(config: &Config, names: &crate::names::Names) -> Vec<Vec<String>> {
+    let hosts = |name: &String| {
+        if let Some(route) = config.push.get(name) {
+            return push::hosts(route);
+        }
+        let route = config.routes.get(name);
+        let links = route.map(map::links).unwrap_or_default();
+        links.into_iter().map(|link| link.0).collect()
+    };
+    names.routes.iter().map(hosts).collect()
+}
 
 /// One dispatcher for each route, and its binds.
 fn spawn_routes(
@@ -400,25 +416,17 @@ fn spawn_routes(
     stop: &Stop,
     running: &mut JoinSet<()>,
     listening: &mut BTreeMap<String, SocketAddr>,
-) -> anyhow::Result<(Arc<RouteStates>, Accounts)> {
+) -> anyhow::Result<(Arc<RouteStates>, Resumes)> {
     let names = store.names();
-    let hosts = |name: &String| {
-        let links = map::links(config.routes.get(name)?);
-        Some(links.into_iter().map(|link| link.0).collect())
-    };
-    let hosts = names
-        .routes
-        .iter()
-        .map(|name| hosts(name).unwrap_or_default())
-        .collect();
-    let states = Arc::new(RouteStates::new(hosts, clock.now()));
-    let mut accounts = Accounts::new();
+    let states = Arc::new(RouteStates::new(hosts(config, &names), clock.now()));
+    let mut resumes = push::spawn(config, store, clock, &states, stop, running)?;
     for (name, route) in &config.routes {
         let Some(ix) = names.route_ix(name) else {
             continue;
         };
         let smpp = Arc::new(map::smpp(name, route, ix)?);
-        accounts.insert(name.clone(), smpp.account.clone());
+        let account = smpp.account.clone();
+        resumes.insert(name.clone(), Box::new(move || account.resume()));
         let (events, heard) = mpsc::channel(LINK_EVENTS_MAX);
         let mut handles = Vec::new();
         for (index, (_, host, seat)) in map::links(route).into_iter().enumerate() {
@@ -470,5 +478,5 @@ fn spawn_routes(
         );
         running.spawn(dispatcher.run(heard, stop.clone()));
     }
-    Ok((states, accounts))
+    Ok((states, resumes))
 }

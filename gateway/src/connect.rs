@@ -2,6 +2,8 @@
 
 pub mod credentials;
 pub mod http2;
+mod ledger;
+pub mod push;
 pub mod smpp;
 mod tcp;
 pub mod tls;

@@ -502,9 +502,14 @@ impl Dispatcher {
                 self.routes
                     .link_up(self.config.route, link, up, self.clock.now());
             }
-            LinkEvent::Window { link, window } => {
+            LinkEvent::Window {
+                link,
+                window,
+                goaway,
+            } => {
                 self.limits.windows.set(link, window);
-                self.routes.link_window(self.config.route, link, window);
+                self.routes
+                    .link_window(self.config.route, link, window, goaway);
             }
             LinkEvent::Unused { link } => {
                 let idle = view::Standing::Unused;

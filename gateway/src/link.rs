@@ -138,6 +138,8 @@ pub enum LinkEvent {
         link: LinkIx,
         /// Unanswered attempts it takes.
         window: usize,
+        /// What made the peer end a connection of it, where one did since it was last told.
+        goaway: Option<String>,
     },
     /// It is not needed as the account stands now, and is not bound.
     Unused {

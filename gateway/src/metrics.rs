@@ -157,6 +157,18 @@ const COUNTERS: &[(&str, &str)] = &[
         "Troubles with push credentials that somebody has to look at, by what they are",
     ),
     (
+        "trunkline_push_outcomes_total",
+        "Pushes that ended on a route, by outcome (accepted, rejected, not_sent, unknown) and the service's reason",
+    ),
+    (
+        "trunkline_push_guarded_total",
+        "Bad tokens that were not told of: too many of the last answers called theirs bad",
+    ),
+    (
+        "trunkline_push_alarms_total",
+        "Answers of a push service that somebody has to look at, by reason; stopped: the route has",
+    ),
+    (
         "trunkline_push_requests_total",
         "Requests to push services that ended, by fate: answered, unsent, unknown",
     ),
@@ -334,6 +346,10 @@ const SECONDS: &[(&str, &str)] = &[
     (
         "trunkline_smpp_enquire_link_seconds",
         "Time from our enquire_link to its answer",
+    ),
+    (
+        "trunkline_push_latency_seconds",
+        "Time from handing a push over to its service's answer",
     ),
     (
         "trunkline_push_ping_seconds",

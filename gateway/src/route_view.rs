@@ -15,7 +15,7 @@ use crate::outcome::HoldReason;
 pub struct RouteView {
     /// Its name in the config.
     pub name: String,
-    /// The kind of route: `smpp`.
+    /// The kind of route: `smpp`, `apns`, `fcm`.
     pub r#type: &'static str,
     /// Whether it can take messages.
     pub state: RouteState,
@@ -100,6 +100,9 @@ pub struct LinkView {
     /// What went wrong last, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// What made the service end a connection last, for links of push routes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_goaway: Option<String>,
     /// How the peer shows that it is there; absent when the link is not bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<KeepAliveView>,

@@ -41,7 +41,17 @@ pub(super) fn store(config: &Config) -> store::Config {
         queued: config.limits.queued,
         suppressions: config.limits.suppressions,
         disk_reserve: config.limits.disk_reserve,
-        routes: config.routes.iter().map(route).collect(),
+        routes: config
+            .routes
+            .iter()
+            .map(route)
+            .chain(
+                config
+                    .push
+                    .iter()
+                    .map(|(name, route)| super::push::facts(name, route)),
+            )
+            .collect(),
         tenants: config.tenants.keys().cloned().collect(),
         endpoints: config.endpoints.keys().cloned().collect(),
         inbound: inbound::inbound(config),

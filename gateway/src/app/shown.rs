@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::{Clock, UnixMs};
+use crate::config::push::PushService;
 use crate::config::{Bind, Config, IdFormat};
 use crate::dispatch::limit::pace::LimitedBy;
 use crate::dispatch::view::{LinkState, Refusal, RouteStates, Standing};
@@ -26,6 +27,7 @@ pub(super) struct Shown {
 /// What the config says of a route.
 struct Configured {
     name: String,
+    kind: &'static str,
     route: RouteIx,
     per_second: Option<f64>,
     receipts: bool,
@@ -42,21 +44,35 @@ impl Shown {
         clock: Clock,
     ) -> Self {
         let names = store.names();
-        let routes = config
-            .routes
-            .iter()
-            .filter_map(|(name, route)| {
-                Some(Configured {
-                    name: name.clone(),
-                    route: names.route_ix(name)?,
-                    per_second: super::map::limits(route).rate.map(|rate| rate.per_second),
-                    receipts: route.receipts.enabled,
-                    id_format: route.receipts.id_format,
-                    parts: route.receipts.parts,
-                    sends: route.bind != Bind::Receiver,
-                })
+        let push = config.push.iter().filter_map(|(name, route)| {
+            Some(Configured {
+                name: name.clone(),
+                kind: match route.service {
+                    PushService::Apns(_) => "apns",
+                    PushService::Fcm(_) => "fcm",
+                },
+                route: names.route_ix(name)?,
+                per_second: super::push::limits(route).rate.map(|rate| rate.per_second),
+                receipts: false,
+                id_format: IdFormat::Auto,
+                parts: PartRule::All,
+                sends: true,
             })
-            .collect();
+        });
+        let smpp = config.routes.iter().filter_map(|(name, route)| {
+            Some(Configured {
+                name: name.clone(),
+                kind: "smpp",
+                route: names.route_ix(name)?,
+                per_second: super::map::limits(route).rate.map(|rate| rate.per_second),
+                receipts: route.receipts.enabled,
+                id_format: route.receipts.id_format,
+                parts: route.receipts.parts,
+                sends: route.bind != Bind::Receiver,
+            })
+        });
+        let mut routes: Vec<_> = smpp.chain(push).collect();
+        routes.sort_by(|one, other| one.name.cmp(&other.name));
         Self {
             routes,
             states,
@@ -89,7 +105,7 @@ impl Shown {
         let pace = state.pace;
         Some(RouteView {
             name: configured.name.clone(),
-            r#type: "smpp",
+            r#type: configured.kind,
             state: standing(&state.links, configured.sends),
             links: state.links.iter().map(|one| link(one, now)).collect(),
             window: whole(state.window),
@@ -239,6 +255,7 @@ fn link(link: &LinkState, now: UnixMs) -> LinkView {
         since: link.since,
         retry_at,
         last_error: link.last_error.clone(),
+        last_goaway: link.last_goaway.clone(),
         keep_alive: link.pulse.as_ref().and_then(|pulse| {
             let beat = pulse.beat()?;
             Some(KeepAliveView {

@@ -91,6 +91,8 @@ pub struct LinkState {
     pub since: UnixMs,
     /// Why it went down last.
     pub last_error: Option<String>,
+    /// What made the peer end a connection of it last.
+    pub last_goaway: Option<String>,
     /// How it shows that the peer is there, while it is bound.
     pub pulse: Option<Arc<Pulse>>,
 }
@@ -186,6 +188,7 @@ impl RouteStates {
         self.publish(route, |state| {
             if let Some(link) = state.links.get_mut(usize::from(link.0)) {
                 let last_error = link.last_error.take();
+                let last_goaway = link.last_goaway.take();
                 *link = LinkState {
                     host: up.peer,
                     standing: Standing::Up(up.carries),
@@ -193,6 +196,7 @@ impl RouteStates {
                     in_flight: 0,
                     since: now,
                     last_error,
+                    last_goaway,
                     pulse: Some(up.pulse),
                 };
             }
@@ -222,10 +226,17 @@ impl RouteStates {
     }
 
     /// The link takes another number of attempts.
-    pub(super) fn link_window(&self, route: RouteIx, link: LinkIx, window: usize) {
+    pub(super) fn link_window(
+        &self,
+        route: RouteIx,
+        link: LinkIx,
+        window: usize,
+        goaway: Option<String>,
+    ) {
         self.publish(route, |state| {
             if let Some(link) = state.links.get_mut(usize::from(link.0)) {
                 link.window = window;
+                link.last_goaway = goaway.or_else(|| link.last_goaway.take());
             }
         });
     }

@@ -114,6 +114,13 @@ impl Ids {
         }
     }
 
+    /// A message's id for a service that wants 16 octets, another one for each of its first 16 parts: a
+    /// ULID's, whose first four bits no message's id uses.
+    #[must_use]
+    pub fn octets(self, id: MessageId, part: u8) -> [u8; 16] {
+        (self.ulid(id) | u128::from(part) << 124).to_be_bytes()
+    }
+
     /// `bat_…`
     #[must_use]
     pub fn batch(self, id: MessageId) -> PublicId {

@@ -19,12 +19,12 @@ use super::classify::{Answered, classify, said};
 use super::config::Config;
 use super::inbound;
 use super::inbox::Inbox;
-use super::ledger::{Ledger, Told};
 use super::meters::{LinkState, Meters};
 use super::receipt::{self, Read};
 use super::submit::{NotTaken, submit};
 use super::wire::{Io, Wire};
 use crate::clock::{Clock, UnixMs};
+use crate::connect::ledger::{Ledger, Told};
 use crate::inbound::InboundBatch;
 use crate::link::{Beat, Carries, Pulse};
 use crate::outcome::{

@@ -9,8 +9,9 @@ use codecs::text::{self, Dialect, ESM_CLASS_UDHI, Reference};
 
 use super::config::{Config, SourceRules};
 use crate::clock::UnixMs;
+use crate::connect::ledger::ours;
 use crate::message::{Encoding, Message, Phone, Priority, Text};
-use crate::outcome::{Attempt, Outcome, OutcomeResult, ProviderId, Reason, Retry, Whose};
+use crate::outcome::{Attempt, Outcome, OutcomeResult, Reason, Retry, Whose};
 use content::{Content, Unwritable};
 use validity::Validity;
 
@@ -164,28 +165,6 @@ fn plain<'o>(
     let used = SEGMENT_OCTETS - room.len();
     let esm_class = if parts > 1 { ESM_CLASS_UDHI } else { 0 };
     Some((esm_class, encoding.data_coding(), octets.get(..used)?))
-}
-
-/// An outcome that the peer had no part in.
-pub(super) fn ours(
-    result: OutcomeResult,
-    reason: Reason,
-    whose: Whose,
-    retry: Retry,
-    at: UnixMs,
-) -> Outcome {
-    Outcome {
-        result,
-        whose,
-        code: 0,
-        reason: Some(reason),
-        retry,
-        provider_id: ProviderId::default(),
-        text: None,
-        unregistered: UnixMs::ZERO,
-        handed_at: at,
-        answered_at: at,
-    }
 }
 
 fn reason_of(error: EncodeError) -> Reason {

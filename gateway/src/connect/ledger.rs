@@ -15,34 +15,35 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::submit::ours;
 use crate::clock::{Clock, UnixMs};
 use crate::link::{Carries, LinkEvent, LinkIx, Pulse};
-use crate::outcome::{Answer, Attempt, Outcome, OutcomeResult, Reason, Retry, Whose};
+use crate::outcome::{Answer, Attempt, Outcome, OutcomeResult, ProviderId, Reason, Retry, Whose};
 
 /// What has been handed over and what is known of it. Bounded by what the dispatcher hands over: at
 /// most one window.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(in crate::connect) struct Ledger {
     link: LinkIx,
     events: mpsc::Sender<LinkEvent>,
     clock: Clock,
     /// Handed over, not given to the session.
-    pub(super) waiting: VecDeque<Attempt>,
+    pub(in crate::connect) waiting: VecDeque<Attempt>,
     /// Given to the session: token → when.
     out: FxHashMap<u64, UnixMs>,
     up: Option<LinkEvent>,
+    /// How the link is otherwise: told after the answers that came before. At most a few.
+    told: VecDeque<LinkEvent>,
     answers: Vec<Answer>,
     /// What the peer said last of how full it is.
-    pub(super) congestion: Option<u8>,
+    pub(in crate::connect) congestion: Option<u8>,
     late: Vec<Answer>,
     /// Answers since the meters took them, by result.
-    pub(super) results: [u64; 4],
+    pub(in crate::connect) results: [u64; 4],
 }
 
 /// Whether the dispatcher took what there was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(in crate::connect) enum Told {
     /// All of it.
     All,
     /// Its channel is full: more is to be told.
@@ -52,7 +53,11 @@ pub(super) enum Told {
 }
 
 impl Ledger {
-    pub(super) fn new(link: LinkIx, events: mpsc::Sender<LinkEvent>, clock: Clock) -> Self {
+    pub(in crate::connect) fn new(
+        link: LinkIx,
+        events: mpsc::Sender<LinkEvent>,
+        clock: Clock,
+    ) -> Self {
         Self {
             link,
             events,
@@ -60,6 +65,7 @@ impl Ledger {
             waiting: VecDeque::new(),
             out: FxHashMap::default(),
             up: None,
+            told: VecDeque::new(),
             answers: Vec::new(),
             congestion: None,
             late: Vec::new(),
@@ -68,7 +74,13 @@ impl Ledger {
     }
 
     /// The bind is made: told before anything else.
-    pub(super) fn up(&mut self, window: usize, peer: String, carries: Carries, pulse: Arc<Pulse>) {
+    pub(in crate::connect) fn up(
+        &mut self,
+        window: usize,
+        peer: String,
+        carries: Carries,
+        pulse: Arc<Pulse>,
+    ) {
         self.up = Some(LinkEvent::Up {
             link: self.link,
             window,
@@ -78,20 +90,25 @@ impl Ledger {
         });
     }
 
+    /// How the link is: told in this order, after the answers that are there.
+    pub(in crate::connect) fn event(&mut self, event: LinkEvent) {
+        self.told.push_back(event);
+    }
+
     /// The attempt goes into the session.
-    pub(super) fn hand(&mut self, token: u64, now: UnixMs) {
+    pub(in crate::connect) fn hand(&mut self, token: u64, now: UnixMs) {
         self.out.insert(token, now);
     }
 
     /// The session did not take it.
-    pub(super) fn take_back(&mut self, attempt: Attempt) {
+    pub(in crate::connect) fn take_back(&mut self, attempt: Attempt) {
         self.out.remove(&attempt.token);
         self.waiting.push_front(attempt);
     }
 
     /// Answers what was given to the session; its `handed_at` is filled in. A token that is not out
     /// has been answered already, and is not answered again.
-    pub(super) fn answer(&mut self, token: u64, mut outcome: Outcome) {
+    pub(in crate::connect) fn answer(&mut self, token: u64, mut outcome: Outcome) {
         if let Some(handed_at) = self.out.remove(&token) {
             outcome.handed_at = handed_at;
             self.results[outcome.result as usize] += 1;
@@ -100,12 +117,12 @@ impl Ledger {
     }
 
     /// What the peer said about an attempt that was answered as unknown.
-    pub(super) fn late(&mut self, token: u64, outcome: Outcome) {
+    pub(in crate::connect) fn late(&mut self, token: u64, outcome: Outcome) {
         self.late.push(Answer { token, outcome });
     }
 
     /// Answers what the peer may have.
-    pub(super) fn unknown(&mut self, token: u64, reason: Reason, now: UnixMs) {
+    pub(in crate::connect) fn unknown(&mut self, token: u64, reason: Reason, now: UnixMs) {
         // What follows is `on_ambiguous`'s decision; a retry, if any, is one here.
         let retry = Retry::Here { tries: 1 };
         let (result, whose) = (OutcomeResult::Unknown, Whose::Network);
@@ -113,12 +130,12 @@ impl Ledger {
     }
 
     /// Answers what certainly has not left.
-    pub(super) fn not_sent(&mut self, token: u64, now: UnixMs) {
+    pub(in crate::connect) fn not_sent(&mut self, token: u64, now: UnixMs) {
         self.answer(token, not_sent(now));
     }
 
     /// Answers what waits: it has not left.
-    pub(super) fn refuse_waiting(&mut self, now: UnixMs) {
+    pub(in crate::connect) fn refuse_waiting(&mut self, now: UnixMs) {
         self.results[OutcomeResult::NotSent as usize] += self.waiting.len() as u64;
         for attempt in self.waiting.drain(..) {
             let (token, outcome) = (attempt.token, not_sent(now));
@@ -127,17 +144,20 @@ impl Ledger {
     }
 
     /// Takes over what the channel holds at this moment.
-    pub(super) fn receive(&mut self, batch: Vec<Attempt>) {
+    pub(in crate::connect) fn receive(&mut self, batch: Vec<Attempt>) {
         self.waiting.extend(batch);
     }
 
     /// Whether there is something to tell.
-    pub(super) fn has_news(&self) -> bool {
-        self.up.is_some() || !self.answers.is_empty() || !self.late.is_empty()
+    pub(in crate::connect) fn has_news(&self) -> bool {
+        self.up.is_some()
+            || !self.answers.is_empty()
+            || !self.late.is_empty()
+            || !self.told.is_empty()
     }
 
     /// Answers all that is left: the connection is over.
-    pub(super) fn close(&mut self, now: UnixMs) {
+    pub(in crate::connect) fn close(&mut self, now: UnixMs) {
         self.up = None;
         let left: Vec<u64> = self.out.keys().copied().collect();
         for token in left {
@@ -147,7 +167,7 @@ impl Ledger {
     }
 
     /// Tells the dispatcher, in one event, without waiting.
-    pub(super) fn tell(&mut self) -> Told {
+    pub(in crate::connect) fn tell(&mut self) -> Told {
         while self.has_news() {
             let permit = match self.events.try_reserve() {
                 Ok(permit) => permit,
@@ -155,6 +175,8 @@ impl Ledger {
                 Err(TrySendError::Closed(())) => return Told::Gone,
             };
             let news = self.up.take();
+            let quiet = self.answers.is_empty() && self.late.is_empty();
+            let news = news.or_else(|| if quiet { self.told.pop_front() } else { None });
             permit.send(news.unwrap_or_else(|| {
                 let congestion = self.congestion.take();
                 next_news(self.link, &mut self.answers, congestion, &mut self.late)
@@ -164,13 +186,13 @@ impl Ledger {
     }
 
     /// Waits until the dispatcher can be told more. Cancel safe.
-    pub(super) async fn room(&self) {
+    pub(in crate::connect) async fn room(&self) {
         // An error means that it is gone, which the next `tell` says.
         drop(self.events.reserve().await);
     }
 
     /// Tells the dispatcher, waiting for room. `false`: it is gone.
-    pub(super) async fn tell_all(&mut self) -> bool {
+    pub(in crate::connect) async fn tell_all(&mut self) -> bool {
         loop {
             match self.tell() {
                 Told::All => return true,
@@ -196,6 +218,28 @@ fn next_news(
         link,
         answers,
         congestion,
+    }
+}
+
+/// An outcome that the peer had no part in.
+pub(in crate::connect) fn ours(
+    result: OutcomeResult,
+    reason: Reason,
+    whose: Whose,
+    retry: Retry,
+    at: UnixMs,
+) -> Outcome {
+    Outcome {
+        result,
+        whose,
+        code: 0,
+        reason: Some(reason),
+        retry,
+        provider_id: ProviderId::default(),
+        text: None,
+        unregistered: UnixMs::ZERO,
+        handed_at: at,
+        answered_at: at,
     }
 }
 

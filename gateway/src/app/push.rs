@@ -1,0 +1,303 @@
+//! Push: from the config of push routes to their links and dispatchers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::{ATTEMPT_BATCHES_MAX, LINK_EVENTS_MAX, Resume, Resumes};
+use crate::clock::Clock;
+use crate::config::push::{ApnsAuth, Environment, PushRoute, PushService, Reference};
+use crate::config::{Config, Rate};
+use crate::connect::credentials::{
+    AccountSpec, Certificate, CertificateSpec, Credentials, KeyName, Source,
+};
+use crate::connect::http2::{self, Addresses, Target, client_tls};
+use crate::connect::push::guard::{Guard, Rule};
+use crate::connect::push::pool::Pool;
+use crate::connect::push::service::{Kind, Service, Who};
+use crate::connect::push::{self, Ends};
+use crate::dispatch::limit::{self, pace::Configured};
+use crate::dispatch::view::RouteStates;
+use crate::dispatch::{self, Dispatcher};
+use crate::link::{LinkHandle, LinkIx};
+use crate::message::Channel;
+use crate::stop::Stop;
+use crate::store::{RouteFacts, Store};
+
+/// HTTPS (RFC 9110 §4.2.2); Apple's other port is for firewalls that know it.
+const HTTPS: u16 = 443;
+/// How long what is out may still be answered when the gateway stops (push.md §9).
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long what we wrote may stay without TCP's acknowledgement. Chosen: as SMPP's links have it.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams of one connection at most, whatever the service allows. push.md §1.7: Apple allows 1,000.
+const STREAMS_MAX: usize = 1_000;
+/// A push is over when its service has it: no receipt follows.
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the store has to know of a push route.
+pub(super) fn facts(name: &str, route: &PushRoute) -> RouteFacts {
+    RouteFacts {
+        name: name.to_owned(),
+        receipts: false,
+        receipt_timeout: RECEIPT_TIMEOUT,
+        response_timeout: route.request_timeout,
+        ladder: Default::default(),
+        parts: Default::default(),
+        charset: Default::default(),
+    }
+}
+
+/// Where each of a route's links leads.
+pub(super) fn hosts(route: &PushRoute) -> Vec<String> {
+    vec![endpoint(route); usize::from(route.pool.max)]
+}
+
+/// A route's rate, by which its dispatcher hands over.
+pub(super) fn limits(route: &PushRoute) -> limit::Config {
+    let quota = match &route.service {
+        PushService::Fcm(fcm) => Some(&fcm.quota.rate),
+        PushService::Apns(_) => None,
+    };
+    let per_second = |rate: &Rate| Configured {
+        per_second: f64::from(rate.count) / rate.per.as_secs_f64(),
+        burst: rate.burst,
+    };
+    limit::Config {
+        rate: route.rate.as_ref().or(quota).map(per_second),
+        ..limit::Config::default()
+    }
+}
+
+/// One dispatcher for each push route, and its links.
+pub(super) fn spawn(
+    config: &Config,
+    store: &Store,
+    clock: &Clock,
+    states: &Arc<RouteStates>,
+    stop: &Stop,
+    running: &mut JoinSet<()>,
+) -> anyhow::Result<Resumes> {
+    let names = store.names();
+    let mut credentials = Credentials::new(config.store.path.clone(), clock.clone());
+    let mut resumes = Resumes::new();
+    for (name, route) in &config.push {
+        let Some(ix) = names.route_ix(name) else {
+            continue;
+        };
+        let (resume, resumed) = watch::channel(0);
+        let link = link(name, route, &mut credentials, (store, resumed), running);
+        let link = Arc::new(link.with_context(|| format!("routes.{name}"))?);
+        let (events, heard) = mpsc::channel(LINK_EVENTS_MAX);
+        let mut handles = Vec::new();
+        for index in 0..link.pool.max() {
+            let (attempts, waiting) = mpsc::channel(ATTEMPT_BATCHES_MAX);
+            let place = LinkIx(index);
+            handles.push(LinkHandle {
+                link: place,
+                attempts,
+            });
+            let ends = Ends {
+                link: place,
+                attempts: waiting,
+                events: events.clone(),
+            };
+            let run = push::run(link.clone(), ends, clock.clone(), stop.clone());
+            running.spawn(run);
+        }
+        let dispatch = dispatch::Config {
+            route: ix,
+            name: name.clone(),
+            limits: limits(route),
+            lanes: config.lanes,
+            channel: Channel::Push,
+        };
+        let (store, clock, states) = (store.clone(), clock.clone(), states.clone());
+        let dispatcher = Dispatcher::new(dispatch, store, clock, handles, states);
+        running.spawn(dispatcher.run(heard, stop.clone()));
+        let resume: Resume = Box::new(move || resume.send_modify(|times| *times += 1));
+        resumes.insert(name.clone(), resume);
+    }
+    running.spawn(credentials.run(stop.clone()));
+    Ok(resumes)
+}
+
+/// What the links of a route share.
+fn link(
+    name: &str,
+    route: &PushRoute,
+    credentials: &mut Credentials,
+    (store, resumed): (&Store, watch::Receiver<u64>),
+    running: &mut JoinSet<()>,
+) -> anyhow::Result<push::Config> {
+    let (who, kind) = service(name, route, credentials)?;
+    let host = endpoint(route);
+    let bare = host.strip_suffix(&format!(":{HTTPS}")).unwrap_or(&host);
+    let service = Service {
+        authority: bare.parse()?,
+        ids: store.ids(),
+        auto_collapse: route.auto_collapse,
+        kind,
+    };
+    let target = target(route, &who, running)?;
+    let goaway_reason = match route.service {
+        PushService::Apns(_) => apns_reason,
+        PushService::Fcm(_) => no_reason,
+    };
+    let tokens = matches!(who, Who::Provider(_));
+    let http2 = http2::Config {
+        // One until Apple has seen a valid token (push.md §1.7).
+        initial_streams: if tokens { 1 } else { STREAMS_MAX / 10 },
+        max_streams: STREAMS_MAX,
+        request_timeout: route.request_timeout,
+        ping_idle: route.pool.ping_idle,
+        ping_busy: route.pool.ping_busy,
+        max_age: route.pool.max_age,
+        max_requests: route.pool.max_requests.into(),
+        headers: service.headers(),
+        goaway_reason,
+        ..http2::Config::default()
+    };
+    let guard = Rule {
+        ratio: route.guard.invalid_token_ratio,
+        window: route.guard.window,
+        min_answers: route.guard.min_answers,
+    };
+    Ok(push::Config {
+        name: name.to_owned(),
+        service,
+        who,
+        target,
+        http2: Arc::new(http2),
+        pool: Pool::new(route.pool.min, route.pool.max),
+        guard: Mutex::new(Guard::new(guard)),
+        drain: DRAIN,
+        resumed,
+    })
+}
+
+/// Which service it is, and who we are to it.
+fn service(
+    name: &str,
+    route: &PushRoute,
+    credentials: &mut Credentials,
+) -> anyhow::Result<(Who, Kind)> {
+    match &route.service {
+        PushService::Apns(apns) => {
+            let who = match &apns.auth {
+                ApnsAuth::Token {
+                    team_id,
+                    key_id,
+                    key,
+                } => {
+                    let name = KeyName {
+                        team_id: team_id.as_str().into(),
+                        key_id: key_id.as_str().into(),
+                    };
+                    Who::Provider(credentials.provider(name, source(key))?)
+                }
+                ApnsAuth::Certificate { certificate, key } => {
+                    let spec = CertificateSpec {
+                        route: name.to_owned(),
+                        certificate: source(certificate),
+                        key: key.as_ref().map(source),
+                    };
+                    Who::Certificate(credentials.certificate(spec)?)
+                }
+            };
+            let apps = apns.apps.clone();
+            Ok((who, Kind::Apns { apps }))
+        }
+        PushService::Fcm(fcm) => {
+            let url = fcm.token_url.as_ref();
+            let spec = AccountSpec {
+                name: name.to_owned(),
+                source: source(&fcm.credentials),
+                token_url: url.map(|url| url.parse()).transpose()?,
+                extra_roots: roots(route)?,
+            };
+            let path = codecs::fcm::path(&fcm.project);
+            let path = path.with_context(|| format!("{} is no project id", fcm.project))?;
+            Ok((Who::Access(credentials.account(spec)?), Kind::Fcm { path }))
+        }
+    }
+}
+
+fn apns_reason(debug_data: &[u8]) -> Option<&'static str> {
+    Some(codecs::apns::GoAway::read(debug_data).reason.label())
+}
+
+fn no_reason(_: &[u8]) -> Option<&'static str> {
+    None
+}
+
+/// Where a route leads to: `host:port`.
+fn endpoint(route: &PushRoute) -> String {
+    if let Some(endpoint) = &route.endpoint {
+        return endpoint.clone();
+    }
+    let host = match &route.service {
+        PushService::Apns(apns) => match apns.environment {
+            Environment::Production => codecs::apns::PRODUCTION_HOST,
+            Environment::Sandbox => codecs::apns::SANDBOX_HOST,
+        },
+        PushService::Fcm(_) => codecs::fcm::HOST,
+    };
+    format!("{host}:{HTTPS}")
+}
+
+fn source(reference: &Reference) -> Source {
+    match reference {
+        Reference::File(path) => Source::File(path.clone()),
+        Reference::Text(text) => Source::Text(text.expose().into()),
+    }
+}
+
+fn roots(route: &PushRoute) -> anyhow::Result<Vec<rustls_pki_types::CertificateDer<'static>>> {
+    let Some(path) = &route.extra_ca else {
+        return Ok(Vec::new());
+    };
+    Ok(crate::connect::tls::certificates(path)?)
+}
+
+/// Where a route's connections lead, and with which certificate: another one when that is renewed.
+fn target(
+    route: &PushRoute,
+    who: &Who,
+    running: &mut JoinSet<()>,
+) -> anyhow::Result<watch::Receiver<Arc<Target>>> {
+    let (host, ca) = (endpoint(route), route.extra_ca.clone());
+    let connect_timeout = route.pool.connect_timeout;
+    let make = move |certificate: Option<&Certificate>| {
+        let tls = client_tls(ca.as_deref(), None)?;
+        let shown = certificate.map(|one| one.state().identity.shown_by(&tls));
+        let tls = shown.unwrap_or(tls);
+        Ok::<_, anyhow::Error>(Arc::new(Target {
+            host: host.clone(),
+            server_name: None,
+            tls,
+            connect_timeout,
+            tcp_user_timeout: TCP_USER_TIMEOUT,
+            addresses: Addresses::default(),
+        }))
+    };
+    let Who::Certificate(certificate) = who else {
+        return Ok(watch::channel(make(None)?).1);
+    };
+    let (targets, target) = watch::channel(make(Some(certificate))?);
+    let certificate = certificate.clone();
+    let mut states = certificate.subscribe();
+    running.spawn(async move {
+        while states.changed().await.is_ok() {
+            match make(Some(&certificate)) {
+                Ok(target) => drop(targets.send_replace(target)),
+                Err(error) => tracing::error!(%error, "a renewed certificate is of no use"),
+            }
+        }
+    });
+    Ok(target)
+}

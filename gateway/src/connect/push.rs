@@ -1,0 +1,757 @@
+//! Push links: one task for each place in a route's pool, from connecting to the goodbye.
+//!
+//! ```text
+//!      the pool wants it   credential   connect            Up
+//!  run ──────────────────► usable ─────► SETTINGS ──► serving: attempts in, answers out
+//!                             ▲                          │ GOAWAY, age, another key:
+//!                             │ pause                    │ the next connection first (make-before-break)
+//!                             └── Waiting (Down) ◄───────┘ none is left
+//! ```
+//! Design: what a link was handed stands in its [`ledger`](super::ledger), as with SMPP, so that each
+//! attempt is answered exactly once: with the service's answer; as unknown when it was sent and no answer
+//! came; as not sent when the connection shows that it was not processed. While one connection drains, the
+//! next one takes what is new; the window that the dispatcher sees is that of the newest, and what is still
+//! out on the others.
+//!
+//! The window is never larger than what the service allows at that moment (push.md R3): what waits, waits
+//! in the dispatcher's queue, where it can go another way.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::header::HeaderValue;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, sleep_until};
+
+use self::guard::Guard;
+use self::meters::Meters;
+use self::pool::{FULL_FOR, IDLE_FOR, Pool};
+use self::service::{Made, Read, Service, Who};
+use self::verdict::Beside;
+use super::http2::{self, Connection, Fate, NotConnected, Replace, Target};
+use super::ledger::Ledger;
+use crate::clock::{Clock, UnixMs};
+use crate::connect::credentials::{Bearer, State};
+use crate::link::{Beat, Carries, LinkEvent, LinkIx, Pulse, Then};
+use crate::outcome::{Attempt, Reason};
+use crate::stop::Stop;
+
+pub mod guard;
+mod meters;
+pub mod pool;
+pub mod service;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+/// First and longest pause between two tries to connect.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A connection that stood so long starts again from the shortest pause.
+const STABLE: Duration = Duration::from_secs(60);
+/// Connections that drain beside the newest one. Chosen: a service that ends them faster than it answers
+/// what is out on them is sick.
+const DRAINING_MAX: usize = 4;
+/// Server faults in a row after which a connection is given up (push.md §1.5: two 500s).
+const FAULTS_MAX: u32 = 2;
+/// Refusals of our credentials in a row before the route stops (push.md §1.5: "after 2").
+const REFUSALS_MAX: u32 = 2;
+/// How often an idle link looks whether it is needed.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What all links of a route share.
+#[derive(Debug)]
+pub struct Config {
+    /// The route's name.
+    pub name: String,
+    /// What is spoken, and in whose name.
+    pub service: Service,
+    /// Who we are.
+    pub who: Who,
+    /// Where to. Another one when a certificate was renewed.
+    pub target: watch::Receiver<Arc<Target>>,
+    /// How connections behave.
+    pub http2: Arc<http2::Config>,
+    /// How many there are.
+    pub pool: Pool,
+    /// Whether tokens are told of.
+    pub guard: Mutex<Guard>,
+    /// How long what is out is awaited when the gateway stops.
+    pub drain: Duration,
+    /// Counts operators' wishes to go on after a stop.
+    pub resumed: watch::Receiver<u64>,
+}
+
+/// A link's ends of the channels between it and the rest of the gateway.
+#[derive(Debug)]
+pub struct Ends {
+    /// Its number within the route: its place in the pool.
+    pub link: LinkIx,
+    /// What to send. When it is closed the link finishes what it has, and ends.
+    pub attempts: mpsc::Receiver<Vec<Attempt>>,
+    /// What became of it, and how the link is.
+    pub events: mpsc::Sender<LinkEvent>,
+}
+
+/// Runs one link until the gateway stops or `ends.attempts` is closed.
+///
+/// Answers each attempt exactly once. When it stops: takes nothing more, waits for answers for at most
+/// `config.drain`, and hands back what it still has.
+///
+/// Cancel safety: as with SMPP, dropping it answers what is left.
+pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
+    let _guard = stop.guard(format!("push {}/{}", config.name, ends.link.0));
+    let link = Link {
+        ledger: Ledger::new(ends.link, ends.events.clone(), clock.clone()),
+        meters: Meters::new(&config.name),
+        out: FxHashMap::default(),
+        connections: Vec::new(),
+        next: None,
+        retry_at: None,
+        pause: PAUSES.0,
+        is_up: false,
+        window: 0,
+        full_since: None,
+        busy_at: clock.instant(),
+        paused_until: None,
+        stopped: None,
+        refusals: 0,
+        goaway: None,
+        made: Made::default(),
+        pulse: Arc::default(),
+        resumed: config.resumed.clone(),
+        wanted: config.pool.wanted(),
+        state: config.who.subscribe(),
+        target: config.target.clone(),
+        config,
+        ends,
+        clock,
+        stop,
+    };
+    link.run().await;
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Connection, NotConnected>> + Send>>;
+
+/// One connection and what is counted of it.
+struct Held {
+    connection: Connection,
+    /// The credential it was made with.
+    generation: u64,
+    opened: Instant,
+    faults: u32,
+    /// It is to make room for the next one, which comes or is there.
+    leaves: bool,
+    /// It is over, and why.
+    closed: Option<String>,
+}
+
+/// What is out.
+struct Out {
+    attempt: Attempt,
+    /// Serial of the token it was sent with.
+    serial: u64,
+}
+
+struct Link {
+    ledger: Ledger,
+    meters: Meters,
+    out: FxHashMap<u64, Out>,
+    /// The newest last.
+    connections: Vec<Held>,
+    /// The next one, and the credential it is made with.
+    next: Option<(Connecting, u64)>,
+    retry_at: Option<Instant>,
+    pause: Duration,
+    /// Whether the dispatcher takes the link for up …
+    is_up: bool,
+    /// … and the window that it was told last.
+    window: usize,
+    full_since: Option<Instant>,
+    busy_at: Instant,
+    /// The service asks the whole route to wait.
+    paused_until: Option<Instant>,
+    /// Why nothing goes on until somebody has looked, or there is another credential.
+    stopped: Option<Stopped>,
+    /// Refused credentials in a row.
+    refusals: u32,
+    goaway: Option<String>,
+    made: Made,
+    pulse: Arc<Pulse>,
+    resumed: watch::Receiver<u64>,
+    wanted: watch::Receiver<u16>,
+    state: Option<watch::Receiver<State>>,
+    target: watch::Receiver<Arc<Target>>,
+    config: Arc<Config>,
+    ends: Ends,
+    clock: Clock,
+    stop: Stop,
+}
+
+/// Why a link has stopped.
+struct Stopped {
+    why: String,
+    /// The credential that was refused.
+    generation: u64,
+    /// It had no token at all.
+    tokenless: bool,
+}
+
+/// What woke the link.
+enum Woken {
+    Turn,
+    Attempts(Option<Vec<Attempt>>),
+    Connected(Box<Result<Connection, NotConnected>>),
+    Look,
+    Stop,
+}
+
+impl Link {
+    async fn run(mut self) {
+        if !self.is_wanted() {
+            let link = self.ends.link;
+            self.ledger.event(LinkEvent::Unused { link });
+        }
+        loop {
+            self.look();
+            self.news();
+            self.tell().await;
+            if self.stop.is_stopped() {
+                break;
+            }
+            match self.woken().await {
+                Woken::Turn | Woken::Look => {}
+                Woken::Attempts(Some(batch)) => self.hand_over(batch),
+                Woken::Attempts(None) | Woken::Stop => break,
+                Woken::Connected(result) => self.connected(*result),
+            }
+        }
+        self.part().await;
+    }
+
+    /// Waits for whatever comes first. All arms are cancel safe.
+    async fn woken(&mut self) -> Woken {
+        let now = self.clock.instant();
+        let look = now + LOOK;
+        let connections = &mut self.connections;
+        let next = &mut self.next;
+        tokio::select! {
+            biased;
+            () = self.stop.stopped() => Woken::Stop,
+            () = turn(connections) => Woken::Turn,
+            batch = self.ends.attempts.recv() => Woken::Attempts(batch),
+            result = connecting(next) => Woken::Connected(Box::new(result)),
+            () = changed(&mut self.state) => Woken::Look,
+            Ok(()) = self.target.changed() => Woken::Look,
+            Ok(()) = self.wanted.changed() => Woken::Look,
+            Ok(()) = self.resumed.changed() => {
+                self.go_on();
+                Woken::Look
+            }
+            () = sleep_until(look.into()) => Woken::Look,
+        }
+    }
+
+    /// Whether the pool wants a connection here.
+    fn is_wanted(&self) -> bool {
+        *self.wanted.borrow() > self.ends.link.0
+    }
+
+    /// The token to send with now: `Ok(None)` when the connection itself says who we are.
+    ///
+    /// # Errors
+    /// Why there is none, and whether only somebody's hand helps.
+    fn bearer(&self) -> Result<Option<Arc<Bearer>>, (String, bool)> {
+        let now = self.clock.now();
+        let Some(state) = &self.state else {
+            return match self.config.who.stopped(now) {
+                Some(why) => Err((why, true)),
+                None => Ok(None),
+            };
+        };
+        let state = state.borrow();
+        if let Some(bearer) = state.usable(now) {
+            return Ok(Some(bearer.clone()));
+        }
+        match &state.refusal {
+            Some(refusal) => Err((refusal.text.to_string(), refusal.permanent)),
+            None => Err(("there is no access token yet".to_owned(), false)),
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        match &self.state {
+            Some(state) => state
+                .borrow()
+                .bearer
+                .as_ref()
+                .map_or(0, |bearer| bearer.generation),
+            None => self.config.who.generation(),
+        }
+    }
+
+    /// Opens, replaces and gives up connections as it stands now.
+    fn look(&mut self) {
+        let now = self.clock.instant();
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+        let generation = self.generation();
+        let usable = self.bearer().is_ok();
+        let over =
+            |stopped: &Stopped| stopped.generation != generation || stopped.tokenless && usable;
+        if self.stopped.as_ref().is_some_and(over) {
+            self.go_on();
+        }
+        let (wanted, stopped) = (self.is_wanted(), self.stopped.is_some());
+        for held in &mut self.connections {
+            held.leaves |= held.generation != generation;
+            if stopped {
+                held.connection.fence("the route is stopped");
+            } else if !wanted {
+                held.connection.fence("it is not needed");
+            }
+        }
+        let stays = |held: &Held| held.connection.limit() > 0 && !held.leaves;
+        let well = self.connections.iter().any(stays);
+        let crowded = self.connections.len() > DRAINING_MAX;
+        let due = self.retry_at.is_none_or(|at| at <= now);
+        if wanted && !stopped && !well && !crowded && self.next.is_none() && due {
+            match self.bearer() {
+                Ok(_) => self.open(now),
+                Err((why, true)) => {
+                    self.stop_for(why.clone(), true);
+                    self.down(why, Then::Stopped);
+                }
+                // The next state wakes us.
+                Err((_, false)) => {}
+            }
+        }
+        self.grow_or_shrink(now);
+    }
+
+    fn grow_or_shrink(&mut self, now: Instant) {
+        let room = self.connections.iter().map(|held| held.connection.room());
+        let up = self.window > 0 && self.paused_until.is_none();
+        if !self.out.is_empty() {
+            self.busy_at = now;
+        }
+        if !up || room.sum::<usize>() > 0 {
+            self.full_since = None;
+        } else {
+            let since = *self.full_since.get_or_insert(now);
+            if now.saturating_duration_since(since) >= FULL_FOR {
+                self.config.pool.grow(now);
+                self.full_since = None;
+            }
+        }
+        if up && now.saturating_duration_since(self.busy_at) >= IDLE_FOR {
+            self.config.pool.shrink(self.ends.link.0);
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        let (target, http2) = (self.target.borrow().clone(), self.config.http2.clone());
+        let (clock, meters) = (self.clock.clone(), http2::Meters::new(&self.config.name));
+        let at = self.config.pool.connect_at(now);
+        let connect = async move {
+            sleep_until(at.into()).await;
+            http2::connect(&target, http2, clock, meters).await
+        };
+        self.next = Some((Box::pin(connect), self.generation()));
+    }
+
+    fn connected(&mut self, result: Result<Connection, NotConnected>) {
+        let generation = self.next.take().map_or(0, |next| next.1);
+        let now = self.clock.instant();
+        match result {
+            Ok(connection) => {
+                tracing::info!(
+                    route = self.config.name,
+                    link = self.ends.link.0,
+                    peer = connection.peer(),
+                    streams = connection.limit(),
+                    "connected"
+                );
+                for held in &mut self.connections {
+                    held.connection.fence("another one takes its place");
+                }
+                self.connections.push(Held {
+                    connection,
+                    generation,
+                    opened: now,
+                    faults: 0,
+                    leaves: false,
+                    closed: None,
+                });
+            }
+            Err(why) => self.failed(&why.to_string(), now),
+        }
+    }
+
+    /// There is no connection, or it did not last: the next try waits.
+    fn failed(&mut self, why: &str, now: Instant) {
+        let jitter = u64::from(getrandom::u32().unwrap_or_default() % 1_000);
+        let half = self.pause / 2;
+        let pause = half + half.mul_f64(f64::from(u32::try_from(jitter).unwrap_or(0)) / 1_000.0);
+        self.pause = (self.pause * 2).min(PAUSES.1);
+        self.retry_at = Some(now + pause);
+        tracing::warn!(
+            route = self.config.name,
+            link = self.ends.link.0,
+            why,
+            again_in_ms = pause.as_millis(),
+            "no connection to the push service"
+        );
+        if self.connections.is_empty() {
+            let then = Then::Again(self.clock.now().plus(pause));
+            self.down(why.to_owned(), then);
+        }
+    }
+
+    /// Somebody has looked, or there is another credential.
+    fn go_on(&mut self) {
+        self.stopped = None;
+        self.refusals = 0;
+        self.pause = PAUSES.0;
+        self.retry_at = None;
+    }
+
+    fn stop_for(&mut self, why: String, tokenless: bool) {
+        if self.stopped.is_some() {
+            return;
+        }
+        tracing::error!(
+            route = self.config.name,
+            link = self.ends.link.0,
+            why,
+            "the push route is stopped: put it right, then POST /v1/routes/{{name}}/resume"
+        );
+        self.meters.stopped();
+        for held in &mut self.connections {
+            held.connection.fence(&why);
+        }
+        self.next = None;
+        self.stopped = Some(Stopped {
+            why,
+            generation: self.generation(),
+            tokenless,
+        });
+    }
+
+    /// Hands attempts to the connection that has room; what finds none goes back at once.
+    fn hand_over(&mut self, batch: Vec<Attempt>) {
+        let now = self.clock.now();
+        let paused = self.paused_until.is_some();
+        let bearer = self.bearer();
+        for attempt in batch {
+            let token = attempt.token;
+            let room = |held: &&mut Held| held.connection.room() > 0;
+            let held = self.connections.iter_mut().rev().find(room);
+            let (Some(held), Ok(bearer), false) = (held, &bearer, paused) else {
+                self.ledger.hand(token, now);
+                self.ledger.not_sent(token, now);
+                continue;
+            };
+            self.ledger.hand(token, now);
+            let authorization = bearer.as_ref().map(|bearer| &bearer.authorization);
+            let made = (&mut self.made, authorization);
+            match request(&self.config.service, &attempt, made, now) {
+                Ok((request, body)) => {
+                    held.connection.send(token, request, body);
+                    let serial = bearer.as_ref().map_or(0, |bearer| bearer.serial);
+                    self.out.insert(token, Out { attempt, serial });
+                }
+                Err(outcome) => self.ledger.answer(token, *outcome),
+            }
+        }
+    }
+
+    /// Takes what the connections have to tell.
+    fn news(&mut self) {
+        let mut fates = Vec::new();
+        for (at, held) in self.connections.iter_mut().enumerate() {
+            let connection = &mut held.connection;
+            let heard = self.clock.now().0.saturating_sub(ms(self
+                .clock
+                .instant()
+                .saturating_duration_since(connection.heard_at())));
+            self.pulse.set(Beat {
+                heard_at: UnixMs(heard),
+                round_trip: connection.round_trip(),
+                misses: 0,
+            });
+            let news = std::mem::take(connection.news());
+            if let Some(replace) = news.replace {
+                held.leaves = true;
+                if let Replace::GoAway(goaway) = &replace {
+                    let said = codecs::apns::GoAway::read(&goaway.debug_data);
+                    let (code, said) = (goaway.code_name(), said.reason.text().to_owned());
+                    self.goaway = Some(format!("{code} {}", said.escape_debug()));
+                }
+                tracing::info!(
+                    route = self.config.name,
+                    link = self.ends.link.0,
+                    ?replace,
+                    "the connection is to be replaced"
+                );
+            }
+            held.closed = news.closed;
+            fates.extend(news.fates.into_iter().map(|fate| (at, fate)));
+        }
+        for (at, (token, fate)) in fates {
+            self.fate(at, token, fate);
+        }
+        let now = self.clock.instant();
+        let mut last = None;
+        for held in self
+            .connections
+            .extract_if(.., |held| held.closed.is_some())
+        {
+            if now.saturating_duration_since(held.opened) >= STABLE {
+                self.pause = PAUSES.0;
+            }
+            last = held.closed;
+        }
+        if let Some(why) = last
+            && self.connections.is_empty()
+            && self.next.is_none()
+        {
+            self.ended(&why, now);
+        }
+    }
+
+    /// The last connection is gone.
+    fn ended(&mut self, why: &str, now: Instant) {
+        if let Some(stopped) = &self.stopped {
+            self.down(stopped.why.clone(), Then::Stopped);
+        } else if self.is_wanted() {
+            self.failed(why, now);
+        } else {
+            let then = Then::Again(self.clock.now());
+            self.down("it is not needed".to_owned(), then);
+            let link = self.ends.link;
+            self.ledger.event(LinkEvent::Unused { link });
+        }
+    }
+
+    /// What became of one request.
+    fn fate(&mut self, at: usize, token: u64, fate: Fate) {
+        let Some(out) = self.out.remove(&token) else {
+            return;
+        };
+        let now = self.clock.now();
+        match fate {
+            Fate::Answered(answered) => {
+                let mut read = self.config.service.read(&out.attempt, &answered);
+                let trusted = self
+                    .config
+                    .guard
+                    .lock()
+                    .saw(self.clock.instant(), read.bad_token);
+                if read.bad_token && !trusted {
+                    self.meters.distrusted();
+                    read.outcome.unregistered = UnixMs::ZERO;
+                }
+                self.meters.answered(&read, answered.latency);
+                self.beside(at, &read, out.serial);
+                self.ledger.answer(token, read.outcome);
+            }
+            Fate::Unsent(_) => {
+                self.meters.unsent();
+                self.ledger.not_sent(token, now);
+            }
+            Fate::Unknown(why) => {
+                tracing::debug!(route = self.config.name, %why, "nobody knows of a push");
+                self.meters.unknown();
+                self.ledger.unknown(token, Reason::ProviderTimeout, now);
+            }
+        }
+    }
+
+    /// What an answer means for more than its own push.
+    fn beside(&mut self, at: usize, read: &Read, serial: u64) {
+        let word = read.label;
+        if read.beside != Beside::Stop {
+            self.refusals = 0;
+        }
+        let newest = self.connections.get_mut(at);
+        match read.beside {
+            Beside::Nothing => {
+                if let Some(held) = newest {
+                    held.faults = 0;
+                }
+            }
+            Beside::Fence => {
+                if let Some(held) = newest {
+                    held.connection.fence(word);
+                }
+            }
+            Beside::TooManyUpdates => {
+                if let Some(held) = newest {
+                    held.connection.fence(word);
+                }
+                self.config.who.too_many_updates();
+            }
+            Beside::Expired => self.config.who.expired(serial),
+            Beside::Pause(pause) => {
+                let until = self.clock.instant() + pause;
+                self.paused_until = self.paused_until.max(Some(until));
+            }
+            Beside::Fault => {
+                if let Some(held) = newest {
+                    held.faults += 1;
+                    if held.faults >= FAULTS_MAX {
+                        held.connection.fence(word);
+                    }
+                }
+            }
+            Beside::Alarm => {
+                self.meters.alarm(word);
+                tracing::error!(
+                    route = self.config.name,
+                    reason = word,
+                    "the push service refuses an app's topic or our request"
+                );
+            }
+            Beside::Stop => {
+                self.refusals += 1;
+                if self.refusals >= REFUSALS_MAX {
+                    self.stop_for(
+                        format!("the service refuses our credentials: {word}"),
+                        false,
+                    );
+                } else if let Some(held) = newest {
+                    // What teams share a connection is refused so, too: a new one is tried once.
+                    held.connection.fence(word);
+                }
+            }
+        }
+    }
+
+    /// How many attempts may be out now.
+    fn window_now(&self) -> usize {
+        if self.connections.is_empty() {
+            return 0;
+        }
+        let paused = self.paused_until.is_some() || self.stopped.is_some();
+        let of = |held: &Held| match (held.connection.limit(), paused) {
+            (0, _) | (_, true) => held.connection.in_flight(),
+            (limit, false) => limit,
+        };
+        self.connections.iter().map(of).sum()
+    }
+
+    /// Tells the dispatcher what has changed.
+    async fn tell(&mut self) {
+        let window = self.window_now();
+        let link = self.ends.link;
+        if self.is_up && (window != self.window || self.goaway.is_some()) {
+            let goaway = self.goaway.take();
+            self.ledger.event(LinkEvent::Window {
+                link,
+                window,
+                goaway,
+            });
+        } else if !self.is_up
+            && let Some(held) = self.connections.last()
+            && held.connection.limit() > 0
+        {
+            let (peer, pulse) = (held.connection.peer().to_owned(), self.pulse.clone());
+            self.ledger.up(window, peer, Carries::Attempts, pulse);
+            self.is_up = true;
+        }
+        self.window = window;
+        self.meters.flush();
+        // The dispatcher takes answers as long as it lives; without it there is nobody to answer.
+        self.ledger.tell_all().await;
+    }
+
+    fn down(&mut self, why: String, then: Then) {
+        // What the dispatcher handed over just now has not been sent either.
+        while let Ok(batch) = self.ends.attempts.try_recv() {
+            self.hand_over(batch);
+        }
+        self.is_up = false;
+        let link = self.ends.link;
+        self.ledger.event(LinkEvent::Down { link, why, then });
+    }
+
+    /// The gateway stops: what is out is awaited, the rest goes back.
+    async fn part(&mut self) {
+        self.ends.attempts.close();
+        self.next = None;
+        while let Ok(batch) = self.ends.attempts.try_recv() {
+            self.ledger.receive(batch);
+        }
+        self.ledger.refuse_waiting(self.clock.now());
+        let mut over = pin!(sleep(self.config.drain));
+        while !self.out.is_empty() {
+            tokio::select! {
+                () = turn(&mut self.connections) => {}
+                () = &mut over => break,
+            }
+            self.news();
+            self.ledger.tell_all().await;
+        }
+        // What the dispatcher handed over while we told it.
+        while let Some(batch) = self.ends.attempts.recv().await {
+            self.ledger.receive(batch);
+        }
+        self.ledger.close(self.clock.now());
+        self.ledger.tell_all().await;
+    }
+}
+
+fn request(
+    service: &Service,
+    attempt: &Attempt,
+    (made, bearer): (&mut Made, Option<&HeaderValue>),
+    now: UnixMs,
+) -> Result<(http::Request<()>, bytes::Bytes), Box<crate::outcome::Outcome>> {
+    service
+        .request(attempt, made, bearer, now)
+        .map_err(Box::new)
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Works on all connections until one has news.
+async fn turn(connections: &mut [Held]) {
+    poll_fn(|context| {
+        let mut ready = false;
+        for held in connections.iter_mut() {
+            ready |= pin!(held.connection.turn()).poll(context).is_ready();
+        }
+        match ready {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// Works on the next connection, if one is being made.
+async fn connecting(next: &mut Option<(Connecting, u64)>) -> Result<Connection, NotConnected> {
+    match next {
+        Some((connecting, _)) => connecting.as_mut().await,
+        None => pending().await,
+    }
+}
+
+/// The credential has changed.
+async fn changed(state: &mut Option<watch::Receiver<State>>) {
+    match state {
+        None => pending().await,
+        Some(state) => {
+            if state.changed().await.is_err() {
+                pending().await
+            }
+        }
+    }
+}

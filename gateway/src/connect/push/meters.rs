@@ -1,0 +1,76 @@
+//! What push links count, by route. What is of connections is counted by [`http2`](crate::connect::http2).
+
+use std::time::Duration;
+
+use metrics::{Counter, Histogram, counter, histogram};
+
+use super::service::Read;
+use crate::outcome::OutcomeResult;
+
+/// One link's meters.
+#[derive(Debug)]
+pub(super) struct Meters {
+    route: String,
+    accepted: Counter,
+    unsent: Counter,
+    unknown: Counter,
+    latency: Histogram,
+    /// Accepted since the last flush.
+    taken: u64,
+}
+
+impl Meters {
+    pub(super) fn new(route: &str) -> Self {
+        let outcome = |outcome: &'static str| {
+            counter!("trunkline_push_outcomes_total",
+                "route" => route.to_owned(), "outcome" => outcome, "reason" => "")
+        };
+        Self {
+            route: route.to_owned(),
+            accepted: outcome("accepted"),
+            unsent: outcome("not_sent"),
+            unknown: outcome("unknown"),
+            latency: histogram!("trunkline_push_latency_seconds", "route" => route.to_owned()),
+            taken: 0,
+        }
+    }
+
+    pub(super) fn answered(&mut self, read: &Read, latency: Duration) {
+        self.latency.record(latency);
+        if read.outcome.result == OutcomeResult::Accepted {
+            self.taken += 1;
+            return;
+        }
+        counter!("trunkline_push_outcomes_total",
+            "route" => self.route.clone(), "outcome" => "rejected", "reason" => read.label)
+        .increment(1);
+    }
+
+    pub(super) fn unsent(&self) {
+        self.unsent.increment(1);
+    }
+
+    pub(super) fn unknown(&self) {
+        self.unknown.increment(1);
+    }
+
+    /// A token was called bad, and that was not believed.
+    pub(super) fn distrusted(&self) {
+        counter!("trunkline_push_guarded_total", "route" => self.route.clone()).increment(1);
+    }
+
+    /// Somebody has to look.
+    pub(super) fn alarm(&self, reason: &'static str) {
+        counter!("trunkline_push_alarms_total", "route" => self.route.clone(), "reason" => reason)
+            .increment(1);
+    }
+
+    /// The route has stopped.
+    pub(super) fn stopped(&self) {
+        self.alarm("stopped");
+    }
+
+    pub(super) fn flush(&mut self) {
+        self.accepted.increment(std::mem::take(&mut self.taken));
+    }
+}

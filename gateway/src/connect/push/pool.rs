@@ -1,0 +1,127 @@
+//! Pool: how many of a route's links have a connection, and when the next one may be opened.
+//!
+//! Links are numbered; those below [`Pool::wanted`] connect, the others rest. A link that has had no room
+//! for a while asks for one more, a link that has been idle for long gives itself up. Chosen figures are
+//! those of push.md §1.7 where it has them.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// A link that had no room for so long has its pool grow. Chosen: several round trips.
+pub(super) const FULL_FOR: Duration = Duration::from_millis(200);
+/// The pool grows by one at most in this time: rapid connecting counts as an attack (push.md §1.7).
+const GROW_PAUSE: Duration = Duration::from_secs(1);
+/// A link with nothing to do for so long gives its connection up. Chosen: far above the pauses of traffic.
+pub(super) const IDLE_FOR: Duration = Duration::from_secs(600);
+/// Connections of one pool are opened this far apart at least (push.md §1.7: a few a second).
+const CONNECT_PAUSE: Duration = Duration::from_millis(250);
+
+/// A route's pool.
+#[derive(Debug)]
+pub struct Pool {
+    min: u16,
+    max: u16,
+    wanted: watch::Sender<u16>,
+    times: Mutex<Times>,
+}
+
+#[derive(Debug, Default)]
+struct Times {
+    grown: Option<Instant>,
+    connect: Option<Instant>,
+}
+
+impl Pool {
+    /// Of at least `min` connections and at most `max`.
+    #[must_use]
+    pub fn new(min: u16, max: u16) -> Self {
+        let max = max.max(1);
+        let min = min.clamp(1, max);
+        Self {
+            min,
+            max,
+            wanted: watch::Sender::new(min),
+            times: Mutex::default(),
+        }
+    }
+
+    /// How many links it may have.
+    #[must_use]
+    pub fn max(&self) -> u16 {
+        self.max
+    }
+
+    /// How many of its links are to be connected, and each change of that.
+    pub(super) fn wanted(&self) -> watch::Receiver<u16> {
+        self.wanted.subscribe()
+    }
+
+    /// There is more to send than the connections take.
+    pub(super) fn grow(&self, now: Instant) {
+        let mut times = self.times.lock();
+        let lately = |at: Instant| now.saturating_duration_since(at) < GROW_PAUSE;
+        if times.grown.is_some_and(lately) {
+            return;
+        }
+        let more = |wanted: &mut u16| {
+            let grows = *wanted < self.max;
+            *wanted += u16::from(grows);
+            grows
+        };
+        if self.wanted.send_if_modified(more) {
+            times.grown = Some(now);
+        }
+    }
+
+    /// A link has nothing to do. Whether it is to give its connection up: only the last one ever does.
+    pub(super) fn shrink(&self, link: u16) -> bool {
+        self.wanted.send_if_modified(|wanted| {
+            let goes = *wanted > self.min && link + 1 == *wanted;
+            *wanted -= u16::from(goes);
+            goes
+        })
+    }
+
+    /// A connection is to be opened: when it may.
+    pub(super) fn connect_at(&self, now: Instant) -> Instant {
+        let mut times = self.times.lock();
+        let at = times.connect.map_or(now, |at| at.max(now));
+        times.connect = Some(at + CONNECT_PAUSE);
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_grows_one_by_one_and_its_last_link_goes_first() {
+        let pool = Pool::new(1, 3);
+        let now = Instant::now();
+        let wanted = pool.wanted();
+        let is = || *wanted.borrow();
+        pool.grow(now);
+        pool.grow(now);
+        assert_eq!(is(), 2, "not twice in a second");
+        pool.grow(now + GROW_PAUSE);
+        pool.grow(now + 2 * GROW_PAUSE);
+        assert_eq!(is(), 3, "no more than it may have");
+        assert!(!pool.shrink(0), "the last one goes first");
+        assert!(pool.shrink(2) && pool.shrink(1));
+        assert!(!pool.shrink(0), "one stays");
+        assert_eq!(is(), 1);
+    }
+
+    #[test]
+    fn connections_are_opened_apart() {
+        let pool = Pool::new(1, 3);
+        let now = Instant::now();
+        assert_eq!(pool.connect_at(now), now);
+        assert_eq!(pool.connect_at(now), now + CONNECT_PAUSE);
+        let later = now + Duration::from_secs(9);
+        assert_eq!(pool.connect_at(later), later);
+    }
+}

@@ -1,0 +1,206 @@
+//! Verdict: what an answer's class means for the push, the connection and the route. A table.
+
+use std::time::Duration;
+
+use codecs::verdict::Class;
+
+use crate::outcome::{OutcomeResult, Reason, Retry, Whose};
+
+/// Tries after a passing fault of the service (push.md §1.5: five, about half an hour with the pauses).
+const FAULT_TRIES: u8 = 5;
+/// Tries after "too many": the quota's minute, over and over, up to the message's end.
+const THROTTLE_TRIES: u8 = 60;
+/// Tries of a push whose token or connection was at fault, not itself.
+const ACCESS_TRIES: u8 = 3;
+/// The wait after a 429 that names none. push.md R15: FCM's documentation says 60 s.
+pub(super) const THROTTLE_SECONDS: u32 = 60;
+/// The wait before a try with another token or on another connection.
+const ACCESS_SECONDS: u32 = 1;
+/// How long Apple takes no further provider token (push.md §1.2).
+const UPDATES_SECONDS: u32 = 1_200;
+
+/// What follows beside the push's own outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Nothing.
+    Nothing,
+    /// The connection is of no more use.
+    Fence,
+    /// The provider token was renewed too often on this connection, which is of no more use.
+    TooManyUpdates,
+    /// Our token is too old.
+    Expired,
+    /// The whole route waits for so long.
+    Pause(Duration),
+    /// The service is at fault: a connection that shows it twice in a row is given up.
+    Fault,
+    /// No push will pass until somebody has put the route right.
+    Stop,
+    /// The app's topic or sender is wrong: somebody has to look, other apps go on.
+    Alarm,
+}
+
+/// What an answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) result: OutcomeResult,
+    pub(super) whose: Whose,
+    pub(super) reason: Option<Reason>,
+    pub(super) retry: Retry,
+    pub(super) beside: Beside,
+    /// Whether the answer calls the device's token bad.
+    pub(super) bad_token: bool,
+}
+
+/// Of a class. `reason` is the service's word, if the tables have it; `wait` what the service asks us to
+/// wait.
+#[expect(clippy::too_many_lines, reason = "a table of classes")]
+pub(super) fn of(class: Class, reason: &str, wait: Option<Duration>) -> Verdict {
+    let seconds = |default: u32| {
+        let asked = wait.and_then(|wait| u32::try_from(wait.as_secs()).ok());
+        asked.unwrap_or(default)
+    };
+    let after = |default, tries| Retry::After {
+        seconds: seconds(default),
+        tries,
+    };
+    let refused = |reason, retry, beside| Verdict {
+        result: OutcomeResult::Refused,
+        whose: Whose::Peer,
+        reason: Some(reason),
+        retry,
+        beside,
+        bad_token: false,
+    };
+    let later = |reason, beside| {
+        let retry = match wait {
+            Some(_) => after(THROTTLE_SECONDS, FAULT_TRIES),
+            None => Retry::Here { tries: FAULT_TRIES },
+        };
+        refused(reason, retry, beside)
+    };
+    match class {
+        Class::Accepted => Verdict {
+            result: OutcomeResult::Accepted,
+            whose: Whose::Peer,
+            reason: None,
+            retry: Retry::Never,
+            beside: Beside::Nothing,
+            bad_token: false,
+        },
+        Class::PermanentToken => Verdict {
+            bad_token: true,
+            ..refused(Reason::DeviceUnregistered, Retry::Never, Beside::Nothing)
+        },
+        Class::SuspectToken => Verdict {
+            bad_token: true,
+            ..refused(suspect(reason), Retry::Never, Beside::Nothing)
+        },
+        Class::PermanentConfig if of_app(reason) => {
+            refused(Reason::AppMismatch, Retry::Elsewhere, Beside::Alarm)
+        }
+        Class::PermanentConfig => Verdict {
+            // The service has not looked at the push: it waits for the route to be put right.
+            result: OutcomeResult::NotSent,
+            ..refused(Reason::ProviderAuthFailed, Retry::Elsewhere, Beside::Stop)
+        },
+        Class::PermanentMessage => {
+            let reason = match reason {
+                "PayloadTooLarge" => Reason::PayloadTooLarge,
+                _ => Reason::Unclassified,
+            };
+            refused(reason, Retry::Never, Beside::Nothing)
+        }
+        Class::Bug => Verdict {
+            whose: Whose::Us,
+            ..refused(Reason::ProviderError, Retry::Never, Beside::Alarm)
+        },
+        Class::AuthRefresh => refused(
+            Reason::ProviderAuthFailed,
+            after(ACCESS_SECONDS, ACCESS_TRIES),
+            Beside::Expired,
+        ),
+        Class::ConnectionFatal => refused(
+            Reason::ProviderError,
+            after(ACCESS_SECONDS, ACCESS_TRIES),
+            Beside::Fence,
+        ),
+        Class::ConnectionThrottled => refused(
+            Reason::Throttled,
+            after(UPDATES_SECONDS, ACCESS_TRIES),
+            Beside::TooManyUpdates,
+        ),
+        Class::ThrottleDevice | Class::ThrottleTopic => later(Reason::Throttled, Beside::Nothing),
+        Class::Throttle => {
+            let pause = Duration::from_secs(seconds(THROTTLE_SECONDS).into());
+            let retry = after(THROTTLE_SECONDS, THROTTLE_TRIES);
+            refused(Reason::Throttled, retry, Beside::Pause(pause))
+        }
+        Class::RetryLater => later(Reason::ProviderError, Beside::Fault),
+        Class::Unclear => Verdict {
+            result: OutcomeResult::Unknown,
+            whose: Whose::Network,
+            reason: Some(Reason::ProviderTimeout),
+            retry: Retry::Here { tries: 1 },
+            beside: Beside::Nothing,
+            bad_token: false,
+        },
+    }
+}
+
+/// A token that does not fit: to which app or project it is, or what else.
+fn suspect(reason: &str) -> Reason {
+    match reason {
+        "DeviceTokenNotForTopic" | "SENDER_ID_MISMATCH" => Reason::AppMismatch,
+        _ => Reason::TokenInvalid,
+    }
+}
+
+/// What is wrong with one app's settings, and not with the route's.
+fn of_app(reason: &str) -> bool {
+    matches!(
+        reason,
+        "BadTopic" | "MissingTopic" | "TopicDisallowed" | "TopicMismatch"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_repeated_that_may_have_been_taken_or_never_passes() {
+        for row in codecs::apns::REASONS {
+            let verdict = of(row.class, row.reason, None);
+            let again = matches!(verdict.retry, Retry::Here { .. } | Retry::After { .. })
+                || verdict.result == OutcomeResult::NotSent
+                || verdict.retry == Retry::Elsewhere;
+            let may = row.class.may_repeat() || row.class == Class::PermanentConfig;
+            assert_eq!(again, may, "{}", row.reason);
+        }
+    }
+
+    #[test]
+    fn the_service_says_how_long_to_wait_and_else_its_documentation_does() {
+        let asked = of(Class::Throttle, "", Some(Duration::from_secs(7)));
+        assert_eq!(asked.beside, Beside::Pause(Duration::from_secs(7)));
+        let silent = of(Class::Throttle, "", None);
+        assert_eq!(silent.beside, Beside::Pause(Duration::from_secs(60)));
+        let Retry::After { seconds, .. } = silent.retry else {
+            panic!("{silent:?}");
+        };
+        assert_eq!(seconds, THROTTLE_SECONDS);
+    }
+
+    #[test]
+    fn wrong_credentials_stop_the_route_and_a_wrong_topic_does_not() {
+        let credentials = of(Class::PermanentConfig, "InvalidProviderToken", None);
+        assert_eq!(credentials.beside, Beside::Stop);
+        assert_eq!(credentials.result, OutcomeResult::NotSent, "it waits");
+        let topic = of(Class::PermanentConfig, "TopicDisallowed", None);
+        assert_eq!(
+            (topic.beside, topic.retry),
+            (Beside::Alarm, Retry::Elsewhere)
+        );
+    }
+}
