@@ -169,26 +169,35 @@ impl Ledger {
     /// Tells the dispatcher, in one event, without waiting.
     pub(in crate::connect) fn tell(&mut self) -> Told {
         while self.has_news() {
-            let permit = match self.events.try_reserve() {
-                Ok(permit) => permit,
-                Err(TrySendError::Full(())) => return Told::Full,
-                Err(TrySendError::Closed(())) => return Told::Gone,
-            };
-            let news = self.up.take();
-            let quiet = self.answers.is_empty() && self.late.is_empty();
-            let news = news.or_else(|| if quiet { self.told.pop_front() } else { None });
-            permit.send(news.unwrap_or_else(|| {
-                let congestion = self.congestion.take();
-                next_news(self.link, &mut self.answers, congestion, &mut self.late)
-            }));
+            match self.events.clone().try_reserve_owned() {
+                Ok(place) => self.tell_in(place),
+                Err(TrySendError::Full(_)) => return Told::Full,
+                Err(TrySendError::Closed(_)) => return Told::Gone,
+            }
         }
         Told::All
     }
 
-    /// Waits until the dispatcher can be told more. Cancel safe.
-    pub(in crate::connect) async fn room(&self) {
-        // An error means that it is gone, which the next `tell` says.
-        drop(self.events.reserve().await);
+    /// Tells what comes next, for which there is a place: that the link is up comes first, how it is
+    /// otherwise after the answers that came before.
+    pub(in crate::connect) fn tell_in(&mut self, place: mpsc::OwnedPermit<LinkEvent>) {
+        let quiet = self.answers.is_empty() && self.late.is_empty();
+        let told = match self.up.take() {
+            None if quiet => self.told.pop_front(),
+            up => up,
+        };
+        if told.is_none() && quiet {
+            return;
+        }
+        place.send(told.unwrap_or_else(|| {
+            let congestion = self.congestion.take();
+            next_news(self.link, &mut self.answers, congestion, &mut self.late)
+        }));
+    }
+
+    /// Waits until the dispatcher can be told more; `None`: it is gone. Cancel safe.
+    pub(in crate::connect) async fn room(&self) -> Option<mpsc::OwnedPermit<LinkEvent>> {
+        self.events.clone().reserve_owned().await.ok()
     }
 
     /// Tells the dispatcher, waiting for room. `false`: it is gone.
@@ -196,7 +205,11 @@ impl Ledger {
         loop {
             match self.tell() {
                 Told::All => return true,
-                Told::Full => self.room().await,
+                Told::Full => {
+                    if let Some(place) = self.room().await {
+                        self.tell_in(place);
+                    }
+                }
                 Told::Gone => return false,
             }
         }

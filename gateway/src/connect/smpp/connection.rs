@@ -26,7 +26,7 @@ use super::wire::{Io, Wire};
 use crate::clock::{Clock, UnixMs};
 use crate::connect::ledger::{Ledger, Told};
 use crate::inbound::InboundBatch;
-use crate::link::{Beat, Carries, Pulse};
+use crate::link::{Beat, Carries, LinkEvent, Pulse};
 use crate::outcome::{
     Attempt, Outcome, OutcomeResult, ProviderId, Reason, ReceiptBatch, Retry, Whose,
 };
@@ -101,13 +101,18 @@ pub(super) struct Connection<'a> {
     logged_receipt: Option<Instant>,
 }
 
-enum Woke {
+/// The places in others' channels are used as they are given: one that is let go of passes to the next
+/// link in line, and where more links wait than there are places, none would ever hold one.
+enum Woke<'a> {
     Stop,
     Io(Io),
     Stored(bool),
     InboundStored(bool),
     Attempts(Option<Vec<Attempt>>),
-    Room,
+    Told(Option<mpsc::OwnedPermit<LinkEvent>>),
+    Receipts(Option<mpsc::Permit<'a, ReceiptBatch>>),
+    Inbound(Option<mpsc::Permit<'a, InboundBatch>>),
+    Senders,
     Timer,
 }
 
@@ -157,6 +162,7 @@ impl<'a> Connection<'a> {
             let wants_room = !self.lent.ledger.waiting.is_empty();
             let stopping = self.leave_by.is_some();
             let outlasts = stopping && self.outlasts();
+            let (receipts, inbound) = (self.lent.receipts, self.lent.inbound);
             let (session, wire) = (&mut self.session, &mut self.wire);
             let woke = tokio::select! {
                 biased;
@@ -165,12 +171,12 @@ impl<'a> Connection<'a> {
                 stored = self.inbox.settled() => Woke::Stored(stored),
                 stored = self.from_handsets.settled() => Woke::InboundStored(stored),
                 batch = self.lent.attempts.recv(), if takes => Woke::Attempts(batch),
-                () = self.lent.ledger.room(), if told == Told::Full => Woke::Room,
+                place = self.lent.ledger.room(), if told == Told::Full => Woke::Told(place),
                 // An error means that the store's side is gone, which handing over shows.
-                _ = self.lent.receipts.reserve(), if !handed_over.0 => Woke::Room,
-                _ = self.lent.inbound.reserve(), if !handed_over.1 => Woke::Room,
+                place = receipts.reserve(), if !handed_over.0 => Woke::Receipts(place.ok()),
+                place = inbound.reserve(), if !handed_over.1 => Woke::Inbound(place.ok()),
                 // The account lives as long as its config.
-                _ = self.senders.changed(), if outlasts => Woke::Room,
+                _ = self.senders.changed(), if outlasts => Woke::Senders,
                 () = sleep.as_mut() => Woke::Timer,
             };
             now = self.lent.clock.instant();
@@ -178,7 +184,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn woke(&mut self, now: Instant, woke: Woke) {
+    fn woke(&mut self, now: Instant, woke: Woke<'_>) {
         match woke {
             Woke::Stop => {
                 self.leave(now + self.lent.config.drain);
@@ -200,7 +206,12 @@ impl<'a> Connection<'a> {
             }
             Woke::Attempts(Some(batch)) => self.lent.ledger.receive(batch),
             Woke::Attempts(None) => self.leave(now + self.lent.config.drain),
-            Woke::Io(Io::Wrote | Io::Closed) | Woke::Room => {}
+            Woke::Told(Some(place)) => self.lent.ledger.tell_in(place),
+            Woke::Receipts(Some(place)) => self.inbox.put_in(place),
+            Woke::Inbound(Some(place)) => self.from_handsets.put_in(place),
+            // What is gone shows when the next one is handed over.
+            Woke::Told(None) | Woke::Receipts(None) | Woke::Inbound(None) => {}
+            Woke::Io(Io::Wrote | Io::Closed) | Woke::Senders => {}
             Woke::Timer => self.timers(now, Duration::ZERO),
         }
     }

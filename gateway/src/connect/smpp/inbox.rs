@@ -128,6 +128,18 @@ impl<B: Batch> Inbox<B> {
         }
     }
 
+    /// Hands over what came, in one batch, for which there is a place.
+    pub(super) fn put_in(&mut self, place: mpsc::Permit<'_, B>) {
+        if self.replies.is_empty() {
+            return;
+        }
+        let (stored, told) = oneshot::channel();
+        let items = std::mem::take(&mut self.items);
+        self.stored
+            .push_back((told, std::mem::take(&mut self.replies)));
+        place.send(B::new(items, stored));
+    }
+
     /// Hands over what came, in one batch. `false`: the way to the store is full; what is here waits,
     /// and once the session's inbound window is full the socket is not read any more.
     pub(super) fn hand_over(
@@ -140,12 +152,8 @@ impl<B: Batch> Inbox<B> {
             return true;
         }
         match store.try_reserve() {
-            Ok(permit) => {
-                let (stored, told) = oneshot::channel();
-                let items = std::mem::take(&mut self.items);
-                self.stored
-                    .push_back((told, std::mem::take(&mut self.replies)));
-                permit.send(B::new(items, stored));
+            Ok(place) => {
+                self.put_in(place);
                 true
             }
             Err(TrySendError::Full(())) => false,

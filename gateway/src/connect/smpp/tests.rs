@@ -20,6 +20,7 @@ use crate::outcome::{Answer, Attempt, Form, Outcome, OutcomeResult, Reason, Rece
 use crate::stop::Stopper;
 
 mod binds;
+mod crowd;
 mod outbind;
 mod raw;
 mod resume;
