@@ -282,6 +282,16 @@ impl Message {
         self.legs().find(|leg| leg.channel == Channel::Sms)
     }
 
+    /// The place of a part among the segments of its SMS.
+    #[must_use]
+    pub fn segment(&self, part: u8) -> u8 {
+        let first = match &self.steps {
+            None => 0,
+            Some(_) => self.sms_leg().map_or(0, |leg| leg.first),
+        };
+        part.saturating_sub(first)
+    }
+
     /// The step that it begins with: the first one that a route leads to, if those before it give way to
     /// others for want of one.
     #[must_use]
@@ -449,6 +459,7 @@ mod tests {
         let leg = message.leg_of(4).unwrap();
         assert_eq!((leg.step, leg.channel, leg.first), (1, Channel::Sms, 3));
         assert_eq!(leg.parts(), Parts(0b11000));
+        assert_eq!((message.segment(3), message.segment(4)), (0, 1));
         assert_eq!(message.leg_of(5), None);
         assert_eq!(message.cost(Parts(0b11)), 2);
         assert_eq!(

@@ -45,10 +45,14 @@ pub(crate) struct Suspects {
 impl Suspects {
     /// Adds what a message has of them.
     fn add(&mut self, (message, life): (&Message, &Life), receipt: &Receipt, rule: PartRule) {
+        let Some(leg) = message.sms_leg() else {
+            return;
+        };
+        let end = leg.first.saturating_add(leg.count);
         let parts = match rule {
-            PartRule::All => 0..message.segments,
-            PartRule::First => 0..1,
-            PartRule::Last => message.segments.saturating_sub(1)..message.segments,
+            PartRule::All => leg.first..end,
+            PartRule::First => leg.first..leg.first.saturating_add(1),
+            PartRule::Last => end.saturating_sub(1)..end,
         };
         let suspects = parts.filter_map(|part| suspect(message, life, part, receipt));
         self.all.extend(suspects);

@@ -53,13 +53,14 @@ pub(super) fn submit(
         let (reason, whose) = (Reason::ExpiredInQueue, Whose::Us);
         return impossible(reason, whose, OutcomeResult::NotSent);
     };
+    let part = message.segment(attempt.part);
     let mut octets = [0; SEGMENT_OCTETS];
     let mut uncommon = Content::default();
     let encoding = encoding_of(attempt);
     let content = if is_plain(message, encoding, &config.dialect) {
-        plain(message, encoding, attempt.part, &mut octets)
+        plain(message, encoding, part, &mut octets)
     } else {
-        match content::write(message, encoding, attempt.part, &config.dialect) {
+        match content::write(message, encoding, part, &config.dialect) {
             Ok(content) => {
                 uncommon = content;
                 config.tlvs.add_to(&mut uncommon.tlvs);
@@ -90,9 +91,7 @@ pub(super) fn submit(
         esm_class,
         priority_flag: priority(message),
         validity_period: validity_of(attempt, &validity),
-        registered_delivery: u8::from(
-            config.receipts && config.ask.holds(attempt.part, message.segments),
-        ),
+        registered_delivery: u8::from(config.receipts && config.ask.holds(part, message.segments)),
         data_coding,
         short_message,
         tlvs: if own.is_empty() {

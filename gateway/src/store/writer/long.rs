@@ -70,7 +70,9 @@ fn receipted(life: &Life) -> impl Iterator<Item = usize> {
 /// taken, so that others could not have one.
 fn lone(message: &Message, life: &Life) -> Option<PartRule> {
     let taken = |state: &PartState| matches!(state, PartState::Accepted | PartState::Receipted(_));
-    if message.segments < 2 || !life.parts.iter().all(taken) {
+    // Of a plan's message not every part is a segment.
+    let whole = message.steps.is_none() && message.segments >= 2;
+    if !whole || !life.parts.iter().all(taken) {
         return None;
     }
     let mut receipted = receipted(life);

@@ -301,6 +301,49 @@ async fn a_second_try_goes_out_without_validity_or_in_ucs2() {
 }
 
 #[tokio::test]
+async fn the_first_segment_goes_out_first_also_after_the_parts_of_a_push() {
+    use crate::message::Channel;
+    use crate::message::steps::{FallbackOn, Leg, Step, Steps};
+    let step = |channel| Step {
+        channel,
+        on: FallbackOn::DEFAULT,
+        failover_on: FailoverOn::ALL,
+    };
+    let leg = |step, first, count| Leg {
+        step,
+        first,
+        count,
+        routes: smallvec![RouteIx(3)],
+    };
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    let long = message("+46701234567", &"a".repeat(161));
+    let fallback = Arc::new(Message {
+        steps: Some(Box::new(Steps {
+            steps: smallvec![step(Channel::Push), step(Channel::Sms)],
+            legs: vec![leg(0, 0, 3), leg(1, 3, 2)],
+            push: None,
+        })),
+        ..long.clone()
+    });
+    let long = Arc::new(long);
+    let alone = [attempt(1, &long, 0), attempt(2, &long, 1)];
+    let after = [attempt(3, &fallback, 3), attempt(4, &fallback, 4)];
+    rig.send(alone.into_iter().chain(after).collect()).await;
+    let mut bodies = Vec::new();
+    for _ in 0..4 {
+        let Pdu(_, _, sequence, body) = carrier.read().await;
+        carrier.write(&[(SUBMIT_RESP, 0, sequence, b"id\0")]).await;
+        bodies.push(body);
+    }
+    assert_ne!(bodies[0], bodies[1]);
+    assert_eq!(bodies[..2], bodies[2..]);
+    assert_eq!(rig.answers(4).await.len(), 4);
+}
+
+#[tokio::test]
 async fn a_receipt_that_cannot_be_read_is_acknowledged_when_it_is_stored_as_it_came() {
     let mut carrier = Carrier::new().await;
     let mut rig = start(carrier.config());
