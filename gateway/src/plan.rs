@@ -10,10 +10,11 @@ use codecs::text::{self, Alphabet, Dialect, EncodingChoice, Flash, Long, Options
 use smallvec::SmallVec;
 
 use crate::message::tlv::{SmsTlv, TlvRefusal, TlvWish};
-use crate::message::{Class, Encoding, Message, Phone, ROUTES_MAX, RouteIx, TenantIx};
+use crate::message::{Channel, Class, Encoding, Message, Phone, ROUTES_MAX, RouteIx, TenantIx};
 
 pub mod country;
 mod fit;
+pub mod push;
 pub mod reply;
 pub mod tlv;
 pub mod write;
@@ -21,6 +22,8 @@ pub mod write;
 /// What a rule looks at; an empty list matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
+    /// On this channel; `None`: on each that it has routes for.
+    pub channel: Option<Channel>,
     /// Of these classes.
     pub class: Vec<Class>,
     /// To numbers of these countries (ISO 3166-1 alpha-2).
@@ -80,7 +83,7 @@ pub struct Chosen {
 /// The routing table.
 #[derive(Debug, Default)]
 pub struct Table {
-    rules: Vec<Rule>,
+    rules: push::Rules,
     /// How routes want texts written, by their number; those that are not there want it plain.
     dialects: Vec<Option<Dialect>>,
     /// What TLVs messages may bring, by the route's number.
@@ -89,11 +92,11 @@ pub struct Table {
 }
 
 impl Table {
-    /// From rules in order.
+    /// From rules in order. All routes are SMS routes, unless [`with_push`](Self::with_push) says others.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
         Self {
-            rules,
+            rules: push::Rules::new(rules),
             dialects: Vec::new(),
             dictionaries: BTreeMap::new(),
             drawn: AtomicU64::new(0),
@@ -174,24 +177,28 @@ impl Table {
         known.and_then(Option::as_ref).unwrap_or(&PLAIN)
     }
 
-    /// The routes for a message; empty when no rule matches.
+    /// The routes for an SMS; empty when no rule matches.
     #[must_use]
     pub fn routes(&self, tenant: TenantIx, class: Class, to: Phone) -> Routes {
         self.choose(tenant, class, to).routes
     }
 
-    /// The routes for a message, and why these.
+    /// The routes for an SMS, and why these.
     #[must_use]
     pub fn choose(&self, tenant: TenantIx, class: Class, to: Phone) -> Chosen {
         let digits = Digits::of(to);
         let fits = |rule: &Rule| rule.matching.fits(tenant, class, digits.text());
-        let Some(place) = self.rules.iter().position(fits) else {
+        let Some((place, rule)) = self.rules.sms.iter().find(|(_, rule)| fits(rule)) else {
             return Chosen::default();
         };
-        let rule = &self.rules[place];
-        let mut routes: Routes = rule.routes.iter().map(|(route, _)| *route).collect();
-        if rule.strategy == Strategy::Weighted
-            && let Some(first) = self.draw(&rule.routes)
+        self.ordered(*place, &rule.routes, rule.strategy)
+    }
+
+    /// The routes of a rule in the order of its strategy.
+    fn ordered(&self, place: usize, weighted: &[(RouteIx, u32)], strategy: Strategy) -> Chosen {
+        let mut routes: Routes = weighted.iter().map(|(route, _)| *route).collect();
+        if strategy == Strategy::Weighted
+            && let Some(first) = self.draw(weighted)
         {
             let drawn = routes.remove(first);
             routes.insert(0, drawn);
@@ -199,7 +206,7 @@ impl Table {
         routes.truncate(ROUTES_MAX);
         Chosen {
             rule: Some(place),
-            drawn: rule.strategy == Strategy::Weighted,
+            drawn: strategy == Strategy::Weighted,
             routes,
         }
     }

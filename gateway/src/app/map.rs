@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::connect::{smpp, tls};
 use crate::dispatch::limit;
 use crate::event::EventKinds;
-use crate::message::RouteIx;
+use crate::message::{Channel, RouteIx};
 use crate::names::Names;
 use crate::{accept, plan, store, webhook};
 
@@ -83,6 +83,7 @@ fn ladder(receipts: &config::Receipts) -> store::Ladder {
 pub(super) fn table(config: &Config, names: &Names) -> plan::Table {
     let rule = |rule: &config::Rule| plan::Rule {
         matching: plan::Match {
+            channel: rule.when.channel.as_deref().and_then(Channel::from_name),
             class: rule.when.class.clone(),
             country: rule.when.country.clone(),
             prefix: rule.when.prefix.clone(),
