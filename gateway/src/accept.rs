@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::delivery_view::DeliveryView;
+use crate::message::steps::Platform;
 use crate::message::tlv::{TlvRefusal, TlvWish};
 use crate::message::{Class, Encoding, EndpointIx, Phone, RouteIx, SmsOptions, TenantIx};
 use crate::names::Names;
@@ -145,7 +146,7 @@ pub struct CallbackTarget {
     pub url_prefixes: Vec<String>,
 }
 
-/// What accept asks the plan stage.
+/// What accept asks the plan stage of an SMS.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanRequest<'a> {
     /// Whose message.
@@ -230,7 +231,7 @@ pub struct Why {
     pub drawn: bool,
 }
 
-/// The plan stage's answer.
+/// The plan stage's answer for an SMS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planned {
     /// How the text will be written.
@@ -245,6 +246,32 @@ pub struct Planned {
     pub why: Why,
     /// Candidate routes in failover order, at most as many as asked for; empty when no rule matches.
     pub routes: SmallVec<[RouteIx; 4]>,
+}
+
+/// What accept asks the plan stage of a push, for each app of a platform.
+#[derive(Clone, Copy, Debug)]
+pub struct PushRequest<'a> {
+    /// Whose message.
+    pub tenant: TenantIx,
+    /// Its class.
+    pub class: Class,
+    /// Of the device; a topic is Android's.
+    pub platform: Platform,
+    /// The app on it.
+    pub app: &'a str,
+    /// The most routes that it may try.
+    pub max_routes: usize,
+}
+
+/// The plan stage's answer for a push, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushRoutes {
+    /// Candidate routes in failover order, at most as many as asked for; empty when no rule has any.
+    pub routes: SmallVec<[RouteIx; 4]>,
+    /// The routing rule that has them, by its place.
+    pub rule: Option<usize>,
+    /// Whether the first one was drawn by weight.
+    pub drawn: bool,
 }
 
 /// Why a message cannot be planned as the client asks.
@@ -269,20 +296,41 @@ pub enum PlanError {
 
 /// The plan stage, as `app` hands it over.
 #[derive(Clone)]
-pub struct Planner(Arc<PlanFn>);
+pub struct Planner {
+    sms: Arc<PlanFn>,
+    push: Arc<PushFn>,
+}
 
 type PlanFn = dyn Fn(PlanRequest<'_>) -> Result<Planned, PlanError> + Send + Sync;
+type PushFn = dyn Fn(PushRequest<'_>) -> PushRoutes + Send + Sync;
 
 impl Planner {
-    /// A planner that calls `plan`, which must not block.
+    /// A planner that calls `plan` for SMS, which must not block, and knows no route for a push.
     pub fn new(
         plan: impl Fn(PlanRequest<'_>) -> Result<Planned, PlanError> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(plan))
+        Self {
+            sms: Arc::new(plan),
+            push: Arc::new(|_| PushRoutes::default()),
+        }
+    }
+
+    /// With what chooses the routes of a push; it must not block.
+    #[must_use]
+    pub fn with_push(
+        mut self,
+        push: impl Fn(PushRequest<'_>) -> PushRoutes + Send + Sync + 'static,
+    ) -> Self {
+        self.push = Arc::new(push);
+        self
     }
 
     fn plan(&self, request: PlanRequest<'_>) -> Result<Planned, PlanError> {
-        (self.0)(request)
+        (self.sms)(request)
+    }
+
+    fn push(&self, request: PushRequest<'_>) -> PushRoutes {
+        (self.push)(request)
     }
 }
 

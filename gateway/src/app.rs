@@ -139,7 +139,9 @@ impl Gateway {
 
         // accept
         replan(&store, &table, &mut running);
-        let planner = accept::Planner::new(move |request| planned(&table, request));
+        let pushes = table.clone();
+        let planner = accept::Planner::new(move |request| planned(&table, request))
+            .with_push(move |request| push_routes(&pushes, request));
         let shown = Arc::new(shown::Shown::new(config, &store, states, clock.clone()));
         let view = view(shown, resumes);
         let deliveries = deliveries::Deliveries::new(&webhook_config, &store);
@@ -378,6 +380,21 @@ fn planned(
         text: written.text,
         routes,
     })
+}
+
+fn push_routes(table: &plan::Table, request: accept::PushRequest<'_>) -> accept::PushRoutes {
+    let of = (request.tenant, request.class);
+    let plan::Chosen {
+        rule,
+        drawn,
+        mut routes,
+    } = table.choose_push(of, request.platform, request.app);
+    routes.truncate(request.max_routes);
+    accept::PushRoutes {
+        routes,
+        rule,
+        drawn,
+    }
 }
 
 /// The routes as operators see and handle them.

@@ -4,19 +4,21 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::accept::problem::{Code, FieldError, Problem};
-use crate::accept::request::{FailoverIn, Request, Str};
-use crate::accept::shape::not_available;
+use crate::accept::request::Request;
 use crate::accept::{Door, PlanError, PlanRequest, Planned, Scope, Why};
 use crate::clock::UnixMs;
 use crate::message::{
-    Class, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Policy, Priority, ROUTES_MAX,
-    TenantIx, Texts, TextsTooLong,
+    Channel, Class, FailoverOn, Message, MessageId, OnAmbiguous, Phone, Policy, Priority, TenantIx,
+    Texts, TextsTooLong,
 };
 use crate::names::Names;
 
 mod callback;
 mod content;
 mod labels;
+mod push;
+mod recipient;
+mod steps;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tlvs;
@@ -24,6 +26,8 @@ mod tlvs;
 pub(crate) use callback::is_event_type;
 pub(crate) use content::Content;
 pub(crate) use labels::{CLIENT_REF_OCTETS_MAX, is_tag};
+pub(crate) use push::{Payload, Payloads};
+pub(crate) use steps::PushApp;
 
 /// Characters of `from` (contract.md §1).
 const FROM_MAX: usize = 64;
@@ -54,7 +58,17 @@ pub(crate) struct Origin<'a> {
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) message: Message,
+    /// Of its SMS.
     pub(crate) why: Why,
+    /// Of its push.
+    pub(crate) push: PushWhy,
+}
+
+/// Why a push became what it is; empty where there is none.
+#[derive(Debug, Default)]
+pub(crate) struct PushWhy {
+    pub(crate) payloads: Payloads,
+    pub(crate) apps: Vec<PushApp>,
 }
 
 /// Collects what is wrong.
@@ -98,12 +112,15 @@ pub(crate) fn planned(
         shapes: errors.len(),
         errors,
     };
-    let to = check.to(request);
-    let from = check.from(request);
+    let wanted = check.wanted(request);
+    let to = check.phone(request, wanted.sms);
+    let audience = check.audience(request, wanted.push);
+    let from = check.from(request, wanted.sms);
     let class = check.class(request);
-    let content = check.content(request, sugar);
-    let failover = check.plan(request);
-    let (max_routes, failover_on) = check.failover(failover, class);
+    let content = check.content(request, sugar, wanted.sms);
+    let audience = audience.filter(|_| wanted.push);
+    let (push, payloads) = check.push(request, sugar, audience.as_ref());
+    let asked = check.steps(request, class, wanted);
     let priority = check.priority(request, class);
     let on_ambiguous = check.on_ambiguous(request, class);
     let expires_at = check.lifetime(request, class);
@@ -116,19 +133,15 @@ pub(crate) fn planned(
     if !check.errors.is_empty() {
         return Err(Problem::of(check.errors));
     }
-    let planned = plan(
-        door,
-        PlanRequest {
-            tenant: origin.tenant,
-            class,
-            to,
-            max_routes,
-            content: &content,
-        },
-    )?;
-    let body = content.body(planned.text);
+    let sms = asked.iter().find(|one| one.step.channel == Channel::Sms);
+    let (planned, body) = match (sms, to) {
+        (Some(sms), Some(to)) => {
+            sms_of(door, &content, (origin.tenant, class, to), sms.max_routes)?
+        }
+        _ => (Planned::default(), Cow::Borrowed("")),
+    };
     let url = request.callback.as_ref().and_then(|c| c.url.as_deref());
-    let texts = Texts::pack([
+    let texts = [
         from,
         &body,
         request.client_ref.as_deref().unwrap_or_default(),
@@ -138,17 +151,16 @@ pub(crate) fn planned(
         origin.traceparent,
         url.unwrap_or_default(),
         &callback_types,
-        "",
-    ]);
-    let texts = texts.map_err(too_long)?;
+        &push,
+    ];
     // The rest is the store's to give.
-    let message = Message {
+    let mut message = Message {
         tenant: origin.tenant,
-        to,
+        to: to.unwrap_or_default(),
         class,
         priority,
         on_ambiguous,
-        failover_on,
+        failover_on: sms.map_or_else(FailoverOn::default, |sms| sms.step.failover_on),
         encoding: planned.encoding,
         segments: planned.segments,
         sms: planned.sms,
@@ -157,11 +169,34 @@ pub(crate) fn planned(
         policy,
         expires_at,
         routes: planned.routes,
-        texts,
+        texts: Texts::pack(texts).map_err(too_long)?,
         ..Message::default()
     };
-    let why = planned.why;
-    Ok(Checked { message, why })
+    // One SMS, as nearly all messages are, follows from its own fields.
+    let apps = audience.map_or_else(Vec::new, |audience| {
+        steps::lay_out(door, &mut message, &asked, audience)
+    });
+    let (why, push) = (planned.why, PushWhy { payloads, apps });
+    Ok(Checked { message, why, push })
+}
+
+/// How an SMS goes out, and its body.
+fn sms_of<'r>(
+    door: &Door,
+    content: &Content<'r>,
+    (tenant, class, to): (TenantIx, Class, Phone),
+    max_routes: usize,
+) -> Result<(Planned, Cow<'r, str>), Problem> {
+    let request = PlanRequest {
+        tenant,
+        class,
+        to,
+        max_routes,
+        content,
+    };
+    let mut planned = plan(door, request)?;
+    let body = content.body(planned.text.take());
+    Ok((planned, body))
 }
 
 /// Cannot happen: the limits of the texts sum up to less than 64 KiB.
@@ -229,31 +264,11 @@ impl<'a> Check<'a> {
         self.add(FieldError::at(at, code, detail));
     }
 
-    fn to(&mut self, request: &Request<'_>) -> Phone {
-        let at = match &request.to {
-            Some(to) if !to.bare => "/to/phone",
-            _ => "/to",
-        };
-        let phone = request.to.as_ref().and_then(|to| to.phone.as_deref());
-        let Some(phone) = phone else {
-            self.add(
-                FieldError::at(at, "required", "a phone number in E.164")
-                    .alone(Code::InvalidRecipient),
-            );
-            return Phone::default();
-        };
-        Phone::parse(phone).unwrap_or_else(|| {
-            self.add(
-                FieldError::at(at, "not_e164", "must be + and 7 to 15 digits")
-                    .alone(Code::InvalidRecipient),
-            );
-            Phone::default()
-        })
-    }
-
-    fn from<'r>(&mut self, request: &'r Request<'_>) -> &'r str {
+    fn from<'r>(&mut self, request: &'r Request<'_>, wanted: bool) -> &'r str {
         let Some(from) = request.from.as_deref() else {
-            self.wrong("/from", "required", "a sender on the tenant's list");
+            if wanted {
+                self.wrong("/from", "required", "a sender on the tenant's list");
+            }
             return "";
         };
         if from.is_empty() || from.chars().count() > FROM_MAX {
@@ -301,72 +316,6 @@ impl<'a> Check<'a> {
         let detail = format!("must be {}..{}", range.start(), range.end());
         self.wrong(at, "out_of_range", detail);
         None
-    }
-
-    fn plan<'r>(&mut self, request: &'r Request<'_>) -> Option<&'r FailoverIn<'r>> {
-        if let Some(channel) = request.channel.as_deref() {
-            self.channel("/channel", Some(channel));
-        }
-        let plan = request.plan.as_ref()?;
-        let Some(step) = plan.steps.first() else {
-            self.wrong("/plan/steps", "out_of_range", "must have 1 step");
-            return None;
-        };
-        if plan.steps.len() > 1 {
-            self.add(not_available("/plan/steps/1"));
-        }
-        self.channel("/plan/steps/0/channel", step.channel.as_deref());
-        step.failover.as_ref()
-    }
-
-    fn channel(&mut self, at: &str, channel: Option<&str>) {
-        match channel {
-            Some("sms") => {}
-            Some("push") => self.add(not_available(at)),
-            Some("email" | "rcs") => self
-                .add(FieldError::at(at, "channel_not_enabled", "").alone(Code::ChannelNotEnabled)),
-            Some(_) => self.wrong(at, "not_one_of", "must be sms"),
-            None => self.wrong(at, "required", "must be sms"),
-        }
-    }
-
-    fn failover(&mut self, failover: Option<&FailoverIn<'_>>, class: Class) -> (usize, FailoverOn) {
-        let by_class = match class {
-            Class::Promotional => FailoverOn(FailoverOn::ALL.0 & !FailoverOn::NO_RESPONSE.0),
-            _ => FailoverOn::ALL,
-        };
-        let Some(failover) = failover else {
-            return (ROUTES_DEFAULT, by_class);
-        };
-        let at = "/plan/steps/0/failover/max_routes";
-        let most = i64::try_from(ROUTES_MAX).unwrap_or(i64::MAX);
-        let max = self.integer(at, failover.max_routes, 1..=most);
-        let max = max.and_then(|max| usize::try_from(max).ok());
-        let on = failover
-            .on
-            .as_ref()
-            .map_or(by_class, |words| self.failover_on(words));
-        (max.unwrap_or(ROUTES_DEFAULT), on)
-    }
-
-    fn failover_on(&mut self, words: &[Str<'_>]) -> FailoverOn {
-        let mut on = FailoverOn(0);
-        for (index, word) in words.iter().enumerate() {
-            let named = match &**word {
-                "route_down" => FailoverOn::ROUTE_DOWN,
-                "throttled" => FailoverOn::THROTTLED,
-                "transient" => FailoverOn::TRANSIENT,
-                "no_response" => FailoverOn::NO_RESPONSE,
-                _ => {
-                    let at = format!("/plan/steps/0/failover/on/{index}");
-                    let detail = "must be route_down, throttled, transient or no_response";
-                    self.wrong(&at, "not_one_of", detail);
-                    continue;
-                }
-            };
-            on.0 |= named.0;
-        }
-        on
     }
 
     fn priority(&mut self, request: &Request<'_>, class: Class) -> Priority {

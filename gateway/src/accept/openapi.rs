@@ -487,7 +487,7 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Code> {
 }
 
 /// What an operation that reads a message, and does not take it, can answer.
-const PREVIEWING: [Code; 13] = [
+const PREVIEWING: [Code; 15] = [
     Code::MalformedJson,
     Code::SenderNotAllowed,
     Code::OverrideNotAllowed,
@@ -496,7 +496,9 @@ const PREVIEWING: [Code; 13] = [
     Code::UnsupportedMediaType,
     Code::NotAvailable,
     Code::InvalidRecipient,
+    Code::PlanRequired,
     Code::ContentMissing,
+    Code::PayloadTooLarge,
     Code::TooManySegments,
     Code::ExpiresBeforeSend,
     Code::ChannelNotEnabled,
@@ -539,7 +541,7 @@ const IMPORTING: [Code; 7] = [
 ];
 
 /// What only an operation that takes messages can answer.
-const ACCEPTING: [Code; 20] = [
+const ACCEPTING: [Code; 22] = [
     Code::MalformedJson,
     Code::IdempotencyKeyMissing,
     Code::SenderNotAllowed,
@@ -550,7 +552,9 @@ const ACCEPTING: [Code; 20] = [
     Code::NotAvailable,
     Code::IdempotencyKeyReused,
     Code::InvalidRecipient,
+    Code::PlanRequired,
     Code::ContentMissing,
+    Code::PayloadTooLarge,
     Code::TooManySegments,
     Code::ExpiresBeforeSend,
     Code::ChannelNotEnabled,

@@ -19,7 +19,7 @@ use crate::accept::request::{merge, parse};
 use crate::accept::router::Asked;
 use crate::accept::single::{self, origin};
 use crate::accept::{BODY_MAX, Gateway, body};
-use crate::message::{Encoding, SmsOptions, Text};
+use crate::message::{Channel, Encoding, RouteIx, SmsOptions, Text};
 use crate::names::Names;
 use crate::outcome::Reason;
 
@@ -46,7 +46,15 @@ struct PolicyPreview {
 
 /// One step.
 #[derive(Debug, Serialize, ToSchema)]
-struct StepPreview<'a> {
+#[serde(untagged)]
+enum StepPreview<'a> {
+    Sms(SmsPreview<'a>),
+    Push(PushPreview<'a>),
+}
+
+/// A step of sms.
+#[derive(Debug, Serialize, ToSchema)]
+struct SmsPreview<'a> {
     #[schema(example = "sms")]
     channel: &'a str,
     /// `gsm7`, `ucs2`, `latin1` or `binary`.
@@ -68,7 +76,45 @@ struct StepPreview<'a> {
     /// The routing rule that matches, by its place in `routing.rules`; absent when none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<usize>,
-    /// In failover order; empty: it would be rejected with `no_route`.
+    /// In failover order; empty: no route leads there.
+    routes: Vec<CandidateView<'a>>,
+}
+
+/// A step of push.
+#[derive(Debug, Serialize, ToSchema)]
+struct PushPreview<'a> {
+    #[schema(example = "push")]
+    channel: &'a str,
+    /// One for each platform.
+    payloads: Vec<PayloadView>,
+    /// One for each app of a platform.
+    apps: Vec<AppView<'a>>,
+}
+
+/// What goes to a service.
+#[derive(Debug, Serialize, ToSchema)]
+struct PayloadView {
+    /// `ios` (APNs) or `android` (FCM).
+    #[schema(value_type = String, example = "ios")]
+    platform: &'static str,
+    /// As the service counts them.
+    octets: usize,
+    /// The most that it takes.
+    limit: usize,
+}
+
+/// An app that the push goes to.
+#[derive(Debug, Serialize, ToSchema)]
+struct AppView<'a> {
+    #[schema(value_type = String, example = "ios")]
+    platform: &'static str,
+    app: &'a str,
+    /// How many devices, or one topic or condition.
+    targets: usize,
+    /// The routing rule that has routes for it, by its place in `routing.rules`; absent when none has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<usize>,
+    /// In failover order; empty: no route leads there.
     routes: Vec<CandidateView<'a>>,
 }
 
@@ -123,23 +169,70 @@ where
             verdict: refusal.map_or("accepted", |_| "rejected"),
             reason: refusal.map(Reason::code),
         },
-        steps: vec![step(&checked, &gateway.door.names)],
+        steps: steps(&checked, &gateway.door.names),
     };
     answer::json(StatusCode::OK, &view)
 }
 
-fn step<'a>(checked: &'a Checked, names: &'a Names) -> StepPreview<'a> {
-    let message = &checked.message;
-    let body = message.text(Text::Body);
-    let is_text = message.encoding != Encoding::Binary;
-    let first = if checked.why.drawn {
+fn steps<'a>(checked: &'a Checked, names: &'a Names) -> Vec<StepPreview<'a>> {
+    let step = |channel| match channel {
+        Channel::Sms => StepPreview::Sms(sms(checked, names)),
+        Channel::Push => StepPreview::Push(push(checked, names)),
+    };
+    match &checked.message.steps {
+        None => vec![step(Channel::Sms)],
+        Some(steps) => steps.steps.iter().map(|one| step(one.channel)).collect(),
+    }
+}
+
+/// Routes in failover order, and why they stand there.
+fn candidates<'a>(routes: &[RouteIx], drawn: bool, names: &'a Names) -> Vec<CandidateView<'a>> {
+    let first = if drawn {
         "drawn_by_weight"
     } else {
         "listed_first"
     };
     let whys = std::iter::once(first).chain(std::iter::repeat("failover"));
-    StepPreview {
-        channel: "sms",
+    let routes = routes.iter().zip(whys);
+    let view = |(route, why): (&RouteIx, _)| CandidateView {
+        name: names.route(*route),
+        why,
+    };
+    routes.map(view).collect()
+}
+
+fn push<'a>(checked: &'a Checked, names: &'a Names) -> PushPreview<'a> {
+    let payload = |one: &check::Payload| PayloadView {
+        platform: one.platform.name(),
+        octets: one.octets,
+        limit: one.limit,
+    };
+    let app = |one: &'a check::PushApp| {
+        let leg = u8::try_from(one.leg).ok();
+        let leg = leg.and_then(|leg| checked.message.leg(leg));
+        let routes = leg.map_or(&[][..], |leg| leg.routes);
+        AppView {
+            platform: one.platform.name(),
+            app: &one.app,
+            targets: one.parts,
+            rule: one.why.rule,
+            routes: candidates(routes, one.why.drawn, names),
+        }
+    };
+    PushPreview {
+        channel: Channel::Push.name(),
+        payloads: checked.push.payloads.iter().map(payload).collect(),
+        apps: checked.push.apps.iter().map(app).collect(),
+    }
+}
+
+fn sms<'a>(checked: &'a Checked, names: &'a Names) -> SmsPreview<'a> {
+    let message = &checked.message;
+    let body = message.text(Text::Body);
+    let is_text = message.encoding != Encoding::Binary;
+    let routes = message.sms_leg().map_or(&[][..], |leg| leg.routes);
+    SmsPreview {
+        channel: Channel::Sms.name(),
         encoding: message.encoding.name(),
         chars: is_text.then(|| body.chars().count()),
         segments: message.sms_segments(),
@@ -157,15 +250,7 @@ fn step<'a>(checked: &'a Checked, names: &'a Names) -> StepPreview<'a> {
         text: (checked.why.changed && is_text).then_some(body),
         national: message.sms.as_deref().and_then(national),
         rule: checked.why.rule,
-        routes: message
-            .routes
-            .iter()
-            .zip(whys)
-            .map(|(route, why)| CandidateView {
-                name: names.route(*route),
-                why,
-            })
-            .collect(),
+        routes: candidates(routes, checked.why.drawn, names),
     }
 }
 

@@ -59,7 +59,9 @@ pub(crate) enum Code {
     NotAvailable,
     IdempotencyKeyReused,
     InvalidRecipient,
+    PlanRequired,
     ContentMissing,
+    PayloadTooLarge,
     TooManySegments,
     ExpiresBeforeSend,
     ChannelNotEnabled,
@@ -74,7 +76,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Code, HTTP status, title.
-    pub(crate) const TABLE: [(Self, &'static str, u16, &'static str); 31] = [
+    pub(crate) const TABLE: [(Self, &'static str, u16, &'static str); 33] = [
         (
             Self::MalformedJson,
             "malformed_json",
@@ -191,10 +193,22 @@ impl Code {
             "Recipient is not valid",
         ),
         (
+            Self::PlanRequired,
+            "plan_required",
+            422,
+            "Several channels are possible",
+        ),
+        (
             Self::ContentMissing,
             "content_missing_for_channel",
             422,
             "Channel has no content",
+        ),
+        (
+            Self::PayloadTooLarge,
+            "payload_too_large",
+            422,
+            "Push is too large for its service",
         ),
         (
             Self::TooManySegments,

@@ -16,11 +16,16 @@ use utoipa::ToSchema;
 
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::shape;
+use crate::message::Channel;
 
 pub(crate) mod merge;
+mod push;
 pub(crate) mod tlv;
+mod to;
 
+pub(crate) use push::{OverlayIn, PushIn};
 pub(crate) use tlv::TlvsIn;
+pub(crate) use to::{DeviceIn, To};
 
 /// A message to be sent.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
@@ -34,7 +39,7 @@ pub(crate) struct Request<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) callback: Option<CallbackIn<'a>>,
-    /// Sugar for a one-step plan; excludes `plan`.
+    /// `sms` or `push`: sugar for a one-step plan; excludes `plan`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "sms")]
     pub(crate) channel: Option<Str<'a>>,
@@ -57,9 +62,9 @@ pub(crate) struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) expires_at: Option<Str<'a>>,
-    /// A sender on the tenant's list.
+    /// A sender on the tenant's list. Required, but not where nothing goes by sms.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, max_length = 64, example = "ACME", required)]
+    #[schema(value_type = Option<String>, max_length = 64, example = "ACME")]
     pub(crate) from: Option<Str<'a>>,
     /// Items of batches only; single sends use the header.
     #[serde(skip_serializing)]
@@ -69,7 +74,8 @@ pub(crate) struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     pub(crate) metadata: Option<Metadata<'a>>,
-    /// Exactly one sms step in this version.
+    /// The channels to take, one after the other. Without it, and without `channel`, the only one that
+    /// `to` and `content` allow.
     #[serde(
         borrow,
         deserialize_with = "object",
@@ -95,9 +101,9 @@ pub(crate) struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, max_length = 2000)]
     pub(crate) text: Option<Str<'a>>,
-    /// The recipient: E.164, or `{"phone": …}`.
+    /// The recipient: E.164, or every address that the plan needs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, example = "+46701234567", required)]
+    #[schema(value_type = to::Forms<'_>, example = "+46701234567", required)]
     pub(crate) to: Option<To<'a>>,
     /// Ids of the platform above, echoed in every event.
     #[serde(
@@ -136,6 +142,13 @@ pub(crate) struct CallbackIn<'a> {
 #[serde(deny_unknown_fields, default)]
 #[schema(as = Content)]
 pub(crate) struct ContentIn<'a> {
+    /// What a push says in its own way.
+    #[serde(
+        borrow,
+        deserialize_with = "object",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) push: Option<PushIn<'a>>,
     /// What the sms channel says in its own way.
     #[serde(
         borrow,
@@ -143,7 +156,7 @@ pub(crate) struct ContentIn<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) sms: Option<SmsIn<'a>>,
-    /// The body.
+    /// The body of each channel that has none of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, max_length = 2000)]
     pub(crate) text: Option<Str<'a>>,
@@ -218,8 +231,9 @@ fn is_off(word: &Option<Str<'_>>) -> bool {
 #[serde(deny_unknown_fields, default)]
 #[schema(as = Plan)]
 pub(crate) struct PlanIn<'a> {
-    /// Exactly one in this version.
+    /// 1 to 5, each with another channel: those that this version has are two.
     #[serde(borrow, deserialize_with = "objects")]
+    #[schema(min_items = 1, max_items = 5)]
     pub(crate) steps: Vec<StepIn<'a>>,
 }
 
@@ -228,7 +242,7 @@ pub(crate) struct PlanIn<'a> {
 #[serde(deny_unknown_fields, default)]
 #[schema(as = Step)]
 pub(crate) struct StepIn<'a> {
-    /// `sms`. (`until`, `on` and `revoke` are fixed to their defaults in this version.)
+    /// `sms` or `push`.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, example = "sms", required)]
     pub(crate) channel: Option<Str<'a>>,
@@ -239,6 +253,47 @@ pub(crate) struct StepIn<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) failover: Option<FailoverIn<'a>>,
+    /// When the next step follows: `no_route` (none leads there), `rejected` (nobody took it), and
+    /// `undelivered`, which only a last step or one of push may name in this version. These three when
+    /// absent. `expired`, `unknown` and `timeout` are not in this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub(crate) on: Option<Vec<Str<'a>>>,
+    /// The status that ends the plan well: of sms `delivered`, of push `sent`; no other in this version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) until: Option<Str<'a>>,
+}
+
+impl StepIn<'_> {
+    /// `step.on` where nothing is said (contract.md §1).
+    const ON_DEFAULT: [&'static str; 3] = ["no_route", "rejected", "undelivered"];
+
+    /// `step.until` where nothing is said (contract.md §1).
+    pub(crate) fn until_default(channel: Channel) -> &'static str {
+        match channel {
+            Channel::Sms => "delivered",
+            Channel::Push => "sent",
+        }
+    }
+
+    /// Takes out what says its default; the order of `on` means nothing.
+    pub(crate) fn without_defaults(&mut self) {
+        let channel = self.channel.as_deref().and_then(Channel::from_name);
+        if let (Some(channel), Some(until)) = (channel, self.until.as_deref())
+            && until == Self::until_default(channel)
+        {
+            self.until = None;
+        }
+        if let Some(on) = &self.on
+            && on.len() == Self::ON_DEFAULT.len()
+            && Self::ON_DEFAULT
+                .iter()
+                .all(|word| on.iter().any(|own| &**own == *word))
+        {
+            self.on = None;
+        }
+    }
 }
 
 /// `failover`.
@@ -358,66 +413,6 @@ impl<'de> Visitor<'de> for StrVisitor {
 
     fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
         Ok(Str(Cow::Owned(text)))
-    }
-}
-
-/// The recipient. A bare string is sugar for `{"phone": …}`, and is the same request.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct To<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) phone: Option<Str<'a>>,
-    /// Whether it came as a bare string: tells where an error is.
-    #[serde(skip)]
-    pub(crate) bare: bool,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for To<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ToVisitor)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ToObject<'a> {
-    #[serde(borrow, default)]
-    phone: Option<Str<'a>>,
-}
-
-struct ToVisitor;
-
-impl<'de> Visitor<'de> for ToVisitor {
-    type Value = To<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string or an object")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(bare(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(bare(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
-        Ok(bare(Cow::Owned(text)))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let object = ToObject::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        Ok(To {
-            phone: object.phone,
-            bare: false,
-        })
-    }
-}
-
-fn bare(phone: Cow<'_, str>) -> To<'_> {
-    To {
-        phone: Some(Str(phone)),
-        bare: true,
     }
 }
 

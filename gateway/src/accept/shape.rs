@@ -20,6 +20,8 @@ enum Shape {
     Boolean,
     /// An object of strings.
     TextMap,
+    /// An object of anything.
+    AnyObject,
     /// A string, or an integer that is not negative.
     TextOrInteger,
     /// An object of these.
@@ -39,7 +41,7 @@ enum Shape {
 }
 
 use Shape::{
-    Boolean, Default, Integer, Later, List, Object, OtherChannel, Text, TextMap, TextOr,
+    AnyObject, Boolean, Default, Integer, Later, List, Object, OtherChannel, Text, TextMap, TextOr,
     TextOrInteger, TextOrIntegerMap, TextOrLater,
 };
 
@@ -79,24 +81,48 @@ static POLICY: &[(&str, Shape)] = &[
 ];
 
 static TO: &[(&str, Shape)] = &[
+    ("app", Text),
+    ("condition", Text),
+    ("devices", List(&Object(DEVICE))),
     ("phone", Text),
-    ("app", Later),
-    ("condition", Later),
+    ("topic", Text),
     ("country", Later),
-    ("devices", Later),
     ("email", Later),
     ("locale", Later),
     ("ref", Later),
     ("timezone", Later),
-    ("topic", Later),
+];
+
+static DEVICE: &[(&str, Shape)] = &[
+    ("app", Text),
+    ("platform", Text),
+    ("registered_at", Text),
+    ("token", Text),
 ];
 
 static CONTENT: &[(&str, Shape)] = &[
     ("sms", Object(SMS)),
     ("text", Text),
-    ("push", Later),
+    ("push", Object(PUSH)),
     ("email", OtherChannel),
     ("rcs", OtherChannel),
+];
+
+static PUSH: &[(&str, Shape)] = &[
+    ("apns", AnyObject),
+    ("badge", Integer),
+    ("body", Text),
+    ("category", Text),
+    ("collapse_key", Text),
+    ("data", TextMap),
+    ("deep_link", Text),
+    ("fcm", AnyObject),
+    ("image_url", Text),
+    ("push_type", Text),
+    ("silent", Boolean),
+    ("sound", Text),
+    ("thread_id", Text),
+    ("title", Text),
 ];
 
 static SMS: &[(&str, Shape)] = &[
@@ -118,9 +144,9 @@ static STEP: &[(&str, Shape)] = &[
         "failover",
         Object(&[("max_routes", Integer), ("on", List(&Text))]),
     ),
-    ("on", Default(r#"["no_route","rejected","undelivered"]"#)),
+    ("on", List(&Text)),
     ("revoke", Default("true")),
-    ("until", Default("\"delivered\"")),
+    ("until", Text),
     ("wait", Later),
 ];
 
@@ -198,6 +224,7 @@ fn walk(value: &mut Value, shape: &Shape, at: &mut String, errors: &mut Vec<Fiel
         (Boolean, Value::Bool(_)) => return true,
         (TextOrInteger, Value::String(_)) => return true,
         (TextOrInteger, Value::Number(number)) if number.is_u64() => return true,
+        (AnyObject, Value::Object(_)) => return true,
         (TextMap, Value::Object(map)) => {
             members(map, at, errors, |_| Some(&Text));
             return true;
@@ -232,7 +259,7 @@ fn walk(value: &mut Value, shape: &Shape, at: &mut String, errors: &mut Vec<Fiel
         (TextMap, _) => "must be an object of strings",
         (TextOrInteger, _) => "must be a string or an integer that is not negative",
         (TextOrIntegerMap, _) => "must be an object of strings and integers",
-        (Object(_), _) => "must be an object",
+        (Object(_) | AnyObject, _) => "must be an object",
         (TextOr(_), _) => "must be a string or an object",
         (List(_), _) => "must be a list",
     };
@@ -240,15 +267,9 @@ fn walk(value: &mut Value, shape: &Shape, at: &mut String, errors: &mut Vec<Fiel
     false
 }
 
-/// Whether `value` is the default that `json` says; the order of a list of words means nothing.
+/// Whether `value` is the default that `json` says.
 fn is_default(value: &Value, json: &str) -> bool {
-    let default: Value = serde_json::from_str(json).unwrap_or_default();
-    match (value, &default) {
-        (Value::Array(own), Value::Array(words)) => {
-            own.len() == words.len() && words.iter().all(|word| own.contains(word))
-        }
-        (own, default) => own == default,
-    }
+    serde_json::from_str::<Value>(json).is_ok_and(|default| default == *value)
 }
 
 /// What is said of what the contract has and this version lacks.
@@ -316,7 +337,7 @@ pub(crate) fn push_token(pointer: &mut String, token: &str) {
 #[cfg(test)]
 mod tests {
     use crate::accept::problem::{Code, Problem};
-    use crate::accept::request::parse;
+    use crate::accept::request::{merge, parse};
 
     fn errors(json: &str) -> Vec<(String, &'static str)> {
         let (_, errors) = parse(json.as_bytes()).unwrap();
@@ -343,21 +364,15 @@ mod tests {
             (r#"{"routing":{"prefer":["a"]}}"#, "/routing"),
             (r#"{"from":{"pool":"se"}}"#, "/from"),
             (r#"{"to":{"phone":"+46701234567","ref":"u"}}"#, "/to/ref"),
-            (r#"{"to":{"devices":[]}}"#, "/to/devices"),
-            (r#"{"to":{"topic":"t"}}"#, "/to/topic"),
-            (r#"{"content":{"push":{"title":"x"}}}"#, "/content/push"),
+            (r#"{"to":{"email":"a@b"}}"#, "/to/email"),
             (
                 r#"{"content":{"sms":{"regulatory":{}}}}"#,
                 "/content/sms/regulatory",
             ),
             (r#"{"plan":{"steps":[{"wait":3}]}}"#, "/plan/steps/0/wait"),
             (
-                r#"{"plan":{"steps":[{"until":"sent"}]}}"#,
-                "/plan/steps/0/until",
-            ),
-            (
-                r#"{"plan":{"steps":[{"on":["no_route","timeout","rejected"]}]}}"#,
-                "/plan/steps/0/on",
+                r#"{"plan":{"steps":[{"revoke":false}]}}"#,
+                "/plan/steps/0/revoke",
             ),
             (
                 r#"{"policy":{"quiet_hours":"ignore"}}"#,
@@ -383,7 +398,8 @@ mod tests {
             r#"{"plan":{"steps":[{"channel":"sms","revoke":true}]}}"#,
             r#"{"plan":{"steps":[{"channel":"sms","on":["undelivered","rejected","no_route"]}]}}"#,
         ] {
-            let (request, errors) = parse(json.as_bytes()).unwrap();
+            let (mut request, mut errors) = parse(json.as_bytes()).unwrap();
+            merge::expand(&mut request, &mut errors);
             assert_eq!(errors, [], "{json}");
             let text = |request| serde_json::to_string(request).unwrap();
             assert_eq!(text(&request), text(&plain), "the same request: {json}");
@@ -394,7 +410,7 @@ mod tests {
         ] {
             assert_eq!(errors(json), [], "{json}");
         }
-        assert_eq!(super::defaults().count(), 7, "each is a table's field");
+        assert_eq!(super::defaults().count(), 5, "each is a table's field");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::store::{self, Ladder, RouteFacts};
 
 mod document;
 mod preview;
+mod push;
 mod resume;
 mod socket;
 mod suppressions;
@@ -74,7 +75,7 @@ impl Rig {
             queued: 1_000_000,
             suppressions: 1 << 20,
             disk_reserve: 0,
-            routes: vec![route("carrier-a"), route("carrier-b")],
+            routes: ["carrier-a", "carrier-b", "apns", "fcm"].map(route).into(),
             tenants: owned(["acme", "umbrella"]),
             endpoints: owned(["crm", "hive"]),
             inbound: crate::inbound::rules::Config::default(),

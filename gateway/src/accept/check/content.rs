@@ -14,7 +14,7 @@ use crate::message::Encoding;
 use crate::message::tlv::TlvWish;
 
 /// Characters of `content.text` (contract.md §1).
-const TEXT_MAX: usize = 2_000;
+pub(super) const TEXT_MAX: usize = 2_000;
 /// Characters of `content.sms.text`: 20 segments of 153 septets (3GPP TS 23.040 §9.2.3.24.1).
 const SMS_TEXT_MAX: usize = 20 * 153;
 /// Octets of `content.sms.data`: 20 segments of 134 (3GPP TS 23.040 §9.2.3.24.1).
@@ -58,14 +58,20 @@ impl<'r> Content<'r> {
 }
 
 impl Check<'_> {
-    pub(super) fn content<'r>(&mut self, request: &'r Request<'_>, sugar: bool) -> Content<'r> {
+    /// What an SMS says. That it says anything is asked only where it is `wanted`.
+    pub(super) fn content<'r>(
+        &mut self,
+        request: &'r Request<'_>,
+        sugar: bool,
+        wanted: bool,
+    ) -> Content<'r> {
         let sms = request.content.as_ref().and_then(|c| c.sms.as_ref());
         let mut content = Content {
             max_segments: SEGMENTS_DEFAULT,
             ..Content::default()
         };
         let has_data = sms.is_some_and(|sms| sms.data.is_some());
-        (content.at, content.text) = self.text(request, sugar, has_data);
+        (content.at, content.text) = self.text(request, sugar, (has_data, wanted));
         if let Some(sms) = sms {
             self.sms(sms, &mut content);
         }
@@ -76,7 +82,7 @@ impl Check<'_> {
         &mut self,
         request: &'r Request<'_>,
         sugar: bool,
-        has_data: bool,
+        (has_data, wanted): (bool, bool),
     ) -> (&'static str, &'r str) {
         let content = request.content.as_ref();
         let own = content.and_then(|c| c.sms.as_ref()?.text.as_deref());
@@ -102,9 +108,10 @@ impl Check<'_> {
                 self.wrong("/content/sms/data", "exclusive", "excludes text");
             }
         } else if text.is_empty() {
-            self.add(
-                FieldError::at(at, "required", "sms needs a text").alone(Code::ContentMissing),
-            );
+            if wanted {
+                let error = FieldError::at(at, "required", "sms needs a text");
+                self.add(error.alone(Code::ContentMissing));
+            }
         } else if text.len() > SMS_TEXT_MAX && text.chars().count() > SMS_TEXT_MAX {
             self.wrong(at, "out_of_range", "must have at most 3060 characters");
         }

@@ -116,7 +116,7 @@ pub(crate) fn is_tag(tag: &str) -> bool {
 }
 
 /// A JSON pointer to a member by its name (RFC 6901 §3).
-fn pointer(parent: &str, name: &str) -> String {
+pub(super) fn pointer(parent: &str, name: &str) -> String {
     let mut pointer = parent.to_owned();
     push_token(&mut pointer, name);
     pointer

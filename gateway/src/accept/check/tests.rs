@@ -10,12 +10,16 @@ use super::*;
 use crate::accept::CallbackTarget;
 use crate::accept::request::{merge, parse};
 use crate::accept::{
-    Config, IngressRate, Key, Planned, Planner, Scope, Scopes, Senders, Tenant, Why,
+    Config, IngressRate, Key, Planned, Planner, PushRoutes, Scope, Scopes, Senders, Tenant, Why,
 };
 use crate::clock::Clock;
+use crate::message::steps::Platform;
 use crate::message::tlv::{TlvRefusal, TlvWhy};
 use crate::message::{Encoding, EndpointIx, RouteIx, SmsOptions, Text};
 use crate::names::Names;
+
+mod push;
+mod steps;
 
 pub(crate) const NOW: UnixMs = UnixMs(1_795_248_000_000);
 
@@ -78,15 +82,16 @@ pub(crate) fn config() -> Config {
 }
 
 pub(crate) fn names() -> Names {
-    let owned = |names: [&str; 2]| names.map(String::from).to_vec();
+    let owned = |names: &[&str]| names.iter().copied().map(String::from).collect();
     Names {
-        tenants: owned(["acme", "umbrella"]),
-        routes: owned(["carrier-a", "carrier-b"]),
-        endpoints: owned(["crm", "hive"]),
+        tenants: owned(&["acme", "umbrella"]),
+        routes: owned(&["carrier-a", "carrier-b", "apns", "fcm"]),
+        endpoints: owned(&["crm", "hive"]),
     }
 }
 
-/// Plans as one segment for each 160 characters; +999… has no route; `€` is not GSM-7 here.
+/// Plans as one segment for each 160 characters; +999… has no route; `€` is not GSM-7 here. The apps
+/// shop and lite have a route each on both platforms, the same.
 pub(crate) fn planner() -> Planner {
     Planner::new(|request| {
         let units = request.data().map(<[u8]>::len);
@@ -138,6 +143,19 @@ pub(crate) fn planner() -> Planner {
             routes,
         })
     })
+    .with_push(|request| match (request.app, request.platform) {
+        ("shop" | "lite", Platform::Ios) => push_route(2),
+        ("shop" | "lite", Platform::Android) => push_route(3),
+        _ => PushRoutes::default(),
+    })
+}
+
+fn push_route(route: u16) -> PushRoutes {
+    PushRoutes {
+        routes: smallvec![RouteIx(route)],
+        rule: Some(1),
+        drawn: false,
+    }
 }
 
 pub(crate) fn door() -> Door {
@@ -618,60 +636,6 @@ fn tracking_and_reference_have_lengths() {
         "/client_ref",
         "out_of_range",
     );
-}
-
-#[test]
-fn plans_have_one_sms_step() {
-    one(
-        with(r#""plan":{"steps":[]}"#),
-        "/plan/steps",
-        "out_of_range",
-    );
-    one(with(r#""plan":{}"#), "/plan/steps", "out_of_range");
-    one(
-        with(r#""plan":{"steps":[{"channel":"sms"},{"channel":"sms"}]}"#),
-        "/plan/steps/1",
-        "not_available",
-    );
-    one(
-        with(r#""plan":{"steps":[{}]}"#),
-        "/plan/steps/0/channel",
-        "required",
-    );
-    for (channel, code) in [
-        ("push", Code::NotAvailable),
-        ("email", Code::ChannelNotEnabled),
-        ("rcs", Code::ChannelNotEnabled),
-        ("fax", Code::InvalidRequest),
-    ] {
-        let plan = with(&format!(
-            r#""plan":{{"steps":[{{"channel":"{channel}"}}]}}"#
-        ));
-        assert_eq!(plan.unwrap_err().code, code);
-        let sugar = with(&format!(r#""channel":"{channel}""#));
-        assert_eq!(sugar.unwrap_err().code, code);
-    }
-    assert!(with(r#""channel":"sms""#).is_ok());
-}
-
-#[test]
-fn failover_is_checked() {
-    let failover = |json: &str| {
-        with(&format!(
-            r#""plan":{{"steps":[{{"channel":"sms","failover":{json}}}]}}"#
-        ))
-    };
-    one(
-        failover(r#"{"max_routes":6}"#),
-        "/plan/steps/0/failover/max_routes",
-        "out_of_range",
-    );
-    one(
-        failover(r#"{"on":["throttled","rain"]}"#),
-        "/plan/steps/0/failover/on/1",
-        "not_one_of",
-    );
-    assert_eq!(failover(r#"{"on":[]}"#).unwrap().failover_on, FailoverOn(0));
 }
 
 #[test]

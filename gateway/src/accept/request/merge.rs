@@ -1,16 +1,19 @@
 //! Merging: a batch's `defaults` under each of its items; and the sugar turned into the full form.
 
 use crate::accept::problem::FieldError;
-use crate::accept::request::{ContentIn, PlanIn, Request};
+use crate::accept::request::{ContentIn, Metadata, OverlayIn, PlanIn, PushIn, Request, StepIn};
 
 /// Turns sugar into the full form, so that both are the same request to an idempotency key, and
-/// reports sugar that stands beside what it is sugar for. Returns whether `text` was sugar.
+/// reports sugar that stands beside what it is sugar for; what says its default is taken out. Returns whether `text` was sugar.
 pub(crate) fn expand(request: &mut Request<'_>, errors: &mut Vec<FieldError>) -> bool {
     if request.channel.is_some() && request.plan.is_some() {
         errors.push(FieldError::at("/channel", "exclusive", "excludes plan"));
     }
     if request.ttl.is_some() && request.expires_at.is_some() {
         errors.push(FieldError::at("/ttl", "exclusive", "excludes expires_at"));
+    }
+    if let Some(plan) = &mut request.plan {
+        plan.steps.iter_mut().for_each(StepIn::without_defaults);
     }
     let Some(text) = request.text.take() else {
         return false;
@@ -21,7 +24,7 @@ pub(crate) fn expand(request: &mut Request<'_>, errors: &mut Vec<FieldError>) ->
     }
     request.content = Some(ContentIn {
         text: Some(text),
-        sms: None,
+        ..ContentIn::default()
     });
     true
 }
@@ -54,6 +57,7 @@ pub(crate) fn under<'a>(item: &mut Request<'a>, defaults: &Request<'a>) {
     });
     merge(&mut item.content, &defaults.content, |own, base| {
         fill(&mut own.text, &base.text);
+        merge(&mut own.push, &base.push, merge_push);
         merge(&mut own.sms, &base.sms, |own, base| {
             fill(&mut own.encoding, &base.encoding);
             fill(&mut own.flash, &base.flash);
@@ -80,14 +84,7 @@ pub(crate) fn under<'a>(item: &mut Request<'a>, defaults: &Request<'a>) {
         fill(&mut own.on_ambiguous, &base.on_ambiguous);
         fill(&mut own.suppressions, &base.suppressions);
     });
-    merge(&mut item.metadata, &defaults.metadata, |own, base| {
-        for entry in &base.0 {
-            if !own.0.iter().any(|known| known.0 == entry.0) {
-                own.0.push(entry.clone());
-            }
-        }
-        own.0.sort_by(|a, b| a.0.0.cmp(&b.0.0));
-    });
+    merge(&mut item.metadata, &defaults.metadata, merge_texts);
     merge(&mut item.tracking, &defaults.tracking, |own, base| {
         fill(&mut own.campaign_id, &base.campaign_id);
         fill(&mut own.correlation_id, &base.correlation_id);
@@ -104,6 +101,33 @@ fn merge_plan<'a>(plan: &mut PlanIn<'a>, base: &PlanIn<'a>) {
     if plan.steps.is_empty() {
         plan.steps.clone_from(&base.steps);
     }
+}
+
+fn merge_push<'a>(own: &mut PushIn<'a>, base: &PushIn<'a>) {
+    fill(&mut own.badge, &base.badge);
+    fill(&mut own.body, &base.body);
+    fill(&mut own.category, &base.category);
+    fill(&mut own.collapse_key, &base.collapse_key);
+    fill(&mut own.deep_link, &base.deep_link);
+    fill(&mut own.image_url, &base.image_url);
+    fill(&mut own.push_type, &base.push_type);
+    fill(&mut own.silent, &base.silent);
+    fill(&mut own.sound, &base.sound);
+    fill(&mut own.thread_id, &base.thread_id);
+    fill(&mut own.title, &base.title);
+    merge(&mut own.data, &base.data, merge_texts);
+    merge(&mut own.apns, &base.apns, OverlayIn::over);
+    merge(&mut own.fcm, &base.fcm, OverlayIn::over);
+}
+
+/// Texts by their keys; the own ones win.
+fn merge_texts<'a>(own: &mut Metadata<'a>, base: &Metadata<'a>) {
+    for entry in &base.0 {
+        if !own.0.iter().any(|known| known.0 == entry.0) {
+            own.0.push(entry.clone());
+        }
+    }
+    own.0.sort_by(|a, b| a.0.0.cmp(&b.0.0));
 }
 
 fn fill<T: Clone>(own: &mut Option<T>, base: &Option<T>) {

@@ -78,8 +78,21 @@ async fn the_document_lists_what_is_there_and_what_it_answers() {
         statuses("/v1/messages/{id}", "get"),
         ["200", "401", "403", "404", "406", "422", "500"]
     );
-    let until = &json["components"]["schemas"]["Step"]["properties"]["until"];
-    assert_eq!(until["enum"], serde_json::json!(["delivered"]));
+    let schemas = &json["components"]["schemas"];
+    let revoke = &schemas["Step"]["properties"]["revoke"];
+    assert_eq!(revoke["enum"], serde_json::json!([true]));
+    for (schema, field) in [
+        ("Recipient", "devices"),
+        ("Device", "registered_at"),
+        ("PushContent", "collapse_key"),
+        ("Content", "push"),
+        ("PayloadView", "octets"),
+    ] {
+        assert!(
+            schemas[schema]["properties"][field].is_object(),
+            "{schema} {field}"
+        );
+    }
     let limit = &json["paths"]["/v1/events"]["get"]["parameters"];
     let limit = limit
         .as_array()
