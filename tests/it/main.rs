@@ -29,6 +29,7 @@ mod otp_lane;
 mod overload;
 mod overload_backlog;
 mod power_cut;
+mod push;
 mod receipt_early_hex_dec_other_bind;
 mod receipts;
 mod refused;

@@ -115,6 +115,7 @@ pub(super) fn table(config: &Config, names: &Names) -> plan::Table {
     plan::Table::new(config.rules.iter().map(rule).collect())
         .with_dialects(dialects)
         .with_tlvs(dictionaries)
+        .with_push(super::push::planned(config, names))
 }
 
 /// What TLVs messages may bring on a route.

@@ -24,7 +24,10 @@ use crate::dispatch::limit::{self, pace::Configured};
 use crate::dispatch::view::RouteStates;
 use crate::dispatch::{self, Dispatcher};
 use crate::link::{LinkHandle, LinkIx};
-use crate::message::Channel;
+use crate::message::steps::Platform;
+use crate::message::{Channel, RouteIx};
+use crate::names::Names;
+use crate::plan;
 use crate::stop::Stop;
 use crate::store::{RouteFacts, Store};
 
@@ -50,6 +53,22 @@ pub(super) fn facts(name: &str, route: &PushRoute) -> RouteFacts {
         parts: Default::default(),
         charset: Default::default(),
     }
+}
+
+/// What each push route sends for.
+pub(super) fn planned(config: &Config, names: &Names) -> Vec<(RouteIx, plan::push::PushRoute)> {
+    let route = |(name, route): (&String, &PushRoute)| {
+        let (platform, apps) = match &route.service {
+            PushService::Apns(apns) => (Platform::Ios, apns.apps.keys().collect::<Vec<_>>()),
+            PushService::Fcm(fcm) => (Platform::Android, fcm.apps.iter().collect()),
+        };
+        let apps = apps.into_iter().map(|app| app.as_str().into()).collect();
+        Some((
+            names.route_ix(name)?,
+            plan::push::PushRoute { platform, apps },
+        ))
+    };
+    config.push.iter().filter_map(route).collect()
 }
 
 /// Where each of a route's links leads.

@@ -35,25 +35,9 @@ const NAMES_MAX: usize = 10_000;
 /// Entries of the short lists: senders, tags, countries.
 const ITEMS_MAX: usize = 1_000;
 
-/// Whether routes to push services can be used. Not before their connectors are there: until then
-/// their keys are read by tests only, and the `type` alone is said to be not available. What
-/// config/gateway.toml gets with it stands in `tests/push.rs`.
-const PUSH_AVAILABLE: bool = false;
-
 /// Checks the whole tree.
 pub(super) fn check(root: &Node, env: &Env, dev: bool) -> Result<(Config, Vec<Warning>), Problems> {
-    check_with(root, env, dev, PUSH_AVAILABLE)
-}
-
-/// As [`check`], for tests of what is not available yet.
-pub(super) fn check_with(
-    root: &Node,
-    env: &Env,
-    dev: bool,
-    push: bool,
-) -> Result<(Config, Vec<Warning>), Problems> {
     let notes = Notes {
-        push,
         problems: RefCell::default(),
         warnings: RefCell::default(),
         env,

@@ -21,8 +21,6 @@ pub struct PushRoute {
     pub request_timeout: Duration,
     /// Requests per time; absent is unlimited.
     pub rate: Option<Rate>,
-    /// When a push that the service could not take is sent again.
-    pub retry: PushRetry,
     /// Whether a message without a collapse key goes by its own id, so that a repeat replaces it.
     pub auto_collapse: bool,
     /// When tokens are no longer believed to be wrong.
@@ -122,15 +120,6 @@ pub struct Pool {
     pub max_requests: u32,
 }
 
-/// `routes.*.retry`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PushRetry {
-    /// The wait before each further try, under full jitter; empty: none.
-    pub schedule: Vec<Duration>,
-    /// Tries again for each first try, 0.0 to 1.0: above it they wait.
-    pub budget: f64,
-}
-
 /// `routes.*.guard`: above this share of tokens called wrong, it is taken for the route's own fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Guard {
@@ -147,6 +136,4 @@ pub struct Guard {
 pub struct Quota {
     /// What the project may send, over all routes with it.
     pub rate: Rate,
-    /// Time from nothing to the full rate after a pause.
-    pub ramp: Duration,
 }

@@ -33,12 +33,12 @@ use self::meters::Meters;
 use self::pool::{FULL_FOR, IDLE_FOR, Pool};
 use self::service::{Made, Read, Service, Who};
 use self::verdict::Beside;
-use super::http2::{self, Connection, Fate, NotConnected, Replace, Target};
-use super::ledger::Ledger;
+use super::http2::{self, Connection, Fate, NotConnected, Replace, Target, Unsent};
+use super::ledger::{Ledger, ours};
 use crate::clock::{Clock, UnixMs};
 use crate::connect::credentials::{Bearer, State};
 use crate::link::{Beat, Carries, LinkEvent, LinkIx, Pulse, Then};
-use crate::outcome::{Attempt, Reason};
+use crate::outcome::{Attempt, OutcomeResult, Reason, Retry, Whose};
 use crate::stop::Stop;
 
 pub mod guard;
@@ -559,6 +559,14 @@ impl Link {
                 self.meters.answered(&read, answered.latency);
                 self.beside(at, &read, out.serial);
                 self.ledger.answer(token, read.outcome);
+            }
+            // It would be the same on any connection.
+            Fate::Unsent(Unsent::Invalid(why)) => {
+                tracing::error!(route = self.config.name, why, "a push cannot be written");
+                self.meters.alarm("invalid");
+                let (refused, reason) = (OutcomeResult::Refused, Reason::ProviderError);
+                let outcome = ours(refused, reason, Whose::Us, Retry::Never, now);
+                self.ledger.answer(token, outcome);
             }
             Fate::Unsent(_) => {
                 self.meters.unsent();

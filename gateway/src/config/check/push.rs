@@ -14,8 +14,7 @@ use super::section::{Field, Section};
 use super::{DAY, HOUR};
 use crate::config::load::Value;
 use crate::config::push::{
-    Apns, ApnsAuth, Environment, Fcm, Guard, Pool, PushRetry, PushRoute, PushService, Quota,
-    Reference,
+    Apns, ApnsAuth, Environment, Fcm, Guard, Pool, PushRoute, PushService, Quota, Reference,
 };
 use crate::config::value;
 
@@ -27,8 +26,6 @@ const CONNECTIONS_MAX: u64 = 32;
 const REQUESTS_MAX: u64 = 1_000_000_000;
 /// Apps of one route. Chosen: a team's, many times over.
 const APPS_MAX: usize = 1_000;
-/// Tries of one push at one route.
-const TRIES_MAX: usize = 16;
 
 /// The types that are push services.
 pub(super) const TYPES: [&str; 2] = ["apns", "fcm"];
@@ -54,7 +51,7 @@ pub(super) fn route(field: &Field<'_>, kind: &str) -> Option<PushRoute> {
     let rate = section.opt("rate");
     let rate = rate.and_then(|field| field.rate("pushes that the service is sent"));
     // Every one is read before any is given up on.
-    let (pool, retry, guard) = (pool(&section), retry(&section), guard(&section));
+    let (pool, guard) = (pool(&section), guard(&section));
     let why = "how long an answer may take";
     let request_timeout = section.duration("request_timeout", SECOND..=SECOND * 120, why);
     let why = "whether a repeat replaces what it repeats";
@@ -66,7 +63,6 @@ pub(super) fn route(field: &Field<'_>, kind: &str) -> Option<PushRoute> {
         pool: pool?,
         request_timeout,
         rate,
-        retry: retry?,
         auto_collapse,
         guard: guard?,
     })
@@ -288,9 +284,7 @@ fn quota(section: &Section<'_>) -> Option<Quota> {
     let rate = quota
         .need("rate", expected)
         .and_then(|field| field.rate(expected));
-    let why = "the time to the full rate after a pause";
-    let ramp = quota.duration("ramp", Duration::ZERO..=HOUR, why);
-    Some(Quota { rate: rate?, ramp })
+    Some(Quota { rate: rate? })
 }
 
 fn pool(section: &Section<'_>) -> Option<Pool> {
@@ -339,22 +333,6 @@ fn pool(section: &Section<'_>) -> Option<Pool> {
             "requests after which a connection is replaced",
         ))
         .unwrap_or(1_000),
-    })
-}
-
-fn retry(section: &Section<'_>) -> Option<PushRetry> {
-    let retry = section
-        .need("retry", "a table")?
-        .section("routes.*:push.retry")?;
-    let expected = "a list of up to 16 waits such as [\"1s\", \"5s\"]";
-    let waits = retry.list("schedule", TRIES_MAX, expected);
-    let why = "the wait before the next try";
-    Some(PushRetry {
-        schedule: waits
-            .iter()
-            .map(|field| field.duration(Duration::from_millis(100)..=DAY, why))
-            .collect(),
-        budget: share(&retry, "budget", "tries again, of all first tries")?,
     })
 }
 

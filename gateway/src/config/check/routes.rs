@@ -29,14 +29,8 @@ pub(super) fn any(field: &Field<'_>) -> Option<AnyRoute> {
     if let Some(Value::Text(typed)) = field.node.get("type").map(|node| &node.value)
         && push::TYPES.contains(&typed.as_str())
     {
-        if field.notes.push {
-            let route = push::route(field, typed)?;
-            return Some(AnyRoute::Push(Box::new(route)));
-        }
-        // It has other keys: its one problem is that it is not there.
-        let node = field.node.get("type")?;
-        field.child("type", node).not_yet("\"smpp\"");
-        return None;
+        let route = push::route(field, typed)?;
+        return Some(AnyRoute::Push(Box::new(route)));
     }
     route(field).map(|route| AnyRoute::Smpp(Box::new(route)))
 }
@@ -59,7 +53,10 @@ fn route(field: &Field<'_>) -> Option<Route> {
     let kind = "\"smpp\", the route's protocol";
     let section = field.section("routes.*")?;
     if let Some(kind) = section.need("type", kind) {
-        kind.word(&[("smpp", ())], &push::TYPES);
+        kind.word(
+            &[("smpp", ()), ("apns", ()), ("fcm", ())],
+            &["email", "rcs"],
+        );
     }
     let hosts = hosts(&section);
     let way = way::read(&section, &hosts);

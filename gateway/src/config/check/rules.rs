@@ -128,7 +128,7 @@ fn conditions(section: &Section<'_>, declared: &Declared<'_>) -> Match {
     Match {
         channel: section.opt("channel").and_then(|field| {
             field
-                .word(&[("sms", "sms")], &["push", "email", "rcs"])
+                .word(&[("sms", "sms"), ("push", "push")], &["email", "rcs"])
                 .map(String::from)
         }),
         class: items("class")

@@ -201,7 +201,7 @@ pub(crate) const SCHEMAS: &[Schema] = &[
     ),
 ];
 
-/// Tables of push routes, which cannot be used yet: with [`SCHEMAS`] once they can.
+/// Tables of push routes: a route has its own by its type.
 pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
     table(
         "routes.*:apns",
@@ -222,7 +222,6 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
             "endpoint",
             "extra_ca",
             "pool",
-            "retry",
             "guard",
         ],
     ),
@@ -243,11 +242,10 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
             "extra_ca",
             "quota",
             "pool",
-            "retry",
             "guard",
         ],
     ),
-    table("routes.*:fcm.quota", &["rate", "ramp"]),
+    table("routes.*:fcm.quota", &["rate"]),
     table(
         "routes.*:push.pool",
         &[
@@ -259,7 +257,6 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
             "max_requests",
         ],
     ),
-    table("routes.*:push.retry", &["schedule", "budget"]),
     table(
         "routes.*:push.guard",
         &["invalid_token_ratio", "min_answers", "window"],

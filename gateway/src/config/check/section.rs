@@ -24,8 +24,6 @@ pub(super) struct Notes<'a> {
     pub(super) warnings: RefCell<Vec<Warning>>,
     pub(super) env: &'a Env,
     pub(super) dev: bool,
-    /// Whether routes to push services can be used.
-    pub(super) push: bool,
 }
 
 /// A value and its place.

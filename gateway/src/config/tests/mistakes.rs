@@ -303,8 +303,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "type = \"smpp\"",
-        "type = \"apns\"",
-        "c.toml:16 routes.carrier-a.type = \"apns\": known to the contract",
+        "type = \"rcs\"",
+        "c.toml:16 routes.carrier-a.type = \"rcs\": known to the contract",
     ),
     (
         "type = \"smpp\"\n",
@@ -468,8 +468,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "match = { channel = \"sms\" }",
-        "match = { channel = \"push\" }",
-        "match.channel = \"push\": known to the contract",
+        "match = { channel = \"rcs\" }",
+        "match.channel = \"rcs\": known to the contract",
     ),
     (
         "match = { channel = \"sms\" }",

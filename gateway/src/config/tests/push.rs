@@ -1,7 +1,7 @@
 //! Push routes: the text that config/gateway.toml gets once they can be used, and what is wrong in it.
 
 use super::*;
-use crate::config::check::check_with;
+use crate::config::check::check;
 use crate::config::check::schema::PUSH_SCHEMAS;
 use crate::config::load::tree;
 use crate::config::push::{ApnsAuth, Environment, PushRoute, PushService, Reference};
@@ -10,59 +10,7 @@ const EC: &str = include_str!("../../../../codecs/testdata/keys/ec_p256.p8");
 const RSA: &str = include_str!("../../../../codecs/testdata/keys/rsa_2048.pem");
 
 /// What config/gateway.toml gets, with "#" before each line, when push routes can be used.
-const EXAMPLE: &str = r#"
-[routes.apns-shop]
-type = "apns"
-app = "shop-ios"                          # the app that messages name with a device
-topic = "com.acme.shop"                   # its bundle id; what a push type adds to it is added here
-#apps = { shop-ios = "com.acme.shop", courier-ios = "com.acme.courier" }   # several, in place of both
-environment = "production"                # or "sandbox": the one that the apps' tokens are of
-key = { file = "/run/secrets/AuthKey_ABC1234567.p8" }   # read again when it changes
-key_id = "ABC1234567"
-team_id = "TEAM123456"
-#certificate = { file = "/run/secrets/shop.pem" }   # PEM, in place of key_id and team_id; key only if it is not in the same file
-connections = 4                           # at most; they grow with the load from pool.min
-request_timeout = "10s"                   # then the outcome is unknown
-#rate = "4000/s"                          # messages; without, unlimited
-auto_collapse = true                      # a message without a collapse key goes by its id: a repeat replaces it
-#endpoint = "127.0.0.1:2197"              # tests; without, the service's own
-#extra_ca = "/etc/trunkline/sim-ca.pem"   # tests; trusted beside the machine's roots
-
-[routes.apns-shop.pool]
-min = 1                                   # held when there is little to send
-connect_timeout = "10s"                   # name, TCP, TLS and SETTINGS together
-ping_idle = "30s"                         # below what NATs forget connections after
-ping_busy = "5s"                          # with requests out and nothing heard
-max_age = "24h"                           # give or take an hour; the next one is there before
-max_requests = 100_000_000                # HTTP/2 has ids for 1,000 million
-
-[routes.apns-shop.retry]
-schedule = ["1s", "5s", "30s", "5m", "15m"]   # full jitter; a Retry-After and the message's deadline count more
-budget = "10%"                            # further tries of first tries; above it they wait
-
-[routes.apns-shop.guard]                  # a wrong environment or key makes every token look wrong
-invalid_token_ratio = "20%"               # above it, device.unregistered is held back and an alarm given
-min_answers = 100                         # fewer say nothing
-window = "10m"
-
-[routes.fcm-shop]
-type = "fcm"
-app = "shop-android"
-#apps = ["shop-android", "courier-android"]   # several, in its place
-credentials = { file = "/run/secrets/fcm.json" }   # the service account; read again when it changes
-#project = "shop-1a2b3"                   # without, the account's own
-#token_url = "https://proxy.example/token"   # in place of Google's own, the only one that the file may name
-connections = 8                           # Google takes 100 requests at once on each
-request_timeout = "10s"
-#rate = "4000/s"                          # messages; without, the quota alone
-auto_collapse = true
-#endpoint = "127.0.0.1:2198"              # tests; without, the service's own
-#extra_ca = "/etc/trunkline/sim-ca.pem"   # tests; trusted beside the machine's roots
-quota = { rate = "600000/min", ramp = "60s" }   # Google's default, and its advice for starting
-pool = { min = 1, connect_timeout = "10s", ping_idle = "30s", ping_busy = "5s", max_age = "50m", max_requests = 100_000_000 }
-retry = { schedule = ["10s", "30s", "2m", "10m"], budget = "10%" }   # Google: not before 10 s
-guard = { invalid_token_ratio = "20%", min_answers = 100, window = "10m" }
-"#;
+const EXAMPLE: &str = include_str!("../../../../config/push.toml");
 
 /// Files of one test, removed with it.
 struct Files(PathBuf);
@@ -100,7 +48,7 @@ impl Files {
             line.replace(&file.0.display().to_string(), "c.toml")
         };
         let tree = tree(&file.0, &env()).unwrap();
-        match check_with(&tree, &env(), false, true) {
+        match check(&tree, &env(), false) {
             Ok((config, _)) => Ok(config.push),
             Err(problems) => Err(problems.0.iter().map(short).collect()),
         }
@@ -121,7 +69,6 @@ fn minimal() -> String {
         "auto_collapse",
         "quota",
         "pool",
-        "retry",
         "guard",
     ];
     let mut kept = String::new();
@@ -137,20 +84,6 @@ fn minimal() -> String {
         }
     }
     kept
-}
-
-#[test]
-fn push_routes_are_not_available_and_nothing_else_is_said_of_them() {
-    for text in [EXAMPLE.to_owned(), EXAMPLE.replace("\"10s\"", "7")] {
-        let problems = load_text(&text, &env(), false).unwrap_err();
-        assert_eq!(problems.len(), 2, "{problems:#?}");
-        for problem in problems {
-            assert!(
-                problem.contains("type = ") && problem.contains("not available"),
-                "{problem}"
-            );
-        }
-    }
 }
 
 #[test]
@@ -181,7 +114,6 @@ fn the_example_is_read_as_it_is_meant_and_shows_the_defaults() {
     );
     assert!(matches!(key, Reference::File(path) if path.ends_with("AuthKey_ABC1234567.p8")));
     assert_eq!((route.pool.min, route.pool.max), (1, 4));
-    assert_eq!(route.retry.schedule.len(), 5);
     assert!((route.guard.invalid_token_ratio - 0.2).abs() < 1e-9);
     let route = &routes["fcm-shop"];
     let PushService::Fcm(fcm) = &route.service else {
@@ -198,6 +130,8 @@ fn the_example_is_read_as_it_is_meant_and_shows_the_defaults() {
 fn the_example_shows_every_key_and_no_other() {
     let real: String = EXAMPLE
         .lines()
+        // With a blank behind it, it is prose.
+        .filter(|line| !line.starts_with("# "))
         .map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n")
         .collect();
     let tree = parse("push", &real).unwrap_or_else(|p| panic!("{p}"));
@@ -210,7 +144,7 @@ fn the_example_shows_every_key_and_no_other() {
             shown.insert(format!("{path}.{key}"));
             let table = match key.as_str() {
                 "quota" => "routes.*:fcm.quota".to_owned(),
-                "pool" | "retry" | "guard" => format!("routes.*:push.{key}"),
+                "pool" | "guard" => format!("routes.*:push.{key}"),
                 _ => continue,
             };
             if let Value::Table(keys) = &node.value {
@@ -350,19 +284,14 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "routes.fcm-shop.credentials: expected the service account's JSON file (the file is no JSON",
     ),
     (
-        "budget = \"10%\"  ",
-        "budget = 10  ",
-        "routes.apns-shop.retry.budget = 10: expected a share",
+        "invalid_token_ratio = \"20%\"  ",
+        "invalid_token_ratio = 20  ",
+        "routes.apns-shop.guard.invalid_token_ratio = 20: expected a share",
     ),
     (
-        "budget = \"10%\"  ",
-        "budget = \"101%\"  ",
+        "invalid_token_ratio = \"20%\"  ",
+        "invalid_token_ratio = \"101%\"  ",
         "from 0% to 100%",
-    ),
-    (
-        "schedule = [\"1s\",",
-        "schedule = [\"0s\",",
-        "routes.apns-shop.retry.schedule[0] = \"0s\": expected a duration",
     ),
     (
         "quota = { rate = \"600000/min\"",

@@ -320,7 +320,11 @@ impl Service {
         };
         if seen.class == Class::PermanentToken {
             let device = attempt.message.device(attempt.part);
-            let registered = device.map_or(UnixMs::ZERO, |device| device.registered_at);
+            // A time to come says nothing.
+            let registered = device
+                .map(|device| device.registered_at)
+                .filter(|at| *at <= answered.at)
+                .unwrap_or(UnixMs::ZERO);
             match seen.since {
                 // The app has got this token after the service had given it up: it is tried once more,
                 // and nobody is told to delete it (push.md R12).

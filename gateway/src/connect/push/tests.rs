@@ -346,8 +346,8 @@ async fn reasons_say_what_follows_for_the_push_and_its_device() {
     assert!(gone.unregistered > UnixMs::ZERO);
     assert_eq!(gone.text.as_deref(), Some("Unregistered"));
     // The app has got this token since.
-    let token = token("41000000", 2);
-    let newer = message(2, &[&token], UnixMs(4_000_000_000_000));
+    let token = token("41000002", 2);
+    let newer = message(2, &[&token], Clock::system().now());
     let newer = rig.send_all(&[(newer, 0)]).await.remove(0);
     assert_eq!(newer.unregistered, UnixMs::ZERO);
     assert_eq!(newer.retry, Retry::Here { tries: 1 });

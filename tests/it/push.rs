@@ -1,0 +1,199 @@
+//! Push: one message to devices of both platforms, on to SMS when nobody takes it, and a kill on the way.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sim::push::apns::{Apns, ApnsConfig};
+use sim::push::fcm::{Fcm, FcmConfig};
+use trunkline_tests::scene::smsc_config;
+use trunkline_tests::{Directory, SOON, Scene};
+
+/// Both services, and a gateway with a route to each beside its carrier.
+struct Push {
+    scene: Scene,
+    apns: Apns,
+    fcm: Fcm,
+    _files: Directory,
+}
+
+async fn start(name: &str, apns: ApnsConfig) -> Push {
+    let apns = Apns::start(apns).await.unwrap();
+    let fcm = Fcm::start(FcmConfig::default()).await.unwrap();
+    let files = Directory::new(&format!("{name}-keys")).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (apns_ca, fcm_ca) = (
+        write("apns-ca.pem", apns.ca().unwrap()),
+        write("fcm-ca.pem", fcm.ca().unwrap()),
+    );
+    let key = write("key.p8", &apns.credentials().p8);
+    // Its token_uri is this machine's: the file alone may not name such a one, the operator may.
+    let account: Value = serde_json::from_str(&fcm.service_account()).unwrap();
+    let token_url = account["token_uri"].as_str().unwrap().to_owned();
+    let account = write("account.json", &account.to_string());
+    let sections = format!(
+        r#"
+[routes.apns]
+type = "apns"
+app = "shop-ios"
+topic = "com.acme.shop"
+environment = "production"
+key = {{ file = {key:?} }}
+key_id = "{key_id}"
+team_id = "{team_id}"
+endpoint = "localhost:{apns_port}"
+extra_ca = {apns_ca:?}
+[routes.fcm]
+type = "fcm"
+app = "shop-android"
+credentials = {{ file = {account:?} }}
+token_url = "{token_url}"
+endpoint = "localhost:{fcm_port}"
+extra_ca = {fcm_ca:?}
+[[routing.rules]]
+match = {{ channel = "push" }}
+routes = ["apns", "fcm"]
+"#,
+        key_id = apns.credentials().key_id,
+        team_id = apns.credentials().team_id,
+        apns_port = apns.addr().port(),
+        fcm_port = fcm.addr().port(),
+    );
+    let scene = Scene::start(name, smsc_config(), |setup| {
+        setup.sections.push_str(&sections);
+        setup.endpoints[0] = setup.endpoints[0]
+            .clone()
+            .with("types = [\"message.*\", \"message.fallback_started\", \"device.*\"]");
+    })
+    .await
+    .unwrap();
+    Push {
+        scene,
+        apns,
+        fcm,
+        _files: files,
+    }
+}
+
+fn ios(token: &str) -> Value {
+    json!({"platform": "ios", "app": "shop-ios", "token": token})
+}
+
+fn android(token: &str) -> Value {
+    json!({"platform": "android", "app": "shop-android", "token": token})
+}
+
+fn push_then_sms(devices: Vec<Value>) -> Value {
+    json!({
+        "to": {"phone": "+46701234567", "devices": devices},
+        "from": "ACME",
+        "content": {"text": "Ready for pickup", "push": {"title": "Ready"}},
+        "plan": {"steps": [
+            {"channel": "push", "on": ["no_route", "rejected"]},
+            {"channel": "sms"},
+        ]},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_of_both_platforms_get_one_message_and_no_sms_follows() {
+    let push = start("push-both", ApnsConfig::default()).await;
+    let (phone, tablet) = (format!("{:064x}", 1), "android-token-1");
+    let body = push_then_sms(vec![ios(&phone), android(tablet)]);
+    let id = push.scene.send(&body).await;
+    let sent = push.scene.status(&id, "sent").await;
+    assert_eq!(
+        (&sent["final"], &sent["channel"]),
+        (&json!(true), &json!("push"))
+    );
+    assert_eq!(sent["receipt"], "none");
+    let results: Vec<&Value> = sent["devices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|device| &device["result"])
+        .collect();
+    assert_eq!(results, ["sent", "sent"], "{sent}");
+    push.scene.event(&id, "message.sent").await;
+    assert_eq!(push.apns.token(&phone).accepted, 1);
+    assert_eq!(push.fcm.token(tablet).accepted, 1);
+    assert_eq!(push.scene.smsc.report().submits, 0);
+    let route: Value = push.scene.client.json("/v1/routes/apns").await.unwrap();
+    assert_eq!(
+        (&route["type"], &route["state"]),
+        (&json!("apns"), &json!("up"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_both_services_refuse_goes_out_as_sms_on_one_timeline() {
+    let push = start("push-sms", ApnsConfig::default()).await;
+    // Gone, by the simulators' tables.
+    let gone = format!("41000000{:056x}", 1);
+    let body = push_then_sms(vec![ios(&gone)]);
+    let id = push.scene.send(&body).await;
+    let delivered = push.scene.status(&id, "delivered").await;
+    assert_eq!(
+        (&delivered["channel"], &delivered["step"]),
+        (&json!("sms"), &json!(1))
+    );
+    assert_eq!(delivered["devices"][0]["result"], "rejected");
+    let reason = &delivered["devices"][0]["reason"];
+    assert_eq!(reason["code"], "device_unregistered");
+    assert_eq!(reason["provider"]["protocol"], "apns");
+    assert_eq!(reason["provider"]["http"], 410);
+    for kind in [
+        "device.unregistered",
+        "message.fallback_started",
+        "message.delivered",
+    ] {
+        push.scene.event(&id, kind).await;
+    }
+    let smsc = push.scene.smsc.report();
+    assert_eq!((smsc.submits, push.apns.token(&gone).requests), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_on_the_way_no_push_is_lost_and_a_second_copy_is_told_of() {
+    let apns = ApnsConfig {
+        common: sim::push::Config {
+            latency_ms: 20,
+            ..sim::push::Config::default()
+        },
+        ..ApnsConfig::default()
+    };
+    let mut push = start("push-kill", apns).await;
+    let tokens: Vec<String> = (0..400).map(|number| format!("{number:064x}")).collect();
+    let mut ids = Vec::new();
+    for token in &tokens {
+        let body = json!({
+            "to": {"devices": [ios(token)]},
+            "content": {"push": {"title": "Ready"}},
+            "policy": {"on_ambiguous": "retry"},
+        });
+        ids.push(push.scene.send(&body).await);
+    }
+    push.apns
+        .until(SOON, |report| report.accepted > 20)
+        .await
+        .unwrap();
+    push.scene.restart(true).await.unwrap();
+    for (id, token) in ids.iter().zip(&tokens) {
+        let sent = push.scene.status(id, "sent").await;
+        let accepted = push.apns.token(token).accepted;
+        assert!(accepted >= 1, "{sent}");
+        assert!(
+            accepted == 1 || sent["duplicate_possible"] == true,
+            "{sent}"
+        );
+    }
+    let report = push.apns.report();
+    assert_eq!(report.stream_limit_violations, 0);
+    tokio::time::timeout(Duration::from_secs(20), push.scene.gateway.stop())
+        .await
+        .unwrap()
+        .unwrap();
+}
