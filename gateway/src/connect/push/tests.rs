@@ -211,9 +211,7 @@ impl Rig {
             for (token, outcome) in self.event().await {
                 let place = places.remove(&token).expect("answered once");
                 match outcome.result {
-                    OutcomeResult::NotSent if self.down != Some(Then::Stopped) => {
-                        waiting.push(place);
-                    }
+                    OutcomeResult::NotSent => waiting.push(place),
                     _ => assert!(outcomes[place].replace(outcome).is_none()),
                 }
             }
