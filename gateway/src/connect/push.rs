@@ -119,6 +119,7 @@ pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
         full_since: None,
         busy_at: clock.instant(),
         paused_until: None,
+        outdated: None,
         stopped: None,
         refusals: 0,
         goaway: None,
@@ -176,6 +177,8 @@ struct Link {
     busy_at: Instant,
     /// The service asks the whole route to wait.
     paused_until: Option<Instant>,
+    /// The service calls the token of this serial too old, and there is no newer one yet.
+    outdated: Option<u64>,
     /// Why nothing goes on until somebody has looked, or there is another credential.
     stopped: Option<Stopped>,
     /// Refused credentials in a row.
@@ -300,7 +303,11 @@ impl Link {
         let now = self.clock.instant();
         self.paused_until = self.paused_until.filter(|until| *until > now);
         let generation = self.generation();
-        let usable = self.bearer().is_ok();
+        let bearer = self.bearer();
+        let serial = bearer.as_ref().ok().and_then(Option::as_ref);
+        let serial = serial.map_or(0, |bearer| bearer.serial);
+        self.outdated = self.outdated.filter(|outdated| serial <= *outdated);
+        let usable = bearer.is_ok();
         let over =
             |stopped: &Stopped| stopped.generation != generation || stopped.tokenless && usable;
         if self.stopped.as_ref().is_some_and(over) {
@@ -335,7 +342,7 @@ impl Link {
 
     fn grow_or_shrink(&mut self, now: Instant) {
         let room = self.connections.iter().map(|held| held.connection.room());
-        let up = self.window > 0 && self.paused_until.is_none();
+        let up = self.window > 0 && !self.is_paused();
         if !self.out.is_empty() {
             self.busy_at = now;
         }
@@ -445,7 +452,7 @@ impl Link {
     /// Hands attempts to the connection that has room; what finds none goes back at once.
     fn hand_over(&mut self, batch: Vec<Attempt>) {
         let now = self.clock.now();
-        let paused = self.paused_until.is_some();
+        let paused = self.is_paused();
         let bearer = self.bearer();
         for attempt in batch {
             let token = attempt.token;
@@ -558,7 +565,12 @@ impl Link {
                 }
                 self.meters.answered(&read, answered.latency);
                 self.beside(at, &read, out.serial);
-                self.ledger.answer(token, read.outcome);
+                if self.outdated.is_some() && read.beside == Beside::Expired {
+                    // It waits for the next token, however long that takes.
+                    self.ledger.not_sent(token, now);
+                } else {
+                    self.ledger.answer(token, read.outcome);
+                }
             }
             // It would be the same on any connection.
             Fate::Unsent(Unsent::Invalid(why)) => {
@@ -604,7 +616,11 @@ impl Link {
                 }
                 self.config.who.too_many_updates();
             }
-            Beside::Expired => self.config.who.expired(serial),
+            Beside::Expired => {
+                if !self.config.who.expired(serial) {
+                    self.outdated = self.outdated.max(Some(serial));
+                }
+            }
             Beside::Pause(pause) => {
                 let until = self.clock.instant() + pause;
                 self.paused_until = self.paused_until.max(Some(until));
@@ -640,12 +656,17 @@ impl Link {
         }
     }
 
+    /// Whether the service asks to wait, or would refuse our token.
+    fn is_paused(&self) -> bool {
+        self.paused_until.is_some() || self.outdated.is_some()
+    }
+
     /// How many attempts may be out now.
     fn window_now(&self) -> usize {
         if self.connections.is_empty() {
             return 0;
         }
-        let paused = self.paused_until.is_some() || self.stopped.is_some();
+        let paused = self.is_paused() || self.stopped.is_some();
         let of = |held: &Held| match (held.connection.limit(), paused) {
             (0, _) | (_, true) => held.connection.in_flight(),
             (limit, false) => limit,

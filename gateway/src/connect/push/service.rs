@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, Request, Uri};
 
 use super::verdict::{Beside, Verdict};
 use crate::clock::UnixMs;
-use crate::connect::credentials::{Access, Provider};
+use crate::connect::credentials::{Access, Again, Provider};
 use crate::connect::http2::Answered;
 use crate::connect::ledger::ours;
 use crate::message::push::PushContent;
@@ -400,14 +400,14 @@ impl Who {
         }
     }
 
-    /// The token of this serial was called too old.
-    pub(super) fn expired(&self, serial: u64) {
-        // Whether there is a newer one or not, the push waits a second and takes what is there then.
-        match self {
-            Self::Provider(provider) => drop(provider.expired(serial)),
-            Self::Access(access) => drop(access.expired(serial)),
-            Self::Certificate(_) => {}
-        }
+    /// The token of this serial was called too old: whether there is a newer one to send with.
+    pub(super) fn expired(&self, serial: u64) -> bool {
+        let again = match self {
+            Self::Provider(provider) => provider.expired(serial),
+            Self::Access(access) => access.expired(serial),
+            Self::Certificate(_) => return true,
+        };
+        matches!(again, Again::With(_))
     }
 
     /// Tokens were renewed too often.

@@ -384,6 +384,33 @@ async fn refused_credentials_stop_the_route_and_an_operator_has_it_try_again() {
     rig.stopper.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_our_token_is_too_old_for_waits_for_the_next_one() {
+    let mut rig = Rig::start(ApnsConfig::default(), http2::Config::default()).await;
+    assert_eq!(
+        rig.send(&token("", 1)).await.result,
+        OutcomeResult::Accepted
+    );
+    // ExpiredProviderToken, though it is the newest that there is.
+    let refused = token("40300000", 2);
+    rig.out += 1;
+    let attempt = Attempt {
+        token: 1_000,
+        message: message(2, &[&refused], UnixMs::ZERO),
+        part: 0,
+        form: Form::default(),
+    };
+    rig.attempts.send(vec![attempt]).await.unwrap();
+    let mut outcomes = Vec::new();
+    while rig.window > 0 || outcomes.is_empty() {
+        outcomes.extend(rig.event().await);
+    }
+    assert_eq!(outcomes.len(), 1);
+    assert_eq!(outcomes[0].1.result, OutcomeResult::NotSent);
+    assert_eq!(rig.apns.token(&refused).requests, 1, "once, not in a loop");
+    rig.stopper.stop();
+}
+
 #[test]
 fn the_reason_of_a_goaway_is_one_of_a_bounded_set() {
     let label = |data: &[u8]| GoAway::read(data).reason.label();
