@@ -47,7 +47,7 @@ use handset::Handed;
 use receipt::Receipt;
 
 /// Connections at once. Chosen: more than any test opens, so that a leak shows.
-const CONNECTIONS_MAX: usize = 10_000;
+const CONNECTIONS_MAX: usize = 20_000;
 
 /// How long connections may take to unbind when the SMSC stops.
 const STOP_GRACE: Duration = Duration::from_secs(2);
