@@ -42,7 +42,7 @@ pub(super) fn check(
     let counts = [
         (config.tenants.len(), "tenant"),
         (config.keys.len(), "key"),
-        (config.routes.len(), "route"),
+        (config.routes.len() + config.push.len(), "route"),
         (config.rules.len(), "rule"),
         (config.endpoints.len(), "endpoint"),
     ];
