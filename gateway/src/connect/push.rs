@@ -61,6 +61,8 @@ const DRAINING_MAX: usize = 4;
 const FAULTS_MAX: u32 = 2;
 /// Refusals of our credentials in a row before the route stops (push.md §1.5: "after 2").
 const REFUSALS_MAX: u32 = 2;
+/// One line in the log for all pushes that are refused so within it.
+const ALARM_PAUSE: Duration = Duration::from_secs(10);
 /// How often an idle link looks whether it is needed.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -120,6 +122,7 @@ pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
         busy_at: clock.instant(),
         paused_until: None,
         outdated: None,
+        alarmed_at: None,
         stopped: None,
         refusals: 0,
         goaway: None,
@@ -179,6 +182,8 @@ struct Link {
     paused_until: Option<Instant>,
     /// The service calls the token of this serial too old, and there is no newer one yet.
     outdated: Option<u64>,
+    /// When it was logged last that somebody has to look.
+    alarmed_at: Option<Instant>,
     /// Why nothing goes on until somebody has looked, or there is another credential.
     stopped: Option<Stopped>,
     /// Refused credentials in a row.
@@ -315,8 +320,10 @@ impl Link {
         }
         let (wanted, stopped) = (self.is_wanted(), self.stopped.is_some());
         for held in &mut self.connections {
-            held.leaves |= held.generation != generation;
-            if stopped {
+            if held.generation != generation {
+                // A service holds a connection to its first key, and refuses another one's tokens on it.
+                held.connection.fence("it was made with another credential");
+            } else if stopped {
                 held.connection.fence("the route is stopped");
             } else if !wanted {
                 held.connection.fence("it is not needed");
@@ -401,9 +408,8 @@ impl Link {
 
     /// There is no connection, or it did not last: the next try waits.
     fn failed(&mut self, why: &str, now: Instant) {
-        let jitter = u64::from(getrandom::u32().unwrap_or_default() % 1_000);
         let half = self.pause / 2;
-        let pause = half + half.mul_f64(f64::from(u32::try_from(jitter).unwrap_or(0)) / 1_000.0);
+        let pause = half + half / 1_000 * (getrandom::u32().unwrap_or_default() % 1_000);
         self.pause = (self.pause * 2).min(PAUSES.1);
         self.retry_at = Some(now + pause);
         tracing::warn!(
@@ -598,7 +604,11 @@ impl Link {
         if read.beside != Beside::Stop {
             self.refusals = 0;
         }
+        let generation = self.generation();
         let newest = self.connections.get_mut(at);
+        let counts = newest
+            .as_ref()
+            .is_some_and(|held| held.connection.limit() > 0 && held.generation == generation);
         match read.beside {
             Beside::Nothing => {
                 if let Some(held) = newest {
@@ -635,12 +645,21 @@ impl Link {
             }
             Beside::Alarm => {
                 self.meters.alarm(word);
-                tracing::error!(
-                    route = self.config.name,
-                    reason = word,
-                    "the push service refuses an app's topic or our request"
-                );
+                let now = self.clock.instant();
+                let lately = |at: Instant| now.saturating_duration_since(at) < ALARM_PAUSE;
+                if !self.alarmed_at.is_some_and(lately) {
+                    self.alarmed_at = Some(now);
+                    tracing::error!(
+                        route = self.config.name,
+                        reason = word,
+                        "the push service refuses an app's topic or our request; \
+                         trunkline_push_alarms_total counts them"
+                    );
+                }
             }
+            // What was under way on it is refused with it, and what was sent with another credential says
+            // nothing of this one.
+            Beside::Stop if !counts => {}
             Beside::Stop => {
                 self.refusals += 1;
                 if self.refusals >= REFUSALS_MAX {

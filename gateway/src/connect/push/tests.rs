@@ -376,6 +376,10 @@ async fn refused_credentials_stop_the_route_and_an_operator_has_it_try_again() {
     }
     assert!((2..12).all(|n| rig.accepted(&token("", n)) == 0));
     let before = rig.apns.report().connections;
+    assert!(
+        before >= 2,
+        "a new connection is tried before the route stops"
+    );
     rig.resume.send_modify(|times| *times += 1);
     while rig.ups < 2 {
         rig.event().await;
