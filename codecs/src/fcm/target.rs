@@ -176,12 +176,13 @@ fn check_topic(topic: &str) -> Result<(), TargetError> {
 }
 
 /// Walks a condition: operands `'topic' in topics`, joined by `&&` and `||`, turned by `!`, in
-/// parentheses. Precedence is Google's matter; whether it is well formed needs a depth only.
+/// parentheses. Precedence is Google's matter; whether it is well formed needs a depth only. Between
+/// words stand blanks, as in all of Google's examples; tabs and the like are not known to be read.
 fn check_condition(condition: &str) -> Result<(), TargetError> {
     if !(1..=CONDITION_OCTETS_MAX).contains(&condition.len()) {
         return Err(TargetError::ConditionLength(condition.len()));
     }
-    let mut rest = condition.trim_start();
+    let mut rest = condition.trim_start_matches(' ');
     let (mut depth, mut topics, mut operand) = (0_usize, 0, false);
     let wrong = |rest: &str, expected| TargetError::Condition {
         at: condition.len() - rest.len(),
@@ -209,7 +210,7 @@ fn check_condition(condition: &str) -> Result<(), TargetError> {
             operand = true;
             in_topics(rest).ok_or_else(|| wrong(rest, "no `'topic' in topics`"))?
         };
-        rest = after.trim_start();
+        rest = after.trim_start_matches(' ');
     }
     if topics > CONDITION_TOPICS_MAX {
         return Err(TargetError::ConditionTopics);
@@ -225,8 +226,8 @@ fn check_condition(condition: &str) -> Result<(), TargetError> {
 fn in_topics(text: &str) -> Option<&str> {
     let (topic, rest) = text.strip_prefix('\'')?.split_once('\'')?;
     check_topic(topic).ok()?;
-    let rest = rest.strip_prefix(' ')?.trim_start();
-    let rest = rest.strip_prefix("in ")?.trim_start();
+    let rest = rest.strip_prefix(' ')?.trim_start_matches(' ');
+    let rest = rest.strip_prefix("in ")?.trim_start_matches(' ');
     let rest = rest.strip_prefix("topics")?;
     // "topicsx" is no word of the grammar.
     let ends = |next: char| next == ' ' || matches!(next, ')' | '&' | '|');

@@ -85,6 +85,9 @@ fn a_condition_that_is_none_is_refused_where_it_goes_wrong() {
         ("'a'in topics", 0, topic),
         ("'a b' in topics", 0, topic),
         ("a in topics", 0, topic),
+        ("'a' \tin topics", 0, topic),
+        ("'a' in\u{a0}topics", 0, topic),
+        ("'a' in topics\n", 0, topic),
     ] {
         let error = TargetError::Condition { at, expected };
         assert_eq!(
