@@ -99,6 +99,8 @@ struct Orders {
     go_away: (u32, Option<Arc<str>>),
     /// Counts calls of [`Running::kill`].
     kills: u64,
+    /// Counts calls of [`Running::silence`].
+    silences: u64,
     stop: bool,
 }
 
@@ -168,6 +170,7 @@ impl Running {
             go_aways: 0,
             go_away: (0, None),
             kills: 0,
+            silences: 0,
             stop: false,
         });
         let shared = Arc::new(Shared {
@@ -270,6 +273,12 @@ impl Running {
     /// Resets every connection at once.
     pub fn kill(&self) {
         self.shared.order(|orders| orders.kills += 1);
+    }
+
+    /// Says nothing more on any connection that is open now, not even to PING, and closes none: what a NAT
+    /// does that has forgotten them. New ones work.
+    pub fn silence(&self) {
+        self.shared.order(|orders| orders.silences += 1);
     }
 
     /// Allows each connection this many streams, at best; SETTINGS say so to those that run.

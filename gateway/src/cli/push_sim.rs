@@ -181,6 +181,7 @@ pub(super) fn sim_apns(asked: &SimApns, json: bool, out: &mut dyn Write) -> Resu
         streams_first: asked.streams_first,
         shrink_on_reject: asked.shrink_on_reject,
         sandbox: asked.sandbox,
+        ..ApnsConfig::default()
     };
     runtime()?.block_on(async {
         let signals = Signals::new()?;

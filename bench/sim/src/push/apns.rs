@@ -89,6 +89,9 @@ pub struct ApnsConfig {
     /// A refused push lets a connection have but one stream, until one is accepted again
     /// (openradar 27870881, pushy#732).
     pub shrink_on_reject: bool,
+    /// A connection with so many refused pushes gets a GOAWAY without a reason, its answer included, and
+    /// counts anew (pushy#312).
+    pub rejects_max: Option<u32>,
     /// Answers tell `apns-unique-id`, as Apple's development environment does.
     pub sandbox: bool,
 }
@@ -100,6 +103,7 @@ impl Default for ApnsConfig {
             keys: Vec::new(),
             streams_first: 1,
             shrink_on_reject: false,
+            rejects_max: None,
             sandbox: false,
         }
     }
@@ -127,6 +131,7 @@ impl Apns {
             tokens: Tokens::new(keys),
             streams_first: config.streams_first,
             shrink_on_reject: config.shrink_on_reject,
+            rejects_max: config.rejects_max,
             sandbox: config.sandbox,
             ids: AtomicU64::new(0),
         });
@@ -153,6 +158,12 @@ impl Apns {
         self.service.tokens.revoke(key_id);
     }
 
+    /// Takes the tokens of this key from now on, beside those of the others: one that was revoked, or
+    /// another one of the same name, as when a key's file is renewed.
+    pub fn accept(&self, key: Key) {
+        self.service.tokens.accept(key);
+    }
+
     /// Closes every connection, then stops listening; returns the last report.
     pub async fn stop(mut self) -> Report {
         self.running.stop().await
@@ -174,6 +185,7 @@ struct Provider {
     tokens: Tokens,
     streams_first: u32,
     shrink_on_reject: bool,
+    rejects_max: Option<u32>,
     sandbox: bool,
     /// Counts the ids that it made itself.
     ids: AtomicU64,
@@ -187,6 +199,8 @@ struct Link {
     proven: bool,
     /// The last push was refused, and that shrinks the connection.
     shrunk: bool,
+    /// Refused pushes.
+    rejects: u32,
     /// It answers 500 to everything.
     sick: bool,
 }
@@ -200,6 +214,7 @@ impl Service for Provider {
             tokens: LinkTokens::default(),
             proven: certificate,
             shrunk: false,
+            rejects: 0,
             sick: false,
         }
     }
@@ -217,13 +232,18 @@ impl Service for Provider {
     }
 
     fn handle<'a>(&self, link: &mut Link, asked: &Asked<'a>) -> Verdict<'a> {
-        let verdict = self.judge(link, asked);
+        let mut verdict = self.judge(link, asked);
         if self.shrink_on_reject {
             match verdict.fate {
                 Fate::Rejected => link.shrunk = true,
                 Fate::Accepted => link.shrunk = false,
                 Fate::Dropped => {}
             }
+        }
+        link.rejects += u32::from(verdict.fate == Fate::Rejected);
+        if self.rejects_max.is_some_and(|most| link.rejects >= most) {
+            link.rejects = 0;
+            verdict.fault = Some(LinkFault::GoAwayIncluding { reason: None });
         }
         verdict
     }
@@ -275,21 +295,22 @@ impl Provider {
     fn check(&self, link: &mut Link, asked: &Asked<'_>, token: &[u8]) -> Result<(), Refusal> {
         let headers = asked.headers;
         let header = headers.get("authorization");
-        let key = if link.certificate && header.is_none() {
+        let token_used = if link.certificate && header.is_none() {
             None
         } else {
-            let key = self
+            let tokens = &mut link.tokens;
+            let token = self
                 .tokens
-                .check(header, &mut link.tokens, asked.now, asked.clock_ms)?;
+                .check(header, tokens, asked.now, asked.clock_ms)?;
             link.proven = true;
-            Some(key)
+            Some(token)
         };
         if asked.too_long {
             return Err((413, "PayloadTooLarge"));
         }
-        let bundle = rules::check(headers, asked.body, token, key.is_none())?;
-        match key {
-            Some(key) if !key.allows(bundle) => Err((400, "TopicDisallowed")),
+        let bundle = rules::check(headers, asked.body, token, token_used.is_none())?;
+        match token_used {
+            Some(used) if !used.key().allows(bundle) => Err((400, "TopicDisallowed")),
             _ => Ok(()),
         }
     }

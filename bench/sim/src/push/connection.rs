@@ -226,11 +226,8 @@ impl<S: Service> Connection<S> {
             input.reserve(READ_OCTETS);
             let wake = self.wake();
             tokio::select! {
-                read = io.read_buf(&mut input) => match read {
-                    Ok(1..) => self.received(&mut input),
-                    Ok(0) | Err(_) => break,
-                },
-                () = tokio::time::sleep_until(wake.into()) => self.now = Instant::now(),
+                // An order holds for whatever is read after it was given.
+                biased;
                 changed = orders.changed() => {
                     if changed.is_err() {
                         break;
@@ -239,6 +236,11 @@ impl<S: Service> Connection<S> {
                     self.now = Instant::now();
                     self.obey(orders);
                 }
+                read = io.read_buf(&mut input) => match read {
+                    Ok(1..) => self.received(&mut input),
+                    Ok(0) | Err(_) => break,
+                },
+                () = tokio::time::sleep_until(wake.into()) => self.now = Instant::now(),
             }
             self.answer_due();
             if self.http2.is_done() && self.end.is_none() {
@@ -476,6 +478,7 @@ impl<S: Service> Connection<S> {
             self.end = Some(End::Killed);
             return;
         }
+        self.silent |= self.orders.silences != before.silences;
         if self.orders.go_aways != before.go_aways && !self.http2.is_leaving() {
             let (code, reason) = &self.orders.go_away;
             let (code, data) = (*code, debug_data::<S>(reason.as_deref()));

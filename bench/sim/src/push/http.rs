@@ -7,6 +7,7 @@
 //! | `GET /requests` | the last requests, if they are kept |
 //! | `POST /goaway?code=0&reason=Shutdown` | GOAWAY on every connection; without `reason` no debug data |
 //! | `POST /kill` | resets every connection |
+//! | `POST /silence` | says nothing more on any connection, and closes none |
 //! | `POST /streams?max=1` | SETTINGS to every connection |
 //! | `POST /stall?on=true` | holds answers back, `on=false` lets them go |
 //! | `POST /latency?ms=40&jitter_ms=10` | milliseconds before each answer |
@@ -160,6 +161,7 @@ fn post(path: &str, query: &Query<'_>, shared: &Shared) -> Option<()> {
             shared.go_away(code, query.get("reason").as_deref());
         }
         "/kill" => shared.order(|orders| orders.kills += 1),
+        "/silence" => shared.order(|orders| orders.silences += 1),
         "/streams" => {
             let most = query.number("max")?;
             shared.order(|orders| orders.streams = most);

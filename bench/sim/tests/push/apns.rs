@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use codecs::jwt::SigningKey;
 use sim::push::apns::{Apns, ApnsConfig, Key, REFUSALS};
 use sim::push::{Config, TokenCounts};
 
@@ -217,6 +218,64 @@ async fn a_refused_push_shrinks_the_connection_until_one_is_accepted() {
     apns.set_streams(7);
     client.until_limit(7).await;
     assert_eq!(apns.stop().await.stream_limit_violations, 0);
+}
+
+#[tokio::test]
+async fn so_many_refused_pushes_end_a_connection_without_a_word() {
+    let config = ApnsConfig {
+        rejects_max: Some(2),
+        ..ApnsConfig::default()
+    };
+    let (apns, bearer) = apns(config).await;
+    let client = Client::connect(&apns).await;
+    for _ in 0..2 {
+        let answer = client.push(&bearer, &token("b4000000")).await.unwrap();
+        assert_eq!(answer.member("reason"), "BadDeviceToken");
+    }
+    let ended = client.push(&bearer, &token("")).await;
+    assert!(ended.is_err(), "a GOAWAY came with the second answer");
+    let report = apns.stop().await;
+    assert_eq!((report.go_aways, report.rejected), (1, 2));
+}
+
+#[tokio::test]
+async fn a_key_may_be_renewed_under_its_name_and_a_revoked_one_taken_again() {
+    let (old, new) = (key(), key());
+    let known = |key: &SigningKey| Key::new(KEY_ID, TEAM_ID, key.verifying());
+    let config = ApnsConfig {
+        keys: vec![known(&old)],
+        ..ApnsConfig::default()
+    };
+    let apns = Apns::start(config).await.unwrap();
+    let now = unix_seconds();
+    let status = async |key: &SigningKey| {
+        let bearer = bearer(key, KEY_ID, TEAM_ID, now);
+        let client = Client::connect(&apns).await;
+        client.push(&bearer, &token("")).await.unwrap().status
+    };
+    assert_eq!((status(&old).await, status(&new).await), (200, 403));
+    apns.accept(known(&new));
+    assert_eq!((status(&old).await, status(&new).await), (200, 200));
+    apns.revoke(KEY_ID);
+    assert_eq!((status(&old).await, status(&new).await), (403, 403));
+    apns.accept(known(&new));
+    assert_eq!((status(&old).await, status(&new).await), (403, 200));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_silenced_stays_open_and_a_new_one_works() {
+    let (apns, bearer) = apns(ApnsConfig::default()).await;
+    let client = Client::connect(&apns).await;
+    client.push(&bearer, &token("")).await.unwrap();
+    apns.silence();
+    let soon = Duration::from_millis(200);
+    let silent = token("");
+    let push = client.push(&bearer, &silent);
+    assert!(tokio::time::timeout(soon, push).await.is_err());
+    let other = Client::connect(&apns).await;
+    other.push(&bearer, &token("")).await.unwrap();
+    let report = apns.report();
+    assert_eq!((report.accepted, report.connections_open), (2, 2));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Provider tokens: who signed them, how old they are, and how often they change on a connection.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,19 +29,46 @@ const VERIFIED_MAX: usize = 1_000;
 /// Tokens of one connection that are told apart.
 const LINK_TOKENS_MAX: usize = 8;
 
+/// A key, and whether it was revoked.
+#[derive(Debug)]
+struct Known {
+    key: Key,
+    revoked: AtomicBool,
+}
+
+impl Known {
+    fn new(key: Key) -> Arc<Self> {
+        Arc::new(Self {
+            key,
+            revoked: AtomicBool::new(false),
+        })
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Relaxed)
+    }
+}
+
 /// A token whose signature holds.
 #[derive(Debug)]
-struct Verified {
-    /// Which of the keys signed it.
-    key: usize,
+pub(super) struct Verified {
+    /// The key that signed it.
+    known: Arc<Known>,
     issued_at: u64,
+}
+
+impl Verified {
+    /// The key that signed it.
+    pub(super) fn key(&self) -> &Key {
+        &self.known.key
+    }
 }
 
 /// What a connection knows of its tokens.
 #[derive(Debug, Default)]
 pub(super) struct LinkTokens {
     /// The team and key of the first token that was taken: the connection is theirs.
-    bound: Option<usize>,
+    bound: Option<Arc<Known>>,
     /// The header of the last request, and what was made of it: most are the same.
     last: Option<(Vec<u8>, Arc<Verified>)>,
     /// Headers that were taken on this connection, newest last.
@@ -54,9 +82,8 @@ pub(super) struct LinkTokens {
 /// The keys that are known, and the tokens that they signed.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    keys: Vec<Key>,
-    /// Keys that were revoked since the start, by their place.
-    revoked: Mutex<Vec<usize>>,
+    /// Several may have one id: a file that was renewed holds another key under the same name.
+    keys: Mutex<Vec<Arc<Known>>>,
     verified: Mutex<HashMap<Vec<u8>, Arc<Verified>>>,
 }
 
@@ -69,36 +96,42 @@ const INVALID: Refusal = (403, "InvalidProviderToken");
 impl Tokens {
     pub(super) fn new(keys: Vec<Key>) -> Self {
         Self {
-            keys,
-            revoked: Mutex::default(),
+            keys: Mutex::new(keys.into_iter().map(Known::new).collect()),
             verified: Mutex::default(),
         }
     }
 
     /// Refuses whatever a key signs from now on.
     pub(super) fn revoke(&self, key_id: &str) {
-        let keys = self.keys.iter().zip(0..);
-        let found = keys.filter(|(key, _)| key.key_id == key_id);
-        locked(&self.revoked).extend(found.map(|(_, at)| at));
+        locked(&self.keys).retain(|known| {
+            let stays = known.key.key_id != key_id;
+            if !stays {
+                known.revoked.store(true, Ordering::Relaxed);
+            }
+            stays
+        });
     }
 
-    /// The key that a request's token was signed with, if the token may be used on this connection.
+    /// Takes what a key signs from now on, beside the others; one that was revoked as well.
+    pub(super) fn accept(&self, key: Key) {
+        locked(&self.keys).push(Known::new(key));
+    }
+
+    /// A request's token with its key, if it may be used on this connection.
     pub(super) fn check(
         &self,
         header: Option<&[u8]>,
         link: &mut LinkTokens,
         now: Instant,
         clock_ms: u64,
-    ) -> Result<&Key, Refusal> {
+    ) -> Result<Arc<Verified>, Refusal> {
         let header = header.ok_or((403, "MissingProviderToken"))?;
         let verified = match &link.last {
-            Some((last, verified)) if last == header => Arc::clone(verified),
+            Some((last, verified)) if last == header && !verified.known.is_revoked() => {
+                Arc::clone(verified)
+            }
             _ => self.verify(header)?,
         };
-        if locked(&self.revoked).contains(&verified.key) {
-            return Err(INVALID);
-        }
-        let key = self.keys.get(verified.key).ok_or(INVALID)?;
         let clock = clock_ms / 1_000;
         if verified.issued_at > clock + AHEAD_SECONDS {
             return Err(INVALID);
@@ -106,33 +139,19 @@ impl Tokens {
         if verified.issued_at + LIFE_SECONDS < clock {
             return Err((403, "ExpiredProviderToken"));
         }
-        self.bind(verified.key, key, link)?;
+        link.bind(&verified.known)?;
         link.update(header, now)?;
-        if link.last.as_ref().is_none_or(|(last, _)| last != header) {
-            link.last = Some((header.to_vec(), verified));
+        let same = |(_, last): &(_, Arc<Verified>)| Arc::ptr_eq(last, &verified);
+        if !link.last.as_ref().is_some_and(same) {
+            link.last = Some((header.to_vec(), Arc::clone(&verified)));
         }
-        Ok(key)
-    }
-
-    /// The first key that is taken makes the connection its team's.
-    fn bind(&self, at: usize, key: &Key, link: &mut LinkTokens) -> Result<(), Refusal> {
-        let bound = *link.bound.get_or_insert(at);
-        if bound == at {
-            return Ok(());
-        }
-        match self.keys.get(bound) {
-            Some(first) if first.team_id != key.team_id => Err(INVALID),
-            // Keys of single topics are not mixed on one connection.
-            Some(first) if first.topics.is_some() || key.topics.is_some() => {
-                Err((403, "UnrelatedKeyIdInToken"))
-            }
-            _ => Ok(()),
-        }
+        Ok(verified)
     }
 
     fn verify(&self, header: &[u8]) -> Result<Arc<Verified>, Refusal> {
-        if let Some(verified) = locked(&self.verified).get(header) {
-            return Ok(Arc::clone(verified));
+        let before = locked(&self.verified).get(header).map(Arc::clone);
+        if let Some(verified) = before.filter(|verified| !verified.known.is_revoked()) {
+            return Ok(verified);
         }
         let verified = Arc::new(self.verify_anew(header).ok_or(INVALID)?);
         let mut all = locked(&self.verified);
@@ -150,18 +169,35 @@ impl Tokens {
         }
         let jws = Jws::parse(token).ok()?;
         let key_id = jws.key_id()?.to_owned();
-        let at = self.keys.iter().position(|key| key.key_id == key_id)?;
-        let key = self.keys.get(at)?;
-        let claims = jws.verify(&key.public).ok()?;
-        let team = claims.get("iss")?.as_str()?;
-        (team == key.team_id).then_some(Verified {
-            key: at,
-            issued_at: claims.get("iat")?.as_u64()?,
+        let keys = locked(&self.keys).clone();
+        keys.into_iter().find_map(|known| {
+            let key = &known.key;
+            let jws = Jws::parse(token).ok().filter(|_| key.key_id == key_id)?;
+            let claims = jws.verify(&key.public).ok()?;
+            let issued_at = claims.get("iat")?.as_u64()?;
+            let of_team = claims.get("iss")?.as_str()? == key.team_id;
+            of_team.then_some(Verified { known, issued_at })
         })
     }
 }
 
 impl LinkTokens {
+    /// The first key that is taken makes the connection its team's.
+    fn bind(&mut self, known: &Arc<Known>) -> Result<(), Refusal> {
+        let bound = self.bound.get_or_insert_with(|| Arc::clone(known));
+        let (first, key) = (&bound.key, &known.key);
+        if Arc::ptr_eq(bound, known) {
+            Ok(())
+        } else if first.team_id != key.team_id {
+            Err(INVALID)
+        } else if first.topics.is_some() || key.topics.is_some() {
+            // Keys of single topics are not mixed on one connection.
+            Err((403, "UnrelatedKeyIdInToken"))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Counts tokens that are new to this connection.
     fn update(&mut self, header: &[u8], now: Instant) -> Result<(), Refusal> {
         const TOO_MANY: Refusal = (429, "TooManyProviderTokenUpdates");
