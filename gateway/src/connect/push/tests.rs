@@ -18,6 +18,8 @@ use crate::outcome::{Form, Outcome, OutcomeResult, Retry};
 use crate::stop::Stopper;
 use crate::store::tests::TempDir;
 
+mod pains;
+
 /// Far above what any step takes.
 const SOON: Duration = Duration::from_secs(30);
 
@@ -93,10 +95,15 @@ struct Rig {
 
 impl Rig {
     async fn start(apns: ApnsConfig, http2: http2::Config) -> Self {
+        Self::aimed(apns, http2, |_| {}).await
+    }
+
+    /// With `aim` on where the link connects to.
+    async fn aimed(apns: ApnsConfig, http2: http2::Config, aim: impl FnOnce(&mut Target)) -> Self {
         let apns = Apns::start(apns).await.unwrap();
         let (dir, clock) = (TempDir::new(), Clock::system());
         let (ca, provider) = known_by(&apns, &dir, &clock);
-        let target = Target {
+        let mut target = Target {
             host: format!("localhost:{}", apns.addr().port()),
             server_name: None,
             tls: client_tls(Some(&ca), None).unwrap(),
@@ -104,6 +111,7 @@ impl Rig {
             tcp_user_timeout: SOON,
             addresses: Addresses::default(),
         };
+        aim(&mut target);
         let service = Service {
             authority: target.host.parse().unwrap(),
             ids: Ids::new(7),
