@@ -75,6 +75,7 @@ fn config(path: PathBuf) -> Config {
             ladder: trunkline::store::Ladder::default(),
             parts: trunkline::outcome::PartRule::All,
             charset: codecs::text::Charset::default(),
+            retries: trunkline::outcome::retries::Retries::default(),
         }],
         tenants: vec!["acme".to_owned()],
         endpoints: vec!["crm".to_owned()],

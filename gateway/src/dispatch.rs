@@ -734,22 +734,22 @@ impl Dispatcher {
         let Ok(next) = next else { return };
         let now = self.clock.now();
         for ((message, order), next) in messages.into_iter().zip(next) {
-            let Next::Retry { due, parts, form } = next else {
-                if next == Next::Done {
+            let again = |due, parts, form| Entry {
+                form,
+                ..Entry::again(message.clone(), parts, order, due)
+            };
+            match next {
+                Next::Wait => {}
+                Next::Done => {
                     // The store has ended it, or it goes another way: what waits here does not go out.
                     self.flights.end(message.id);
                     self.queue.done(&message);
                 }
-                continue;
-            };
-            let entry = Entry {
-                form,
-                ..Entry::again(message, parts, order, due)
-            };
-            if due <= now {
-                self.queue.give_back(entry);
-            } else {
-                self.queue.retry(entry);
+                Next::Back { due, parts, form } => self.queue.give_back(again(due, parts, form)),
+                Next::Retry { due, parts, form } if due <= now => {
+                    self.queue.give_back(again(due, parts, form));
+                }
+                Next::Retry { due, parts, form } => self.queue.retry(again(due, parts, form)),
             }
         }
     }

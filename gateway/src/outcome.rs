@@ -15,6 +15,7 @@ use crate::clock::UnixMs;
 use crate::message::{Message, MessageId, Phone, RouteIx};
 
 pub mod error_map;
+pub mod retries;
 
 /// One part handed to a link. Exactly one [`Answer`] with its token follows.
 #[derive(Clone, Debug)]
@@ -132,6 +133,11 @@ pub enum Retry {
     /// Here once more in UCS-2, if that is possible: the carrier does not take the data_coding; then
     /// elsewhere.
     AsUcs2,
+    /// Again here when the route's [`retries`] say so, and as often, then elsewhere.
+    Scheduled {
+        /// No sooner than this, before jitter: the peer said so, or its documentation does; 0: neither.
+        seconds: u32,
+    },
 }
 
 /// The contract's reason codes (contract.md §3 "Reason taxonomy").
@@ -547,6 +553,16 @@ pub enum Next {
     /// Send these parts again here, not before then.
     Retry {
         /// When.
+        due: UnixMs,
+        /// Which parts.
+        parts: crate::message::Parts,
+        /// How.
+        form: Form,
+    },
+    /// These parts certainly were not sent, and no try was made: they go out again at once.
+    Back {
+        /// Not before when; a time that is past. Zero if none of the message's tries on this route came
+        /// before this one.
         due: UnixMs,
         /// Which parts.
         parts: crate::message::Parts,

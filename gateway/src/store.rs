@@ -20,6 +20,7 @@ use crate::event::{Event, EventKinds};
 use crate::inbound::rules;
 use crate::message::life::{Life, Status};
 use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, TenantIx};
+use crate::outcome::retries::Retries;
 use crate::outcome::{PartRule, Reason, Receipt, Unreadable};
 
 mod archive;
@@ -115,6 +116,8 @@ pub struct RouteFacts {
     pub parts: PartRule,
     /// How it writes text where data_coding leaves that open.
     pub charset: Charset,
+    /// How it tries again.
+    pub retries: Retries,
 }
 
 /// How a route's receipts find their messages.

@@ -63,6 +63,7 @@ impl Rig {
             ladder: Ladder::default(),
             parts: crate::outcome::PartRule::All,
             charset: codecs::text::Charset::default(),
+            retries: Default::default(),
         };
         let clock = Clock::system();
         let mut facts = store::Config {

@@ -30,6 +30,7 @@ pub(super) fn store(config: &Config) -> store::Config {
         ladder: ladder(&route.receipts),
         parts: route.receipts.parts,
         charset: route.dialect.charset(),
+        retries: Default::default(),
     };
     store::Config {
         path: config.store.path.clone(),

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::{ATTEMPT_BATCHES_MAX, LINK_EVENTS_MAX, Resume, Resumes};
 use crate::clock::Clock;
-use crate::config::push::{ApnsAuth, Environment, PushRoute, PushService, Reference};
+use crate::config::push::{ApnsAuth, Environment, PushRoute, PushService, Reference, Schedule};
 use crate::config::{Config, Rate};
 use crate::connect::credentials::{
     AccountSpec, Certificate, CertificateSpec, Credentials, KeyName, Source,
@@ -27,6 +27,7 @@ use crate::link::{LinkHandle, LinkIx};
 use crate::message::steps::Platform;
 use crate::message::{Channel, RouteIx};
 use crate::names::Names;
+use crate::outcome::retries::Retries;
 use crate::plan;
 use crate::stop::Stop;
 use crate::store::{RouteFacts, Store};
@@ -52,6 +53,16 @@ pub(super) fn facts(name: &str, route: &PushRoute) -> RouteFacts {
         ladder: Default::default(),
         parts: Default::default(),
         charset: Default::default(),
+        retries: retries(route),
+    }
+}
+
+/// How a push route tries again.
+fn retries(route: &PushRoute) -> Retries {
+    match (&route.service, &route.retry.schedule) {
+        (PushService::Apns(_), Schedule::Pauses(pauses)) => push::retries::apns(pauses),
+        (PushService::Fcm(_), Schedule::Pauses(pauses)) => push::retries::fcm(pauses),
+        (_, Schedule::AppleStrict) => push::retries::apple_strict(),
     }
 }
 

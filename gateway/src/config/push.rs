@@ -25,6 +25,8 @@ pub struct PushRoute {
     pub auto_collapse: bool,
     /// When tokens are no longer believed to be wrong.
     pub guard: Guard,
+    /// How refused pushes are tried again.
+    pub retry: Retry,
 }
 
 /// A push service, with what only it has.
@@ -129,6 +131,22 @@ pub struct Guard {
     pub window: Duration,
     /// Fewer answers than this in the window say nothing.
     pub min_answers: u32,
+}
+
+/// `routes.*.retry`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// What is waited before each further try.
+    pub schedule: Schedule,
+}
+
+/// `routes.*.retry.schedule`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// A random share of each, in turn; 1 to 10 of them.
+    Pauses(Vec<Duration>),
+    /// As Apple advises: no sooner than after 15 minutes.
+    AppleStrict,
 }
 
 /// `routes.*.quota`.

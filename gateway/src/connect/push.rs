@@ -44,6 +44,7 @@ use crate::stop::Stop;
 pub mod guard;
 mod meters;
 pub mod pool;
+pub mod retries;
 pub mod service;
 mod verdict;
 

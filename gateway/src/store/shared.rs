@@ -15,6 +15,7 @@ use crate::inbound::rules::Rules;
 use crate::message::life::Life;
 use crate::message::{EndpointIx, Ids, Message, MessageId, Parts, RouteIx};
 use crate::names::Names;
+use crate::outcome::retries::Retries;
 use crate::outcome::{Form, PartRule};
 use crate::store::archive::Archive;
 use crate::store::claim::Credit;
@@ -197,6 +198,7 @@ pub(crate) struct Shared {
     ladders: Vec<Ladder>,
     /// For which parts they come, by route.
     part_rules: Vec<PartRule>,
+    retries: Vec<Retries>,
     /// The same, of a route that the config does not have any more.
     any_ladder: Ladder,
     /// Generations archived since the start.
@@ -253,6 +255,11 @@ impl Shared {
             facts.map(|facts| facts.parts).unwrap_or_default()
         };
         let part_rules = names.routes.iter().map(parts).collect();
+        let retries = |name: &String| {
+            let facts = config.routes.iter().find(|route| route.name == *name);
+            facts.map(|facts| facts.retries).unwrap_or_default()
+        };
+        let retries = names.routes.iter().map(retries).collect();
         let head = young.next_seq - 1;
         let rules = Rules::new(&config.inbound, &names);
         let longest = config.routes.iter().map(|route| route.response_timeout);
@@ -272,6 +279,7 @@ impl Shared {
             feeds,
             ladders,
             part_rules,
+            retries,
             any_ladder: Ladder::default(),
             archived_count: AtomicU64::new(0),
             acknowledged: AtomicU64::new(acknowledged),
@@ -315,6 +323,12 @@ impl Shared {
     pub(crate) fn part_rule(&self, route: RouteIx) -> PartRule {
         let rule = self.part_rules.get(usize::from(route.0)).copied();
         rule.unwrap_or_default()
+    }
+
+    /// How a route tries again.
+    pub(crate) fn retries(&self, route: RouteIx) -> Retries {
+        let retries = self.retries.get(usize::from(route.0)).copied();
+        retries.unwrap_or_default()
     }
 
     /// Whether the config has this route.

@@ -41,6 +41,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
         ladder: Ladder::default(),
         parts: PartRule::All,
         charset: Charset::default(),
+        retries: Default::default(),
     };
     Config {
         path: dir.0.clone(),

@@ -17,6 +17,7 @@ use crate::clock::UnixMs;
 use crate::message::id::IdMaker;
 use crate::message::life::{Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
+use crate::outcome::retries::Retries;
 use crate::outcome::{Next, PartRule, Reason, Receipt, Settle};
 use crate::store::claim::{Claims, needs_claim};
 use crate::store::handle;
@@ -636,6 +637,7 @@ impl Writer {
             jitter: self.salt.wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32,
             receipts: route.is_none_or(|route| self.shared.sends_receipts(route)),
             parts: route.map_or(PartRule::All, |route| self.shared.part_rule(route)),
+            retries: route.map_or(Retries::Backoff, |route| self.shared.retries(route)),
         }
     }
 
@@ -691,14 +693,19 @@ impl Writer {
         let (Some(row), Some((_, leg))) = (row, open) else {
             return Next::Done;
         };
-        let retry = |due| Next::Retry {
-            due,
-            parts: row.life.parts_to_send(leg),
-            form: row.life.form(settle.route),
-        };
+        let parts = || row.life.parts_to_send(leg);
+        let form = || row.life.form(settle.route);
         match then {
-            Then::Again { due } => retry(due),
-            Then::Back => retry(now),
+            Then::Again { due } => Next::Retry {
+                due,
+                parts: parts(),
+                form: form(),
+            },
+            Then::Back => Next::Back {
+                due: leg.due,
+                parts: parts(),
+                form: form(),
+            },
             Then::Wait | Then::Kept => Next::Wait,
             Then::NextRoute { .. } | Then::NextStep { .. } | Then::Rest => Next::Done,
         }

@@ -13,10 +13,14 @@ use codecs::jwt::{Algorithm, SigningKey};
 use super::section::{Field, Section};
 use super::{DAY, HOUR};
 use crate::config::load::Value;
+use crate::config::problem::did_you_mean;
 use crate::config::push::{
-    Apns, ApnsAuth, Environment, Fcm, Guard, Pool, PushRoute, PushService, Quota, Reference,
+    Apns, ApnsAuth, Environment, Fcm, Guard, Pool, PushRoute, PushService, Quota, Reference, Retry,
+    Schedule,
 };
 use crate::config::value;
+use crate::connect::push::retries::{FCM_LEAST, FCM_WITHIN};
+use crate::outcome::retries::PAUSES_MAX;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -52,6 +56,7 @@ pub(super) fn route(field: &Field<'_>, kind: &str) -> Option<PushRoute> {
     let rate = rate.and_then(|field| field.rate("pushes that the service is sent"));
     // Every one is read before any is given up on.
     let (pool, guard) = (pool(&section), guard(&section));
+    let retry = retry(&section, apns);
     let why = "how long an answer may take";
     let request_timeout = section.duration("request_timeout", SECOND..=SECOND * 120, why);
     let why = "whether a repeat replaces what it repeats";
@@ -65,6 +70,7 @@ pub(super) fn route(field: &Field<'_>, kind: &str) -> Option<PushRoute> {
         rate,
         auto_collapse,
         guard: guard?,
+        retry: retry?,
     })
 }
 
@@ -334,6 +340,49 @@ fn pool(section: &Section<'_>) -> Option<Pool> {
         ))
         .unwrap_or(1_000),
     })
+}
+
+fn retry(section: &Section<'_>, apns: bool) -> Option<Retry> {
+    let retry = section
+        .need("retry", "a table")?
+        .section("routes.*:push.retry")?;
+    let form = "a list of 1 to 10 pauses such as [\"1s\", \"5s\", \"30s\"]";
+    let expected = match apns {
+        true => format!("{form}, or \"apple-strict\""),
+        false => form.to_owned(),
+    };
+    let schedule = retry.need("schedule", &expected)?;
+    if apns && matches!(&schedule.node.value, Value::Text(_)) {
+        let words = [("apple-strict", Schedule::AppleStrict)];
+        let typed = schedule.text(&expected)?;
+        let known = words.into_iter().find(|(word, _)| *word == typed);
+        if known.is_none() {
+            schedule.wrong_hint(&expected, did_you_mean(typed, ["apple-strict"]));
+        }
+        return known.map(|(_, schedule)| Retry { schedule });
+    }
+    let items = schedule.list(PAUSES_MAX, &expected);
+    if items.is_empty() {
+        if matches!(&schedule.node.value, Value::Array(_)) {
+            schedule.wrong(&expected);
+        }
+        return None;
+    }
+    let range = SECOND / 10..=DAY;
+    let why = "the longest that is waited before a further try";
+    let pauses: Vec<_> = items
+        .iter()
+        .map(|item| item.duration(range.clone(), why))
+        .collect();
+    let longest: Duration = pauses.iter().map(|pause| *pause + FCM_LEAST).sum();
+    if !apns && longest > FCM_WITHIN {
+        schedule.warn(String::from(
+            "may take more than 60 minutes with the 10 s that come on top of each pause: FCM's pushes are \
+             given up then, as Google advises",
+        ));
+    }
+    let schedule = Schedule::Pauses(pauses);
+    Some(Retry { schedule })
 }
 
 fn guard(section: &Section<'_>) -> Option<Guard> {

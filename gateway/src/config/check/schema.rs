@@ -223,6 +223,7 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
             "extra_ca",
             "pool",
             "guard",
+            "retry",
         ],
     ),
     table(
@@ -243,6 +244,7 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
             "quota",
             "pool",
             "guard",
+            "retry",
         ],
     ),
     table("routes.*:fcm.quota", &["rate"]),
@@ -261,6 +263,7 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
         "routes.*:push.guard",
         &["invalid_token_ratio", "min_answers", "window"],
     ),
+    table("routes.*:push.retry", &["schedule"]),
 ];
 
 /// Event types of contract.md §3, also those that this version does not make.

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::check::check;
 use crate::config::check::schema::PUSH_SCHEMAS;
 use crate::config::load::tree;
-use crate::config::push::{ApnsAuth, Environment, PushRoute, PushService, Reference};
+use crate::config::push::{ApnsAuth, Environment, PushRoute, PushService, Reference, Schedule};
 
 const EC: &str = include_str!("../../../../codecs/testdata/keys/ec_p256.p8");
 const RSA: &str = include_str!("../../../../codecs/testdata/keys/rsa_2048.pem");
@@ -70,6 +70,7 @@ fn minimal() -> String {
         "quota",
         "pool",
         "guard",
+        "retry",
     ];
     let mut kept = String::new();
     let mut inside = true;
@@ -115,11 +116,17 @@ fn the_example_is_read_as_it_is_meant_and_shows_the_defaults() {
     assert!(matches!(key, Reference::File(path) if path.ends_with("AuthKey_ABC1234567.p8")));
     assert_eq!((route.pool.min, route.pool.max), (1, 4));
     assert!((route.guard.invalid_token_ratio - 0.2).abs() < 1e-9);
+    let seconds = |seconds: &[u64]| {
+        let pauses = seconds.iter().copied().map(Duration::from_secs).collect();
+        Schedule::Pauses(pauses)
+    };
+    assert_eq!(route.retry.schedule, seconds(&[1, 5, 30, 300, 900]));
     let route = &routes["fcm-shop"];
     let PushService::Fcm(fcm) = &route.service else {
         panic!("{route:?}");
     };
     assert_eq!(fcm.project, "shop-1a2b3");
+    assert_eq!(route.retry.schedule, seconds(&[10, 30, 60, 300, 900]));
     assert_eq!(
         (fcm.quota.rate.count, fcm.quota.rate.per),
         (600_000, Duration::from_secs(60))
@@ -144,7 +151,7 @@ fn the_example_shows_every_key_and_no_other() {
             shown.insert(format!("{path}.{key}"));
             let table = match key.as_str() {
                 "quota" => "routes.*:fcm.quota".to_owned(),
-                "pool" | "guard" => format!("routes.*:push.{key}"),
+                "pool" | "guard" | "retry" => format!("routes.*:push.{key}"),
                 _ => continue,
             };
             if let Value::Table(keys) = &node.value {
@@ -292,6 +299,31 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "invalid_token_ratio = \"20%\"  ",
         "invalid_token_ratio = \"101%\"  ",
         "from 0% to 100%",
+    ),
+    (
+        "schedule = [\"1s\"",
+        "schedule = [\"1\"",
+        "routes.apns-shop.retry.schedule[0] = \"1\": expected a duration",
+    ),
+    (
+        "schedule = [\"1s\"",
+        "schedule = [\"0s\"",
+        "routes.apns-shop.retry.schedule[0] = \"0s\": expected a duration",
+    ),
+    (
+        "schedule = [\"1s\", \"5s\", \"30s\", \"5m\", \"15m\"]",
+        "schedule = []",
+        "routes.apns-shop.retry.schedule = a list: expected a list of 1 to 10 pauses",
+    ),
+    (
+        "schedule = [\"1s\", \"5s\", \"30s\", \"5m\", \"15m\"]",
+        "schedule = \"apple-stirct\"",
+        "or \"apple-strict\" (did you mean \"apple-strict\"?)",
+    ),
+    (
+        "schedule = [\"10s\", \"30s\", \"1m\", \"5m\", \"15m\"]",
+        "schedule = \"apple-strict\"",
+        "routes.fcm-shop.retry.schedule = \"apple-strict\": expected a list of 1 to 10 pauses",
     ),
     (
         "quota = { rate = \"600000/min\"",

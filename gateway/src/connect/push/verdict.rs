@@ -6,14 +6,14 @@ use codecs::verdict::Class;
 
 use crate::outcome::{OutcomeResult, Reason, Retry, Whose};
 
-/// Tries after a passing fault of the service (push.md §1.5: five, about half an hour with the pauses).
-const FAULT_TRIES: u8 = 5;
 /// Tries after "too many": the quota's minute, over and over, up to the message's end.
 const THROTTLE_TRIES: u8 = 60;
 /// Tries of a push whose token or connection was at fault, not itself.
 const ACCESS_TRIES: u8 = 3;
 /// The wait after a 429 that names none. push.md R15: FCM's documentation says 60 s.
 pub(super) const THROTTLE_SECONDS: u32 = 60;
+/// … and of a device that Apple calls too busy (push.md §1.5: at least 1 s).
+const DEVICE_SECONDS: u32 = 1;
 /// The wait before a try with another token or on another connection.
 const ACCESS_SECONDS: u32 = 1;
 /// How long Apple takes no further provider token (push.md §1.2).
@@ -72,12 +72,9 @@ pub(super) fn of(class: Class, reason: &str, wait: Option<Duration>) -> Verdict 
         beside,
         bad_token: false,
     };
-    let later = |reason, beside| {
-        let retry = match wait {
-            Some(_) => after(THROTTLE_SECONDS, FAULT_TRIES),
-            None => Retry::Here { tries: FAULT_TRIES },
-        };
-        refused(reason, retry, beside)
+    let later = |reason, default, beside| {
+        let seconds = seconds(default);
+        refused(reason, Retry::Scheduled { seconds }, beside)
     };
     match class {
         Class::Accepted => Verdict {
@@ -130,13 +127,18 @@ pub(super) fn of(class: Class, reason: &str, wait: Option<Duration>) -> Verdict 
             after(UPDATES_SECONDS, ACCESS_TRIES),
             Beside::TooManyUpdates,
         ),
-        Class::ThrottleDevice | Class::ThrottleTopic => later(Reason::Throttled, Beside::Nothing),
+        Class::ThrottleDevice if reason == "TooManyRequests" => {
+            later(Reason::Throttled, DEVICE_SECONDS, Beside::Nothing)
+        }
+        Class::ThrottleDevice | Class::ThrottleTopic => {
+            later(Reason::Throttled, THROTTLE_SECONDS, Beside::Nothing)
+        }
         Class::Throttle => {
             let pause = Duration::from_secs(seconds(THROTTLE_SECONDS).into());
             let retry = after(THROTTLE_SECONDS, THROTTLE_TRIES);
             refused(Reason::Throttled, retry, Beside::Pause(pause))
         }
-        Class::RetryLater => later(Reason::ProviderError, Beside::Fault),
+        Class::RetryLater => later(Reason::ProviderError, 0, Beside::Fault),
         Class::Unclear => Verdict {
             result: OutcomeResult::Unknown,
             whose: Whose::Network,
@@ -172,7 +174,7 @@ mod tests {
     fn nothing_is_repeated_that_may_have_been_taken_or_never_passes() {
         for row in codecs::apns::REASONS {
             let verdict = of(row.class, row.reason, None);
-            let again = matches!(verdict.retry, Retry::Here { .. } | Retry::After { .. })
+            let again = matches!(verdict.retry, Retry::Scheduled { .. } | Retry::After { .. })
                 || verdict.result == OutcomeResult::NotSent
                 || verdict.retry == Retry::Elsewhere;
             let may = row.class.may_repeat() || row.class == Class::PermanentConfig;
@@ -190,6 +192,16 @@ mod tests {
             panic!("{silent:?}");
         };
         assert_eq!(seconds, THROTTLE_SECONDS);
+        let wait = |class, reason: &str, asked| match of(class, reason, asked).retry {
+            Retry::Scheduled { seconds } => seconds,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wait(Class::RetryLater, "ServiceUnavailable", None), 0);
+        let asked = Some(Duration::from_secs(30));
+        assert_eq!(wait(Class::RetryLater, "UNAVAILABLE", asked), 30);
+        assert_eq!(wait(Class::ThrottleDevice, "TooManyRequests", None), 1);
+        assert_eq!(wait(Class::ThrottleDevice, "QUOTA_EXCEEDED", None), 60);
+        assert_eq!(wait(Class::ThrottleTopic, "QUOTA_EXCEEDED", asked), 30);
     }
 
     #[test]

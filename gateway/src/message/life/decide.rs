@@ -8,10 +8,9 @@ use crate::clock::UnixMs;
 use crate::event::EventKind;
 use crate::message::life::{Change, LegLife, LegState, Life, PartState, Status, Then, What};
 use crate::message::steps::{FallbackOn, LegView};
-use crate::message::{Encoding, FailoverOn, Message, OnAmbiguous, RouteIx, Text};
-use crate::outcome::{
-    OutcomeResult, PartRule, Reason, Receipt, ReceiptState, Retry, Settle, backoff,
-};
+use crate::message::{Class, Encoding, FailoverOn, Message, OnAmbiguous, RouteIx, Text};
+use crate::outcome::retries::{OTP_RETRIES, Retries};
+use crate::outcome::{OutcomeResult, PartRule, Reason, Receipt, ReceiptState, Retry, Settle};
 
 /// Late receipts may still turn a bad end into `delivered` this long after it (contract.md §4).
 pub const LATE_RECEIPTS: Duration = Duration::from_secs(72 * 3600);
@@ -40,6 +39,8 @@ pub struct Context {
     pub receipts: bool,
     /// For which parts of a long message it does: the one that gets one stands for all of them.
     pub parts: PartRule,
+    /// How the route in question tries again.
+    pub retries: Retries,
 }
 
 /// What a part's outcome means.
@@ -221,7 +222,8 @@ pub fn receipt(
     };
     if delivered && context.parts != PartRule::All {
         let parts = parts_now();
-        let taken = |part: &PartState| Worst::of(*part, leg.tries) == Worst::Accepted;
+        let taken =
+            |part: &PartState| matches!(part, PartState::Accepted | PartState::Receipted(_));
         all |= parts.iter().all(taken) && stands_for_all(&parts, context);
     }
     let too_late = life.is_final && context.now.since(life.done_at) > LATE_RECEIPTS;
@@ -383,15 +385,15 @@ fn next_step(
     }
     let next_route = |on| leg.failover_on.has(on) && has_next_route(message, leg.at, stands);
     let tries = stands.tries;
-    let worst = parts.iter().map(|part| Worst::of(*part, tries));
+    let bound = Bound::of((message, life), stands, (settle, &parts), context);
+    let unknown_again = tries + 1 < UNKNOWN_TRIES && tries < bound.most;
+    let worst = parts.iter().map(|part| Worst::of(*part, tries, &bound));
     let worst = match stands.any {
         false => worst.max(),
         // What is refused for good, or has nowhere to go, says nothing of the others.
         true => worst
             .filter(|worst| match worst {
-                Worst::Unknown => {
-                    !hold && (tries + 1 < UNKNOWN_TRIES || next_route(FailoverOn::NO_RESPONSE))
-                }
+                Worst::Unknown => !hold && (unknown_again || next_route(FailoverOn::NO_RESPONSE)),
                 Worst::Throttled => tries < THROTTLED_TRIES || next_route(FailoverOn::THROTTLED),
                 Worst::Elsewhere => next_route(FailoverOn::TRANSIENT),
                 Worst::Never => false,
@@ -411,15 +413,15 @@ fn next_step(
             None => Step::Sent,
         },
         Worst::Waiting => Step::Back,
-        Worst::Unknown if tries + 1 < UNKNOWN_TRIES => Step::Again(due(stands, context)),
+        Worst::Unknown if unknown_again => Step::Again(bound.due),
         Worst::Unknown if next_route(FailoverOn::NO_RESPONSE) => Step::NextRoute,
         Worst::Unknown => unknown,
-        Worst::Here => Step::Again(due_later(&parts, stands, context)),
+        Worst::Here => Step::Again(bound.due),
         Worst::Throttled if next_route(FailoverOn::THROTTLED) => Step::NextRoute,
         Worst::Throttled if tries >= THROTTLED_TRIES => {
             gave_up(message, life, FallbackOn::REJECTED)
         }
-        Worst::Throttled => Step::Again(due_later(&parts, stands, context)),
+        Worst::Throttled => Step::Again(bound.due),
         Worst::Elsewhere if next_route(FailoverOn::TRANSIENT) => Step::NextRoute,
         Worst::Elsewhere | Worst::Never => gave_up(message, life, FallbackOn::REJECTED),
     }
@@ -552,21 +554,29 @@ enum Worst {
 }
 
 impl Worst {
-    fn of(part: PartState, tries: u8) -> Self {
+    fn of(part: PartState, tries: u8, bound: &Bound) -> Self {
         match part {
             PartState::Accepted | PartState::Receipted(_) => Self::Accepted,
             PartState::Waiting | PartState::Claimed | PartState::Out => Self::Waiting,
             PartState::Unknown => Self::Unknown,
             PartState::Refused(Retry::Throttle | Retry::Later { .. }) => Self::Throttled,
             PartState::Refused(Retry::Here { tries: most } | Retry::After { tries: most, .. })
-                if tries < most =>
+                if tries < most.min(bound.most) =>
+            {
+                Self::Here
+            }
+            PartState::Refused(Retry::Scheduled { .. })
+                if tries < bound.scheduled.min(bound.most) =>
             {
                 Self::Here
             }
             PartState::Refused(Retry::WithoutValidity | Retry::AsUcs2) => Self::Here,
-            PartState::Refused(Retry::Here { .. } | Retry::After { .. } | Retry::Elsewhere) => {
-                Self::Elsewhere
-            }
+            PartState::Refused(
+                Retry::Here { .. }
+                | Retry::After { .. }
+                | Retry::Scheduled { .. }
+                | Retry::Elsewhere,
+            ) => Self::Elsewhere,
             PartState::Refused(Retry::Never) => Self::Never,
         }
     }
@@ -583,27 +593,99 @@ fn has_next_route(message: &Message, leg: u8, stands: &LegLife) -> bool {
     usize::from(stands.route_at) + 1 < routes
 }
 
-/// The longest that any part is to wait, and up to a quarter more; as [`due`] when none says.
-fn due_later(parts: &[PartState], leg: &LegLife, context: Context) -> UnixMs {
-    let waits = parts.iter().filter_map(|part| match part {
-        PartState::Refused(Retry::Later { minutes }) => Some(u64::from(*minutes) * 60_000),
-        PartState::Refused(Retry::After { seconds, .. }) => Some(u64::from(*seconds) * 1_000),
-        _ => None,
-    });
-    let Some(ms) = waits.max() else {
-        return due(leg, context);
-    };
-    let ms = ms.max(1_000);
-    UnixMs(context.now.0 + ms + context.jitter % (ms / 4))
+/// When a leg may be tried again on its route, and how often.
+struct Bound {
+    /// Not before.
+    due: UnixMs,
+    /// Tries that may follow the first, whatever an outcome says.
+    most: u8,
+    /// Those where the outcome leaves it to the route.
+    scheduled: u8,
 }
 
-/// Backoff, jittered between half of it and all of it.
-fn due(leg: &LegLife, context: Context) -> UnixMs {
-    let pause = backoff(leg.tries.saturating_add(1));
-    let half = u64::try_from(pause.as_millis() / 2)
-        .unwrap_or(u64::MAX)
-        .max(1);
-    UnixMs(context.now.0 + half + context.jitter % half)
+impl Bound {
+    /// Of a leg with these parts. On a route with a schedule no try is waited for that would come too
+    /// late: the message goes another way while there is time, or has ended.
+    fn of(
+        (message, life): (&Message, &Life),
+        leg: &LegLife,
+        (settle, parts): (&Settle, &[PartState]),
+        context: Context,
+    ) -> Self {
+        let taken = |part: &PartState| *part == PartState::Accepted;
+        if parts.iter().all(taken) {
+            return Self {
+                due: UnixMs::ZERO,
+                most: 0,
+                scheduled: 0,
+            };
+        }
+        let due = due(parts, leg, context);
+        let scheduled = context.retries.tries();
+        let most = match &context.retries {
+            Retries::Backoff => u8::MAX,
+            Retries::Schedule(schedule) => {
+                let first = first_try(life, settle);
+                let late =
+                    due >= message.expires_at || schedule.is_over(due.0.saturating_sub(first.0));
+                match message.class {
+                    _ if late => 0,
+                    Class::Otp => OTP_RETRIES,
+                    _ => u8::MAX,
+                }
+            }
+        };
+        Self {
+            due,
+            most,
+            scheduled,
+        }
+    }
+}
+
+/// When the message was first handed over on the route of a settle.
+fn first_try(life: &Life, settle: &Settle) -> UnixMs {
+    let mut tries = life.log.iter().filter_map(|change| match &change.what {
+        What::Answered {
+            route, handed_at, ..
+        } if *route == settle.route => Some(*handed_at),
+        _ => None,
+    });
+    tries.next().unwrap_or(settle.outcome.handed_at)
+}
+
+/// When a leg is to be tried again: the longest that any part is to wait, and up to a quarter more; for
+/// those of which nobody says it, what the route's [`Retries`] have.
+fn due(parts: &[PartState], leg: &LegLife, context: Context) -> UnixMs {
+    let mut asked = None;
+    let mut unasked = false;
+    for part in parts {
+        let seconds = match part {
+            PartState::Refused(Retry::Later { minutes }) => Some(u32::from(*minutes) * 60),
+            PartState::Refused(Retry::After { seconds, .. }) => Some(*seconds),
+            PartState::Refused(Retry::Scheduled { seconds }) => {
+                unasked = true;
+                Some(*seconds).filter(|seconds| *seconds > 0)
+            }
+            PartState::Refused(_) | PartState::Unknown => {
+                unasked = true;
+                None
+            }
+            _ => None,
+        };
+        asked = asked.max(seconds);
+    }
+    let own = match (asked, context.retries) {
+        // It is waited for whoever waits longest.
+        (Some(_), Retries::Backoff) => 0,
+        (Some(_), Retries::Schedule(_)) if !unasked => 0,
+        _ => context.retries.pause_ms(leg.tries, context.jitter),
+    };
+    let asked = asked.map_or(0, |seconds| {
+        let ms = u64::from(seconds).max(1) * 1_000;
+        ms + context.jitter % (ms / 4)
+    });
+    UnixMs(context.now.0.saturating_add(own.max(asked)))
 }
 
 fn unchanged(life: &Life, context: Context, what: What) -> Change {

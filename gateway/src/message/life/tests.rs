@@ -1,5 +1,6 @@
 //! Lives as dialogues: outcomes and receipts in, states out.
 
+mod retries;
 mod steps;
 
 use smallvec::smallvec;
@@ -9,6 +10,7 @@ use super::*;
 use crate::message::{
     Class, Encoding, FailoverOn, MessageId, OnAmbiguous, Phone, Priority, TenantIx, Texts,
 };
+use crate::outcome::retries::Retries;
 use crate::outcome::{Outcome, PartRule, Receipt, Settle, Whose};
 
 /// A message, its life, and what happens to it in turn.
@@ -17,6 +19,7 @@ struct Case {
     life: Life,
     now: u64,
     parts: PartRule,
+    retries: Retries,
 }
 
 impl Case {
@@ -48,6 +51,7 @@ impl Case {
             life,
             now: 1_000,
             parts: PartRule::All,
+            retries: Retries::Backoff,
         }
     }
 
@@ -59,6 +63,7 @@ impl Case {
             jitter: 7,
             receipts: true,
             parts: self.parts,
+            retries: self.retries,
         }
     }
 

@@ -50,6 +50,7 @@ fn open_store(path: &Path) -> Store {
             ladder: crate::store::Ladder::default(),
             parts: crate::outcome::PartRule::All,
             charset: codecs::text::Charset::default(),
+            retries: Default::default(),
         }],
         tenants: vec!["acme".to_owned()],
         endpoints: vec!["crm".to_owned()],
