@@ -29,6 +29,8 @@ pub mod kannel;
 pub mod peers;
 #[path = "harness/powercut.rs"]
 pub mod powercut;
+#[path = "harness/process.rs"]
+pub mod process;
 #[path = "harness/scene.rs"]
 pub mod scene;
 #[path = "harness/shim.rs"]

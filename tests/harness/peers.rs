@@ -5,26 +5,21 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::watch;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 
 use crate::Directory;
-
-/// How long a peer may take to say its next line.
-const LINE_WITHIN: Duration = Duration::from_secs(30);
+use crate::process::{LINE_WITHIN, Process};
 
 /// How long an oracle may take for all of its cases: seconds, on a machine that is not busy.
 const ORACLE_WITHIN: Duration = Duration::from_secs(240);
-
-/// Lines of a peer that are kept. Chosen: more than any scenario makes.
-const LINES_MAX: usize = 100_000;
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
@@ -71,7 +66,7 @@ pub fn debian(test: &str, package: &str, file: &str) -> bool {
 }
 
 /// A program of `tests/peers`, run by its language.
-fn script_of(program: &str, script: &str) -> Command {
+pub(crate) fn script_of(program: &str, script: &str) -> Command {
     let program = match program {
         "python" => directory().join(".venv/bin/python"),
         other => other.into(),
@@ -170,13 +165,25 @@ impl Carrier {
 /// An SMSC that nobody here wrote, in a process of its own.
 #[derive(Debug)]
 pub struct CarrierProcess {
-    child: Child,
-    stdin: ChildStdin,
-    said: watch::Receiver<Vec<Value>>,
+    process: Process,
     /// Where it listens.
     pub addr: SocketAddr,
     /// Its key and certificate. `None` without TLS.
     pub keys: Option<Keys>,
+}
+
+impl Deref for CarrierProcess {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for CarrierProcess {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
 }
 
 /// A key and its own certificate for `localhost`, as PEM files.
@@ -230,30 +237,8 @@ impl CarrierProcess {
         if let Some(keys) = &keys {
             command.args([keys.key(), keys.certificate()]);
         }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("{carrier:?}"))?;
-        let stdin = child.stdin.take().context("stdin is piped")?;
-        let stdout = child.stdout.take().context("stdout is piped")?;
-        let (tell, said) = watch::channel(Vec::new());
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stdout).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                tell.send_modify(|said: &mut Vec<Value>| {
-                    if said.len() < LINES_MAX {
-                        said.push(value);
-                    }
-                });
-            }
-        });
         let mut process = Self {
-            child,
-            stdin,
-            said,
+            process: Process::start(command).with_context(|| format!("{carrier:?}"))?,
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
             keys,
         };
@@ -263,67 +248,11 @@ impl CarrierProcess {
         Ok(process)
     }
 
-    /// Waits until it has said that this happened; what it said.
-    ///
-    /// # Errors
-    /// It has not in time.
-    pub async fn said(
-        &mut self,
-        event: &str,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        let find = |said: &Vec<Value>| {
-            let mut said = said.iter().rev();
-            said.find(|line| line["event"] == event && wanted(line))
-                .cloned()
-        };
-        let mut said = self.said.clone();
-        let waited = said.wait_for(|said| find(said).is_some());
-        let found = tokio::time::timeout(LINE_WITHIN, waited).await;
-        let Ok(Ok(found)) = found else {
-            bail!(
-                "the carrier did not say {event}; it said {:?}",
-                *self.said.borrow()
-            )
-        };
-        find(&found).context("it was there")
-    }
-
-    /// Everything of one kind that it has said.
-    #[must_use]
-    pub fn all(&self, event: &str) -> Vec<Value> {
-        let said = self.said.borrow();
-        said.iter()
-            .filter(|line| line["event"] == event)
-            .cloned()
-            .collect()
-    }
-
-    /// Has it do something: `receipt`, `mo`, `enquire_link` or `unbind`, as smsc.js describes.
-    ///
-    /// # Errors
-    /// It has ended.
-    pub async fn order(&mut self, what: &str, how: Value) -> anyhow::Result<()> {
-        let order = json!({ what: how });
-        self.stdin
-            .write_all(format!("{order}\n").as_bytes())
-            .await?;
-        Ok(())
-    }
-
     /// Has it send a delivery receipt for a message id.
     ///
     /// # Errors
     /// It has ended.
     pub async fn send_receipt(&mut self, id: &str, stat: &str) -> anyhow::Result<()> {
         self.order("receipt", json!({"id": id, "stat": stat})).await
-    }
-
-    /// Kills it at once.
-    ///
-    /// # Errors
-    /// It cannot be killed.
-    pub async fn kill(&mut self) -> anyhow::Result<()> {
-        Ok(self.child.kill().await?)
     }
 }
