@@ -65,6 +65,15 @@ pub fn debian(test: &str, package: &str, file: &str) -> bool {
     installed(test, &format!("Debian's {package}"), Path::new(file))
 }
 
+/// Whether node is there, for a test of this name whose script needs no package.
+#[must_use]
+pub fn node(test: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut files = std::env::split_paths(&path).map(|dir| dir.join("node"));
+    let found = files.find(|file| file.is_file());
+    installed(test, "Debian's nodejs", &found.unwrap_or_default())
+}
+
 /// A program of `tests/peers`, run by its language.
 pub(crate) fn script_of(program: &str, script: &str) -> Command {
     let program = match program {

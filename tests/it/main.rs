@@ -22,6 +22,7 @@ mod interop;
 mod interop_carriers;
 mod interop_kannel;
 mod interop_push;
+mod interop_push_strict;
 mod journal_damaged;
 mod message_tlvs;
 mod oracles;
