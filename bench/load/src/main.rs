@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use message::{Recipe, Template};
+use message::{Recipe, Template, To};
 use pace::Pace;
 use report::Report;
 
@@ -80,6 +80,9 @@ struct Shape {
     /// Bearer key.
     #[arg(long)]
     key: String,
+    /// Who gets the messages.
+    #[arg(long, value_enum, default_value = "sms")]
+    to: To,
     #[arg(long, value_enum, default_value = "transactional")]
     class: Class,
     /// Messages per second; as fast as accepted if absent.
@@ -104,6 +107,7 @@ struct Shape {
 struct Plan {
     api: SocketAddr,
     mode: Mode,
+    to: To,
     class: Class,
     key: String,
     connections: usize,
@@ -118,6 +122,7 @@ impl Plan {
             api: self.api,
             key: self.key.clone(),
             class: self.class.name(),
+            to: self.to,
         };
         let cpu = process::own_cpu_seconds()?;
         let mut report = match self.mode {
@@ -158,6 +163,7 @@ async fn send(mode: Mode, shape: Shape) -> anyhow::Result<()> {
     let plan = Plan {
         api: shape.api,
         mode,
+        to: shape.to,
         class: shape.class,
         key: shape.key,
         connections: shape.connections,
@@ -201,6 +207,7 @@ mod tests {
         let plan = Plan {
             api,
             mode,
+            to: To::Sms,
             class: Class::Otp,
             key: "k".to_owned(),
             connections: 3,

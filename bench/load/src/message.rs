@@ -1,6 +1,9 @@
-//! The messages: 100 characters, a client_ref, two metadata keys, a number of its own each.
+//! The messages: an SMS of 100 characters or a push to one device, a client_ref, two metadata keys, a
+//! number of its own each.
 
 use std::net::SocketAddr;
+
+use clap::ValueEnum;
 
 /// Digits that are unique to a message: 10^9 messages before they repeat.
 const DIGITS: usize = 9;
@@ -12,23 +15,69 @@ const HOLE: &str = "#########";
 const TEXT: &str = "Your order no. ######### is ready for pickup at the counter of store 42 \
                     until 21:00 today. Welcome!!";
 
+/// Who gets the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum To {
+    /// A number each.
+    Sms,
+    /// An APNs device each.
+    Ios,
+    /// An FCM device each.
+    Android,
+}
+
+impl To {
+    /// What an app is called in the gateway's configuration.
+    pub(crate) const APP: &str = "load";
+
+    /// A device's token: APNs' in 64 hexadecimal digits, FCM's as long as they are. What they start with
+    /// is nothing that the simulators know as a fault.
+    fn token(self) -> String {
+        let start = match self {
+            Self::Ios => "c0ffee".repeat(9) + "0",
+            _ => format!("load-device:{}", "APA91b".repeat(22)),
+        };
+        start + HOLE
+    }
+
+    fn recipient(self) -> String {
+        let platform = match self {
+            Self::Sms => return format!(r#""to":"+4670{HOLE}50","from":"ACME","text":"{TEXT}""#),
+            Self::Ios => "ios",
+            Self::Android => "android",
+        };
+        format!(
+            concat!(
+                r#""to":{{"devices":[{{"platform":"{}","app":"{}","token":"{}"}}]}},"#,
+                r#""content":{{"push":{{"title":"Ready for pickup","body":"{}"}}}}"#
+            ),
+            platform,
+            Self::APP,
+            self.token(),
+            TEXT
+        )
+    }
+}
+
 /// What all messages of a run share.
 #[derive(Debug, Clone)]
 pub(crate) struct Recipe {
     pub(crate) api: SocketAddr,
     pub(crate) key: String,
     pub(crate) class: &'static str,
+    pub(crate) to: To,
 }
 
 impl Recipe {
     fn body(&self) -> String {
         format!(
             concat!(
-                r#"{{"to":"+4670{hole}50","from":"ACME","text":"{text}","class":"{class}","#,
+                r#"{{{to},"class":"{class}","#,
                 r#""client_ref":"load-{hole}","metadata":{{"store":"S042","order":"{hole}"}}}}"#
             ),
+            to = self.to.recipient(),
             hole = HOLE,
-            text = TEXT,
             class = self.class
         )
     }
@@ -111,6 +160,7 @@ mod tests {
             api: ([127, 0, 0, 1], 8080).into(),
             key: "k".to_owned(),
             class: "otp",
+            to: To::Sms,
         }
     }
 
@@ -127,6 +177,28 @@ mod tests {
         assert_eq!(line["metadata"]["order"], "000000042");
         assert_eq!(line["text"].as_str().unwrap().len(), 100);
         assert_eq!(line["class"], "otp");
+    }
+
+    #[test]
+    fn a_push_is_for_one_device_with_a_token_of_its_own() {
+        for (to, octets) in [(To::Ios, 64), (To::Android, 153)] {
+            let recipe = Recipe { to, ..recipe() };
+            let mut template = Template::line(&recipe);
+            let line: serde_json::Value = serde_json::from_slice(template.stamp(42)).unwrap();
+            let device = &line["to"]["devices"][0];
+            let token = device["token"].as_str().unwrap();
+            assert!(
+                token.ends_with("000000042") && token.len() == octets,
+                "{token}"
+            );
+            assert_eq!(device["app"], To::APP);
+            assert!(
+                line["content"]["push"]["body"]
+                    .as_str()
+                    .unwrap()
+                    .contains("000000042")
+            );
+        }
     }
 
     #[test]

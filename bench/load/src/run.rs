@@ -1,6 +1,6 @@
 //! The cases of the README's speed table, each with processes of its own.
 //!
-//! Started are `trunkline sim receiver`, `trunkline sim smsc` and `trunkline serve`, in a directory
+//! Started are `trunkline sim receiver`, `trunkline sim smsc` or a push service, and `trunkline serve`, in a directory
 //! that is new for each run. The receiver shows its report on GET, which paces bulk loads by what
 //! has been delivered and ends the run. Numbers per message are over delivered messages.
 
@@ -17,13 +17,17 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::message::To;
 use crate::pace::{Limits, Pace};
 use crate::report::{Latencies, Report, Summary};
 use crate::{Class, Mode, Plan, http, print};
-use setup::{Bench, Wants};
+use setup::{Bench, Push, Wants};
 
 /// How often memory is sampled and the receiver asked.
 const SAMPLE: Duration = Duration::from_millis(200);
+
+/// Messages between two samples of a bulk run's memory.
+const RSS_EVERY: u64 = 100_000;
 
 /// Messages of the otp case that drain on the same route, and of its route the rate in segments
 /// per second and the SMSC's delay in milliseconds. The speed table.
@@ -59,6 +63,18 @@ pub(crate) struct Options {
     class: Class,
     #[arg(long, default_value_t = 60.0)]
     seconds: f64,
+    /// Push case: whose devices.
+    #[arg(long, value_enum, default_value = "ios")]
+    to: To,
+    /// Push case: milliseconds before the service answers.
+    #[arg(long, default_value_t = 0)]
+    latency_ms: u32,
+    /// Push case: the route's `connections`.
+    #[arg(long, default_value_t = 4)]
+    push_connections: usize,
+    /// Bulk cases: ends after so many messages.
+    #[arg(long, default_value_t = u64::MAX)]
+    messages: u64,
     /// Bulk cases: messages per second; by default as many as are delivered.
     #[arg(long)]
     rate: Option<f64>,
@@ -95,6 +111,8 @@ enum Case {
     Otp,
     /// 5 million queued with the carrier down, then a restart with it up.
     Backlog,
+    /// Pushes in JSON batches of 500, sustained.
+    Push,
     /// Singles at 5,000/s, open loop, for a route of 500/s: refused with a time to come again, and
     /// what is accepted is delivered.
     Overload,
@@ -113,11 +131,16 @@ struct Outcome {
     /// The same by thread name, since the gateway's start.
     gateway_cpu_us_by_thread: BTreeMap<String, f64>,
     gateway_rss_peak_bytes: u64,
+    /// Final messages, and the gateway's resident memory then.
+    gateway_rss_bytes: Vec<(u64, u64)>,
+    /// What the simulated push service took.
+    push_cpu_us_per_message: f64,
     /// Otp: sent_at - accepted_at, less the SMSC's delay: an upper bound for accept to submit.
     otp_us: Option<Summary>,
     backlog: Option<Backlog>,
     receiver: Value,
     smsc: Option<Value>,
+    push: Option<Value>,
 }
 
 /// The backlog case.
@@ -134,7 +157,13 @@ struct Backlog {
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let case = options.case;
+    let push = (case == Case::Push).then_some(Push {
+        to: options.to,
+        latency_ms: options.latency_ms,
+        connections: options.push_connections,
+    });
     let wants = Wants {
+        push,
         smsc: case != Case::Backlog,
         smsc_delay_ms: if case == Case::Otp {
             OTP_SMSC_DELAY_MS
@@ -171,9 +200,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
 impl Bench {
     async fn finish(self, mut outcome: Outcome, keep: bool) -> anyhow::Result<Outcome> {
-        let (receiver, smsc) = self.end(keep).await?;
-        outcome.receiver = receiver.unwrap_or(outcome.receiver);
-        outcome.smsc = smsc;
+        let reports = self.end(keep).await?;
+        outcome.receiver = reports.receiver.unwrap_or(outcome.receiver);
+        outcome.smsc = reports.smsc;
+        outcome.push = reports.push;
         Ok(outcome)
     }
 
@@ -182,6 +212,7 @@ impl Bench {
         Plan {
             api: self.api,
             mode,
+            to: To::Sms,
             class,
             key,
             connections,
@@ -201,7 +232,7 @@ impl Bench {
     async fn drained(&self, messages: u64, within: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         loop {
-            let delivered = self.received("messages_delivered").await?;
+            let delivered = self.received("messages_final").await?;
             if delivered >= messages {
                 return Ok(());
             }
@@ -219,7 +250,7 @@ impl Bench {
 async fn plain(options: &Options, bench: &Bench, case: Case) -> anyhow::Result<Outcome> {
     let (mode, connections, rate) = match case {
         Case::Ndjson => (Mode::Ndjson, 4, options.rate),
-        Case::Batch => (Mode::Batch, 4, options.rate),
+        Case::Batch | Case::Push => (Mode::Batch, 4, options.rate),
         Case::Accept => (Mode::Single, 256, Some(options.rate.unwrap_or(ACCEPT_RATE))),
         Case::Overload => (
             Mode::Single,
@@ -232,18 +263,27 @@ async fn plain(options: &Options, bench: &Bench, case: Case) -> anyhow::Result<O
     let cpu = bench.gateway.cpu_seconds()?;
     let pace = Arc::new(Pace::new(Limits {
         first: 0,
-        messages: u64::MAX,
+        messages: options.messages,
         rate,
         duration: Duration::from_secs_f64(options.seconds),
     }));
-    let plan = bench.plan(mode, options.class, connections);
+    let mut plan = bench.plan(mode, options.class, connections);
+    if case == Case::Push {
+        plan.to = options.to;
+    }
+    let mut rss = Vec::new();
     let load = if rate.is_none() && mode != Mode::Single {
         pace.allow(options.outstanding);
         let sending = plan.send(Arc::clone(&pace));
         let holding = async {
             loop {
                 tokio::time::sleep(SAMPLE).await;
-                pace.allow(bench.received("messages_delivered").await? + options.outstanding);
+                let done = bench.received("messages_final").await?;
+                pace.allow(done + options.outstanding);
+                let last = rss.last().map_or(0, |(at, _)| *at);
+                if done >= last + RSS_EVERY {
+                    rss.push((done, bench.gateway.rss_bytes()?));
+                }
             }
         };
         tokio::select! {
@@ -260,7 +300,9 @@ async fn plain(options: &Options, bench: &Bench, case: Case) -> anyhow::Result<O
         .await?;
     // Singles open their connections before the clock starts.
     let start_ms = sent_ms.saturating_sub(sending_ms);
-    outcome(case, load, bench, start_ms, cpu).await
+    let mut outcome = outcome(case, load, bench, start_ms, cpu).await?;
+    outcome.gateway_rss_bytes = rss;
+    Ok(outcome)
 }
 
 /// Sums up once everything is delivered.
@@ -271,7 +313,7 @@ async fn outcome(
     start_ms: u64,
     cpu_before: f64,
 ) -> anyhow::Result<Outcome> {
-    let delivered = bench.received("messages_delivered").await?;
+    let delivered = bench.received("messages_final").await?;
     let seconds = bench
         .received("last_event_ms")
         .await?
@@ -289,10 +331,13 @@ async fn outcome(
         gateway_cpu_us_per_message: cpu_us / (delivered.max(1)) as f64,
         gateway_cpu_us_by_thread: threads.map(|(name, s)| (name, each(s))).collect(),
         gateway_rss_peak_bytes: bench.gateway.rss_peak_bytes()?,
+        gateway_rss_bytes: Vec::new(),
+        push_cpu_us_per_message: each(bench.push_cpu_seconds()?),
         otp_us: None,
         backlog: None,
         receiver: Value::Null,
         smsc: None,
+        push: None,
     })
 }
 
@@ -324,7 +369,7 @@ async fn otp(options: &Options, bench: &Bench) -> anyhow::Result<Outcome> {
         ..bench.plan(Mode::Single, Class::Otp, 64)
     };
     let load = plan.send(Arc::new(Pace::new(limits))).await?;
-    let draining = bench.received("messages_delivered").await?;
+    let draining = bench.received("messages_final").await?;
     ensure!(
         draining < queued.accepted,
         "the backlog was gone before the last otp"
@@ -399,33 +444,47 @@ impl Outcome {
     /// What no run may show: lost or doubled messages and events, bad signatures, refusals that say
     /// nothing of when to come again, a carrier's contract that was not kept.
     fn wrong(&self) -> Vec<String> {
-        let smsc = self.smsc.as_ref().unwrap_or(&Value::Null);
-        let zero = [
-            (&self.receiver, "unverified"),
-            (&self.receiver, "unparsable"),
-            (&self.receiver, "id_mismatches"),
-            (&self.receiver, "events_duplicate"),
-            (smsc, "duplicates"),
-            (smsc, "contract_violations"),
-            (smsc, "receipts_unacked"),
-        ];
-        let zero = zero.map(|(report, name)| (name, report[name].as_u64(), 0));
         // The otp case sends two loads: the receiver's count is of both.
         let all = self.delivered;
-        let counts = [
-            ("unique", smsc["unique"].as_u64(), all),
-            (
-                "messages_final",
-                self.receiver["messages_final"].as_u64(),
-                all,
-            ),
-            ("unexplained", Some(self.load.unexplained), 0),
-            ("errors", Some(self.load.errors), 0),
+        let receiver = &self.receiver;
+        let mut wanted = vec![
+            (receiver, "unverified", 0),
+            (receiver, "unparsable", 0),
+            (receiver, "id_mismatches", 0),
+            (receiver, "events_duplicate", 0),
+            (receiver, "messages_final", all),
         ];
-        let wrong = |(name, is, want): &(&str, Option<u64>, u64)| {
-            (*is != Some(*want)).then(|| format!("{name}: {is:?}, expected {want}"))
+        match &self.push {
+            Some(push) => wanted.extend([
+                (push, "accepted", all),
+                (push, "rejected", 0),
+                (push, "tokens_doubled", 0),
+                (push, "stream_limit_violations", 0),
+                (push, "protocol_violations", 0),
+            ]),
+            None => {
+                let smsc = self.smsc.as_ref().unwrap_or(&Value::Null);
+                wanted.extend([
+                    (receiver, "messages_delivered", all),
+                    (smsc, "unique", all),
+                    (smsc, "duplicates", 0),
+                    (smsc, "contract_violations", 0),
+                    (smsc, "receipts_unacked", 0),
+                ]);
+            }
+        }
+        let wrong = |(report, name, want): (&Value, &str, u64)| {
+            let is = &report[name];
+            (is.as_u64() != Some(want)).then(|| format!("{name}: {is}, expected {want}"))
         };
-        zero.iter().chain(&counts).filter_map(wrong).collect()
+        let mut wrong: Vec<String> = wanted.into_iter().filter_map(wrong).collect();
+        let load = &self.load;
+        for (name, count) in [("unexplained", load.unexplained), ("errors", load.errors)] {
+            if count != 0 {
+                wrong.push(format!("{name}: {count}, expected 0"));
+            }
+        }
+        wrong
     }
 
     /// A row for the README: case, class, rate, accept p99, what the case is about, CPU, RSS.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::message::To;
 use crate::process::Process;
 
 /// The API key of the load. 32 characters or more (contract §5).
@@ -17,9 +18,20 @@ const WEBHOOK_SECRET: &str = "whsec_bG9hZC1sb2FkLWxvYWQtbG9hZC1sb2Fk";
 /// The bind's password.
 const SMPP_PASSWORD: &str = "load";
 
+/// What a push service is told, and the gateway of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Push {
+    pub(crate) to: To,
+    pub(crate) latency_ms: u32,
+    /// The route's `connections`.
+    pub(crate) connections: usize,
+}
+
 /// What a case asks of the processes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wants {
+    /// A push service beside the SMSC.
+    pub(crate) push: Option<Push>,
     /// Whether the SMSC runs from the start.
     pub(crate) smsc: bool,
     pub(crate) smsc_delay_ms: u64,
@@ -39,6 +51,7 @@ pub(crate) struct Bench {
     pub(crate) api: SocketAddr,
     pub(crate) receiver_addr: SocketAddr,
     receiver: Process,
+    push: Option<Process>,
     smsc: Option<Process>,
     smsc_addr: SocketAddr,
     faults: String,
@@ -78,7 +91,13 @@ impl Bench {
             let probe = std::net::TcpListener::bind("127.0.0.1:0")?;
             (None, probe.local_addr()?)
         };
-        let config = config(&dir.join("store"), smsc_addr, receiver_addr, wants);
+        let mut config = config(&dir.join("store"), smsc_addr, receiver_addr, wants);
+        let mut push = None;
+        if let Some(wanted) = wants.push {
+            let service = push_service(trunkline, &dir, wanted).await?;
+            config.push_str(&push_route(&service, wanted)?);
+            push = Some(service);
+        }
         std::fs::write(dir.join("gateway.toml"), config)?;
         let gateway = gateway(trunkline, &dir).await?;
         let api = gateway.addr("api")?;
@@ -88,6 +107,7 @@ impl Bench {
             api,
             receiver_addr,
             receiver,
+            push,
             smsc,
             smsc_addr,
             faults,
@@ -112,21 +132,38 @@ impl Bench {
         Ok(at)
     }
 
-    /// Ends all: the last reports of receiver and SMSC. The directory goes unless it is to stay.
-    pub(crate) async fn end(
-        mut self,
-        keep: bool,
-    ) -> anyhow::Result<(Option<Value>, Option<Value>)> {
+    /// CPU seconds of the push service so far.
+    pub(crate) fn push_cpu_seconds(&self) -> anyhow::Result<f64> {
+        self.push.as_ref().map_or(Ok(0.0), Process::cpu_seconds)
+    }
+
+    /// Ends all: their last reports. The directory goes unless it is to stay.
+    pub(crate) async fn end(mut self, keep: bool) -> anyhow::Result<Reports> {
         self.gateway.terminate().await?;
-        let smsc = match &mut self.smsc {
-            Some(smsc) => smsc.terminate().await?,
-            None => None,
+        let reports = Reports {
+            smsc: last(self.smsc).await?,
+            push: last(self.push).await?,
+            receiver: self.receiver.terminate().await?,
         };
-        let receiver = self.receiver.terminate().await?;
         if !keep {
             std::fs::remove_dir_all(&self.dir)?;
         }
-        Ok((receiver, smsc))
+        Ok(reports)
+    }
+}
+
+/// What the peers saw, in all.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    pub(crate) receiver: Option<Value>,
+    pub(crate) smsc: Option<Value>,
+    pub(crate) push: Option<Value>,
+}
+
+async fn last(process: Option<Process>) -> anyhow::Result<Option<Value>> {
+    match process {
+        Some(mut process) => process.terminate().await,
+        None => Ok(None),
     }
 }
 
@@ -147,6 +184,60 @@ async fn smsc(trunkline: &Path, at: SocketAddr, faults: &str) -> anyhow::Result<
     let at = at.to_string();
     let args = owned(&["sim", "smsc", "--listen", &at, "--config", faults, "--json"]);
     Process::start("smsc", trunkline, &args, &[]).await
+}
+
+/// A push service that takes everything; its credentials are in `dir`.
+pub(crate) async fn push_service(
+    trunkline: &Path,
+    dir: &Path,
+    wanted: Push,
+) -> anyhow::Result<Process> {
+    let name = match wanted.to {
+        To::Android => "fcm",
+        _ => "apns",
+    };
+    let (dir, latency) = (dir.display().to_string(), wanted.latency_ms.to_string());
+    let mut args = owned(&["sim", name, "--credentials-out", &dir, "--json"]);
+    args.extend(owned(&["--latency-ms", &latency]));
+    Process::start(name, trunkline, &args, &[]).await
+}
+
+/// The service's route, and the rule that leads there.
+fn push_route(service: &Process, wanted: Push) -> anyhow::Result<String> {
+    let says = |name: &str| {
+        let said = service.ready[name].as_str();
+        said.map(toml_string)
+            .with_context(|| format!("the service says no {name}"))
+    };
+    let credentials = match wanted.to {
+        To::Android => format!(
+            "type = \"fcm\"\ncredentials = {{ file = {} }}\ntoken_url = {}\n",
+            says("account")?,
+            says("token_uri")?
+        ),
+        _ => format!(
+            "type = \"apns\"\ntopic = \"com.example.load\"\nenvironment = \"production\"\n\
+             key = {{ file = {} }}\nkey_id = {}\nteam_id = {}\n",
+            says("key")?,
+            says("key_id")?,
+            says("team_id")?
+        ),
+    };
+    Ok(format!(
+        r#"[routes.push]
+{credentials}app = "{app}"
+endpoint = "localhost:{port}"
+extra_ca = {ca}
+connections = {connections}
+[[routing.rules]]
+match = {{ channel = "push" }}
+routes = ["push"]
+"#,
+        app = To::APP,
+        port = service.addr("listening")?.port(),
+        ca = says("ca")?,
+        connections = wanted.connections,
+    ))
 }
 
 async fn gateway(trunkline: &Path, dir: &Path) -> anyhow::Result<Process> {
@@ -237,6 +328,7 @@ mod tests {
     #[test]
     fn the_configuration_has_what_the_case_wants() {
         let wants = Wants {
+            push: None,
             smsc: true,
             smsc_delay_ms: 20,
             route_rate: Some((5000, 50)),
