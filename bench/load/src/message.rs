@@ -12,7 +12,7 @@ const DIGITS: usize = 9;
 const HOLE: &str = "#########";
 
 /// 100 characters of the GSM 7-bit alphabet.
-const TEXT: &str = "Your order no. ######### is ready for pickup at the counter of store 42 \
+pub(crate) const TEXT: &str = "Your order no. ######### is ready for pickup at the counter of store 42 \
                     until 21:00 today. Welcome!!";
 
 /// Who gets the messages.
@@ -39,6 +39,11 @@ impl To {
             _ => format!("load-device:{}", "APA91b".repeat(22)),
         };
         start + HOLE
+    }
+
+    /// The token of a device.
+    pub(crate) fn token_of(self, number: u64) -> String {
+        self.token().replace(HOLE, &format!("{number:09}"))
     }
 
     fn recipient(self) -> String {

@@ -4,6 +4,7 @@
 //! that is new for each run. The receiver shows its report on GET, which paces bulk loads by what
 //! has been delivered and ends the run. Numbers per message are over delivered messages.
 
+mod peer;
 mod setup;
 
 use std::collections::BTreeMap;
@@ -90,6 +91,9 @@ pub(crate) struct Options {
     /// Longest wait for what is still to be delivered, in seconds.
     #[arg(long, default_value_t = 600)]
     drain_seconds: u64,
+    /// The peer's program; what it needs is installed by `npm ci` there.
+    #[arg(long, default_value = "tests/peers/apns.js")]
+    peer: PathBuf,
     /// Keeps the directory.
     #[arg(long)]
     keep: bool,
@@ -113,6 +117,8 @@ enum Case {
     Backlog,
     /// Pushes in JSON batches of 500, sustained.
     Push,
+    /// The same device tokens sent by @parse/node-apn to the same service: what a provider is used to.
+    NodeApn,
     /// Singles at 5,000/s, open loop, for a route of 500/s: refused with a time to come again, and
     /// what is accepted is delivered.
     Overload,
@@ -157,9 +163,13 @@ struct Backlog {
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let case = options.case;
+    if case == Case::NodeApn {
+        return peer::node_apn(&options).await;
+    }
     let push = (case == Case::Push).then_some(Push {
         to: options.to,
         latency_ms: options.latency_ms,
+        streams_first: 1,
         connections: options.push_connections,
     });
     let wants = Wants {

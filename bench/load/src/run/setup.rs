@@ -18,11 +18,16 @@ const WEBHOOK_SECRET: &str = "whsec_bG9hZC1sb2FkLWxvYWQtbG9hZC1sb2Fk";
 /// The bind's password.
 const SMPP_PASSWORD: &str = "load";
 
+/// FCM's quota; by default it is 10,000/s (push.md §2), and this is no test of a bucket.
+const FCM_QUOTA: &str = "60000000/min";
+
 /// What a push service is told, and the gateway of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Push {
     pub(crate) to: To,
     pub(crate) latency_ms: u32,
+    /// APNs' streams before the first valid token.
+    pub(crate) streams_first: u32,
     /// The route's `connections`.
     pub(crate) connections: usize,
 }
@@ -199,6 +204,12 @@ pub(crate) async fn push_service(
     let (dir, latency) = (dir.display().to_string(), wanted.latency_ms.to_string());
     let mut args = owned(&["sim", name, "--credentials-out", &dir, "--json"]);
     args.extend(owned(&["--latency-ms", &latency]));
+    if name == "apns" {
+        args.extend(owned(&[
+            "--streams-first",
+            &wanted.streams_first.to_string(),
+        ]));
+    }
     Process::start(name, trunkline, &args, &[]).await
 }
 
@@ -211,7 +222,8 @@ fn push_route(service: &Process, wanted: Push) -> anyhow::Result<String> {
     };
     let credentials = match wanted.to {
         To::Android => format!(
-            "type = \"fcm\"\ncredentials = {{ file = {} }}\ntoken_url = {}\n",
+            "type = \"fcm\"\ncredentials = {{ file = {} }}\ntoken_url = {}\n\
+             quota = {{ rate = \"{FCM_QUOTA}\" }}\n",
             says("account")?,
             says("token_uri")?
         ),
