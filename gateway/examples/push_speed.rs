@@ -1,5 +1,5 @@
-//! What one connection to a push service costs: `push_speed [requests] [streams] [body octets]`, release,
-//! over TLS on loopback against h2's own server.
+//! What one connection to a push service costs: `push_speed [requests] [streams] [body octets] [ms before
+//! each answer]`, release, over TLS on loopback against h2's own server.
 //!
 //! The connection has a thread of its own, whose CPU time is read from `/proc/thread-self/schedstat`, so
 //! that what the server takes does not count. The aim is 30,000 requests/s on one core (issue 3 §8):
@@ -34,6 +34,8 @@ fn main() -> anyhow::Result<()> {
     let requests: u64 = arguments.next().map_or(Ok(500_000), |text| text.parse())?;
     let streams: u32 = arguments.next().map_or(Ok(1_000), |text| text.parse())?;
     let octets: usize = arguments.next().map_or(Ok(250), |text| text.parse())?;
+    let latency: u64 = arguments.next().map_or(Ok(0), |text| text.parse())?;
+    let latency = Duration::from_millis(latency);
     let dir = std::env::temp_dir().join(format!("push-speed-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     let ca_file = dir.join("ca.pem");
@@ -41,7 +43,7 @@ fn main() -> anyhow::Result<()> {
         .worker_threads(1)
         .enable_all()
         .build()?;
-    let address = service.block_on(serve(&ca_file, streams))?;
+    let address = service.block_on(serve(&ca_file, streams, latency))?;
     let target = Target {
         host: address.to_string(),
         server_name: Some("push.test".to_owned()),
@@ -70,7 +72,7 @@ fn main() -> anyhow::Result<()> {
     let count = f64::from(u32::try_from(requests)?);
     let cpu_each = cpu.as_secs_f64() / count;
     println!(
-        "{requests} requests of {octets} octets, {streams} streams: {:.0} requests/s; CPU {:.2} µs each, \
+        "{requests} requests of {octets} octets, {streams} streams, {latency:?}: {:.0} requests/s; CPU {:.2} µs each, \
          {:.0}/s on one core; {:.1} requests in a write",
         count / elapsed.as_secs_f64(),
         cpu_each * 1e6,
@@ -152,7 +154,7 @@ fn request(token: u64, shared: &HeaderMap) -> anyhow::Result<Request<()>> {
 }
 
 /// A service that accepts everything.
-async fn serve(ca_file: &Path, streams: u32) -> anyhow::Result<SocketAddr> {
+async fn serve(ca_file: &Path, streams: u32, latency: Duration) -> anyhow::Result<SocketAddr> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
@@ -171,13 +173,18 @@ async fn serve(ca_file: &Path, streams: u32) -> anyhow::Result<SocketAddr> {
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer(acceptor.clone(), stream, streams));
+            tokio::spawn(answer(acceptor.clone(), stream, streams, latency));
         }
     });
     Ok(address)
 }
 
-async fn answer(acceptor: TlsAcceptor, stream: TcpStream, streams: u32) -> anyhow::Result<()> {
+async fn answer(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    streams: u32,
+    latency: Duration,
+) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let stream = acceptor.accept(stream).await?;
     let mut h2 = h2::server::Builder::new()
@@ -193,6 +200,9 @@ async fn answer(acceptor: TlsAcceptor, stream: TcpStream, streams: u32) -> anyho
             while let Some(Ok(octets)) = body.data().await {
                 // What was received can be released.
                 drop(body.flow_control().release_capacity(octets.len()));
+            }
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
             }
             let mut response = http::Response::new(());
             if let Some(id) = id {
