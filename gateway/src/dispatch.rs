@@ -29,6 +29,7 @@ pub mod flight;
 pub mod limit;
 mod meters;
 pub mod queue;
+mod retries;
 pub mod view;
 
 use flight::{Flights, Landed};
@@ -111,6 +112,8 @@ pub struct Dispatcher {
     routes: Arc<RouteStates>,
     down_since: Option<Instant>,
     hold: Option<HoldReason>,
+    /// When the budget has something again for the further tries that are due.
+    budget_at: Option<Instant>,
     resume_at: Option<Instant>,
     /// The last refusal since it was shown.
     refusal: Option<Refusal>,
@@ -151,6 +154,7 @@ impl Dispatcher {
             routes,
             down_since,
             hold: None,
+            budget_at: None,
             resume_at: None,
             refusal: None,
         }
@@ -216,7 +220,7 @@ impl Dispatcher {
             let waiting = self.store.waiting(self.config.route);
             self.queue.missed(waiting);
         }
-        self.queue.wake(self.clock.now());
+        self.wake();
         self.load();
         let ahead = (CLAIMS_PER_WINDOW * self.limits.windows.total()).min(CLAIMS_MAX);
         self.claim(ahead);
@@ -346,8 +350,7 @@ impl Dispatcher {
     /// What keeps the route from sending, and until when.
     fn held(&self, now: Instant) -> Option<(HoldReason, Option<Instant>)> {
         if self.queue.is_empty() {
-            return Some((HoldReason::Backoff, self.retry_at(now)))
-                .filter(|_| self.queue.retries() > 0);
+            return self.waits(now).filter(|_| self.queue.retries() > 0);
         }
         if !self.limits.windows.any_up() {
             return Some((HoldReason::RouteDown, None));
@@ -365,7 +368,7 @@ impl Dispatcher {
             return Some((HoldReason::Unsettled, None));
         }
         if self.queue.retries() >= RETRIES_MAX {
-            return Some((HoldReason::Backoff, self.retry_at(now)));
+            return self.waits(now);
         }
         None
     }
@@ -374,10 +377,6 @@ impl Dispatcher {
     fn is_suppressed(&self, entry: &Entry) -> bool {
         self.store
             .is_suppressed(&entry.message, self.config.channel)
-    }
-
-    fn retry_at(&self, now: Instant) -> Option<Instant> {
-        self.queue.next_due().map(|due| now + self.clock.until(due))
     }
 
     fn hand_over(&mut self, entry: &Entry, parts: Parts, batches: &mut [Vec<Attempt>]) {
@@ -570,6 +569,7 @@ impl Dispatcher {
         };
         let (id, part) = (back.id, back.part);
         self.limits.windows.free(back.link);
+        self.charge(outcome.result, back.is_retry);
         if outcome.result == OutcomeResult::Refused {
             self.refusal = Some(Refusal {
                 at: outcome.answered_at,
@@ -697,7 +697,8 @@ impl Dispatcher {
             Ok(Done::Settled(messages, next)) => self.settled(messages, next),
             Ok(Done::Loaded(class, load, entries)) => {
                 self.loading -= 1;
-                self.queue.loaded(class, load, entries, self.clock.now());
+                let ready = self.ready_until();
+                self.queue.loaded(class, load, entries, ready);
             }
             Ok(Done::Claimed(entries, result)) => {
                 self.claiming = false;
@@ -732,7 +733,7 @@ impl Dispatcher {
     fn settled(&mut self, messages: Vec<(Arc<Message>, u64)>, next: Result<Vec<Next>, Refused>) {
         self.settling = 0;
         let Ok(next) = next else { return };
-        let now = self.clock.now();
+        let ready = self.ready_until();
         for ((message, order), next) in messages.into_iter().zip(next) {
             let again = |due, parts, form| Entry {
                 form,
@@ -746,7 +747,7 @@ impl Dispatcher {
                     self.queue.done(&message);
                 }
                 Next::Back { due, parts, form } => self.queue.give_back(again(due, parts, form)),
-                Next::Retry { due, parts, form } if due <= now => {
+                Next::Retry { due, parts, form } if due <= ready => {
                     self.queue.give_back(again(due, parts, form));
                 }
                 Next::Retry { due, parts, form } => self.queue.retry(again(due, parts, form)),
@@ -791,9 +792,10 @@ impl Dispatcher {
         let now = self.clock.now();
         self.limits.step(self.clock.instant());
         if !self.expiring {
-            let over = self
+            let mut over = self
                 .queue
                 .take_where(MOVE_AT_ONCE, |e| e.message.expires_at <= now);
+            over.extend(self.overdue(now));
             let ids = over.iter().map(|entry| entry.message.id).collect();
             self.expire(ids);
         }
@@ -847,6 +849,7 @@ impl Dispatcher {
             behind: self.queue.beside(),
         };
         self.meters.show(&pace);
+        self.show_budget();
         self.routes.publish(self.config.route, |state| {
             state.oldest = oldest;
             state.retries = self.queue.retries();

@@ -274,6 +274,14 @@ const GAUGES: &[(&str, &str)] = &[
         "Requests handed to a route's connections to a push service and not answered",
     ),
     (
+        "trunkline_push_retry_budget",
+        "Further tries that a push route may make at once (`retry.budget`)",
+    ),
+    (
+        "trunkline_push_retry_budget_waiting",
+        "Pushes whose next try is due and waits for the budget",
+    ),
+    (
         "trunkline_smpp_certificate_expires_timestamp_seconds",
         "When the certificate of a carrier's host ends, in seconds since 1970",
     ),

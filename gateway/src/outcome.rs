@@ -541,6 +541,8 @@ pub enum HoldReason {
     StoreFull,
     /// Answers wait to be stored (at most one window of them).
     Unsettled,
+    /// Further tries are due, and their budget is used up (`routes.X.retry.budget`).
+    RetryBudget,
 }
 
 /// What the store tells a dispatcher to do with a message after its settle.

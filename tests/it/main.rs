@@ -31,6 +31,7 @@ mod overload;
 mod overload_backlog;
 mod power_cut;
 mod push;
+mod push_retries;
 mod receipt_early_hex_dec_other_bind;
 mod receipts;
 mod refused;

@@ -9,14 +9,19 @@ use trunkline_tests::scene::smsc_config;
 use trunkline_tests::{Directory, SOON, Scene};
 
 /// Both services, and a gateway with a route to each beside its carrier.
-struct Push {
-    scene: Scene,
-    apns: Apns,
+pub(super) struct Push {
+    pub(super) scene: Scene,
+    pub(super) apns: Apns,
     fcm: Fcm,
     _files: Directory,
 }
 
 async fn start(name: &str, apns: ApnsConfig) -> Push {
+    start_with(name, apns, "").await
+}
+
+/// With further lines of the route to Apple.
+pub(super) async fn start_with(name: &str, apns: ApnsConfig, apns_lines: &str) -> Push {
     let apns = Apns::start(apns).await.unwrap();
     let fcm = Fcm::start(FcmConfig::default()).await.unwrap();
     let files = Directory::new(&format!("{name}-keys")).unwrap();
@@ -46,6 +51,7 @@ key_id = "{key_id}"
 team_id = "{team_id}"
 endpoint = "localhost:{apns_port}"
 extra_ca = {apns_ca:?}
+{apns_lines}
 [routes.fcm]
 type = "fcm"
 app = "shop-android"
@@ -78,7 +84,7 @@ routes = ["apns", "fcm"]
     }
 }
 
-fn ios(token: &str) -> Value {
+pub(super) fn ios(token: &str) -> Value {
     json!({"platform": "ios", "app": "shop-ios", "token": token})
 }
 
@@ -86,7 +92,7 @@ fn android(token: &str) -> Value {
     json!({"platform": "android", "app": "shop-android", "token": token})
 }
 
-fn push_then_sms(devices: Vec<Value>) -> Value {
+pub(super) fn push_then_sms(devices: Vec<Value>) -> Value {
     json!({
         "to": {"phone": "+46701234567", "devices": devices},
         "from": "ACME",

@@ -99,6 +99,7 @@ pub(super) fn limits(route: &PushRoute) -> limit::Config {
     };
     limit::Config {
         rate: route.rate.as_ref().or(quota).map(per_second),
+        retry_share: Some(route.retry.budget),
         ..limit::Config::default()
     }
 }

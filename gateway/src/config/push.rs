@@ -134,10 +134,12 @@ pub struct Guard {
 }
 
 /// `routes.*.retry`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
     /// What is waited before each further try.
     pub schedule: Schedule,
+    /// Further tries, of what is sent for the first time; 0.0 to 1.0.
+    pub budget: f64,
 }
 
 /// `routes.*.retry.schedule`.

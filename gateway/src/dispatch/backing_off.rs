@@ -73,6 +73,7 @@ impl Scene {
                 first: Duration::from_millis(5),
                 longest: Duration::from_millis(20),
             },
+            retry_share: None,
         };
         let config = Config {
             route: ROUTE,

@@ -30,6 +30,8 @@ const UNKNOWN_MAX: usize = 4_096;
 struct Flight {
     message: Arc<Message>,
     order: u64,
+    /// When it was due: see [`Entry::due`].
+    due: UnixMs,
     form: Form,
     out: Parts,
     /// Throttled, not sent, or not yet out for lack of slots: they go back to the queue when nothing
@@ -60,6 +62,8 @@ pub struct Back {
     pub link: LinkIx,
     /// Where it was to go.
     pub to: Phone,
+    /// Whether it was a further try on this route.
+    pub is_retry: bool,
 }
 
 /// A flight that has ended.
@@ -86,6 +90,7 @@ impl Flights {
             .or_insert_with(|| Flight {
                 message: entry.message.clone(),
                 order: entry.order,
+                due: entry.due,
                 form: entry.form,
                 out: Parts::default(),
                 waiting: Parts::default(),
@@ -118,7 +123,7 @@ impl Flights {
         let flight = self.messages.get_mut(&id)?;
         flight.out.remove(part);
         flight.taken &= result == OutcomeResult::Accepted;
-        let to = flight.message.to;
+        let (to, due) = (flight.message.to, flight.due);
         if result == OutcomeResult::Unknown {
             let message = flight.message.clone();
             self.unknown.push_back((token, message, part));
@@ -126,7 +131,14 @@ impl Flights {
                 self.unknown.pop_front();
             }
         }
-        Some(Back { id, part, link, to })
+        let is_retry = due > UnixMs::ZERO;
+        Some(Back {
+            id,
+            part,
+            link,
+            to,
+            is_retry,
+        })
     }
 
     /// The message and part of a token that was answered as unknown.
@@ -227,7 +239,7 @@ impl Flights {
         let entry = Entry {
             claimed: true,
             form: flight.form,
-            ..Entry::again(flight.message, parts, order, UnixMs::ZERO)
+            ..Entry::again(flight.message, parts, order, flight.due)
         };
         let taken = flight.taken;
         Some(Landed { entry, taken })

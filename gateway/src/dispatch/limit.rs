@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 
 use crate::message::Phone;
 
+pub mod budget;
 pub mod full;
 pub mod pace;
 pub mod rate;
 pub mod throttle;
 pub mod window;
 
+use budget::Budget;
 use full::{Full, Whose};
 use pace::{CONGESTION_FULL, Configured, LimitedBy, Pace, Tuning};
 use rate::When;
@@ -36,6 +38,8 @@ pub struct Config {
     pub tuning: Tuning,
     /// How long it pauses.
     pub pauses: Pauses,
+    /// Further tries that it may make, as a share of what it sends first; `None`: all of them.
+    pub retry_share: Option<f64>,
 }
 
 /// A submit that the carrier refused because it was one too many.
@@ -56,6 +60,8 @@ pub struct TooMany {
 pub struct Limits {
     /// What its links have out and may have.
     pub windows: Windows,
+    /// The further tries that it may make.
+    pub budget: Option<Budget>,
     pace: Pace,
     throttle: Throttle,
     full: Full,
@@ -71,6 +77,7 @@ impl Limits {
     pub fn new(config: Config, links: usize) -> Self {
         Self {
             windows: Windows::new(links),
+            budget: config.retry_share.map(Budget::new),
             pace: Pace::new(config.rate, config.tuning),
             throttle: Throttle::new(config.pauses),
             full: Full::default(),

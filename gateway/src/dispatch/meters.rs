@@ -40,6 +40,17 @@ impl Meters {
         }
     }
 
+    /// Shows what a push route may try again at once, and how much more of it is due.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "gauges are floats; 2^53 is enough"
+    )]
+    pub(super) fn budget(&self, route: &str, left: f64, waiting: usize) {
+        gauge!("trunkline_push_retry_budget", "route" => route.to_owned()).set(left);
+        gauge!("trunkline_push_retry_budget_waiting", "route" => route.to_owned())
+            .set(waiting as f64);
+    }
+
     /// Shows how the route is paced. A route without a limit shows an infinite rate.
     #[expect(
         clippy::cast_precision_loss,

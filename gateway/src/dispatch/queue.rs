@@ -26,7 +26,8 @@ const STRIDE: u64 = 1 << 20;
 /// One route's queue.
 pub struct Queue {
     lanes: [Weighted; 4],
-    retries: BinaryHeap<Reverse<Waiting>>,
+    /// What waits for its next try, by lane.
+    retries: [BinaryHeap<Reverse<Waiting>>; 4],
     /// Where the lane served last stood.
     pass: u64,
 }
@@ -70,7 +71,7 @@ impl Queue {
         };
         Self {
             lanes: weights.map(lane),
-            retries: BinaryHeap::new(),
+            retries: Default::default(),
             pass: 0,
         }
     }
@@ -82,7 +83,7 @@ impl Queue {
     /// Entries that wait for their next try.
     #[must_use]
     pub fn retries(&self) -> usize {
-        self.retries.len()
+        self.retries.iter().map(BinaryHeap::len).sum()
     }
 
     /// The store has something of these: it has to be loaded. So it is at the start, and after the
@@ -169,8 +170,9 @@ impl Queue {
 
     /// Lets an entry wait for its next try, and with it what comes after it to the same destination.
     pub fn retry(&mut self, entry: Entry) {
-        self.lane(entry.message.class).hold(&entry.message);
-        self.retries.push(Reverse(Waiting(entry)));
+        let class = entry.message.class;
+        self.lane(class).hold(&entry.message);
+        self.retries[class.lane()].push(Reverse(Waiting(entry)));
     }
 
     /// What [`Queue::take`] gave is done with: taken by the carrier, ended, or gone another way. The
@@ -187,21 +189,56 @@ impl Queue {
 
     /// Moves what is due to the head of its lane.
     pub fn wake(&mut self, now: UnixMs) {
-        while self
-            .retries
-            .peek()
-            .is_some_and(|Reverse(waiting)| waiting.0.due <= now)
-        {
-            if let Some(Reverse(Waiting(entry))) = self.retries.pop() {
-                self.give_back(entry);
+        self.wake_while(now, |_| true);
+    }
+
+    /// Moves what is due to the head of its lane as long as `may` says so, lane by lane. Says whether
+    /// something due was left.
+    pub fn wake_while(&mut self, now: UnixMs, mut may: impl FnMut(&Entry) -> bool) -> bool {
+        for lane in 0..self.retries.len() {
+            while let Some(Reverse(waiting)) = self.retries[lane].peek()
+                && waiting.0.due <= now
+            {
+                if !may(&waiting.0) {
+                    return true;
+                }
+                if let Some(Reverse(Waiting(entry))) = self.retries[lane].pop() {
+                    self.give_back(entry);
+                }
             }
         }
+        false
     }
 
     /// When the next try is due.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMs> {
-        self.retries.peek().map(|Reverse(waiting)| waiting.0.due)
+        let next = self.retries.iter().filter_map(BinaryHeap::peek);
+        next.map(|Reverse(waiting)| waiting.0.due).min()
+    }
+
+    /// What waits for its next try. At most [`RETRIES_MAX`], and what was out beside them.
+    pub fn waiting(&self) -> impl Iterator<Item = &Entry> {
+        let all = self.retries.iter().flat_map(BinaryHeap::iter);
+        all.map(|Reverse(waiting)| &waiting.0)
+    }
+
+    /// Takes out of what waits for its next try whatever `which` holds for. It is done with.
+    pub fn take_waiting_where(&mut self, which: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        if !self.waiting().any(&which) {
+            return Vec::new();
+        }
+        let mut taken = Vec::new();
+        for retries in &mut self.retries {
+            let all = std::mem::take(retries).into_vec();
+            let (out, stay): (Vec<_>, Vec<_>) = all.into_iter().partition(|each| which(&each.0.0));
+            *retries = stay.into();
+            taken.extend(out.into_iter().map(|each| each.0.0));
+        }
+        for entry in &taken {
+            self.done(&entry.message);
+        }
+        taken
     }
 
     /// Whether nothing waits in memory but for its next try, or for another one's.
@@ -214,10 +251,7 @@ impl Queue {
     /// those that wait for their next try. Looks at each of the latter: at most [`RETRIES_MAX`].
     #[must_use]
     pub fn oldest(&self) -> Option<UnixMs> {
-        let retries = self
-            .retries
-            .iter()
-            .map(|waiting| waiting.0.0.message.accepted_at);
+        let retries = self.waiting().map(|entry| entry.message.accepted_at);
         let lanes = self.lanes.iter().filter_map(|each| each.lane.oldest());
         retries.chain(lanes).min()
     }

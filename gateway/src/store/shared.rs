@@ -44,7 +44,7 @@ pub struct Entry {
     pub parts: Parts,
     /// Its place in the route's queue.
     pub order: u64,
-    /// Not before.
+    /// Not before. Zero until a try was made on the route: from then on it is a further one.
     pub due: UnixMs,
     /// How they are written.
     pub form: Form,

@@ -346,43 +346,42 @@ fn retry(section: &Section<'_>, apns: bool) -> Option<Retry> {
     let retry = section
         .need("retry", "a table")?
         .section("routes.*:push.retry")?;
+    let why = "further tries, of what is sent for the first time";
+    let (schedule, budget) = (schedule(&retry, apns), share(&retry, "budget", why));
+    Some(Retry {
+        schedule: schedule?,
+        budget: budget?,
+    })
+}
+
+fn schedule(retry: &Section<'_>, apns: bool) -> Option<Schedule> {
     let form = "a list of 1 to 10 pauses such as [\"1s\", \"5s\", \"30s\"]";
     let expected = match apns {
         true => format!("{form}, or \"apple-strict\""),
         false => form.to_owned(),
     };
-    let schedule = retry.need("schedule", &expected)?;
-    if apns && matches!(&schedule.node.value, Value::Text(_)) {
-        let words = [("apple-strict", Schedule::AppleStrict)];
-        let typed = schedule.text(&expected)?;
-        let known = words.into_iter().find(|(word, _)| *word == typed);
-        if known.is_none() {
-            schedule.wrong_hint(&expected, did_you_mean(typed, ["apple-strict"]));
+    let field = retry.need("schedule", &expected)?;
+    if apns && let Value::Text(typed) = &field.node.value {
+        if typed != "apple-strict" {
+            field.wrong_hint(&expected, did_you_mean(typed, ["apple-strict"]));
         }
-        return known.map(|(_, schedule)| Retry { schedule });
+        return Some(Schedule::AppleStrict);
     }
-    let items = schedule.list(PAUSES_MAX, &expected);
-    if items.is_empty() {
-        if matches!(&schedule.node.value, Value::Array(_)) {
-            schedule.wrong(&expected);
-        }
-        return None;
+    let items = field.list(PAUSES_MAX, &expected);
+    if items.is_empty() && matches!(&field.node.value, Value::Array(_)) {
+        field.wrong(&expected);
     }
-    let range = SECOND / 10..=DAY;
     let why = "the longest that is waited before a further try";
-    let pauses: Vec<_> = items
-        .iter()
-        .map(|item| item.duration(range.clone(), why))
-        .collect();
+    let pause = |item: &Field<'_>| item.duration(SECOND / 10..=DAY, why);
+    let pauses: Vec<Duration> = items.iter().map(pause).collect();
     let longest: Duration = pauses.iter().map(|pause| *pause + FCM_LEAST).sum();
     if !apns && longest > FCM_WITHIN {
-        schedule.warn(String::from(
+        field.warn(String::from(
             "may take more than 60 minutes with the 10 s that come on top of each pause: FCM's pushes are \
              given up then, as Google advises",
         ));
     }
-    let schedule = Schedule::Pauses(pauses);
-    Some(Retry { schedule })
+    Some(Schedule::Pauses(pauses))
 }
 
 fn guard(section: &Section<'_>) -> Option<Guard> {

@@ -263,7 +263,7 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
         "routes.*:push.guard",
         &["invalid_token_ratio", "min_answers", "window"],
     ),
-    table("routes.*:push.retry", &["schedule"]),
+    table("routes.*:push.retry", &["schedule", "budget"]),
 ];
 
 /// Event types of contract.md §3, also those that this version does not make.

@@ -121,6 +121,7 @@ fn the_example_is_read_as_it_is_meant_and_shows_the_defaults() {
         Schedule::Pauses(pauses)
     };
     assert_eq!(route.retry.schedule, seconds(&[1, 5, 30, 300, 900]));
+    assert!((route.retry.budget - 0.1).abs() < 1e-9);
     let route = &routes["fcm-shop"];
     let PushService::Fcm(fcm) = &route.service else {
         panic!("{route:?}");
@@ -299,6 +300,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "invalid_token_ratio = \"20%\"  ",
         "invalid_token_ratio = \"101%\"  ",
         "from 0% to 100%",
+    ),
+    (
+        "budget = \"10%\"  ",
+        "budget = \"10\"  ",
+        "routes.apns-shop.retry.budget = \"10\": expected a share",
     ),
     (
         "schedule = [\"1s\"",

@@ -138,6 +138,10 @@ pub(super) fn of(class: Class, reason: &str, wait: Option<Duration>) -> Verdict 
             let retry = after(THROTTLE_SECONDS, THROTTLE_TRIES);
             refused(Reason::Throttled, retry, Beside::Pause(pause))
         }
+        // It is too busy, which another connection does not help.
+        Class::RetryLater if matches!(reason, "ServiceUnavailable" | "UNAVAILABLE") => {
+            later(Reason::ProviderError, 0, Beside::Nothing)
+        }
         Class::RetryLater => later(Reason::ProviderError, 0, Beside::Fault),
         Class::Unclear => Verdict {
             result: OutcomeResult::Unknown,
@@ -199,6 +203,9 @@ mod tests {
         assert_eq!(wait(Class::RetryLater, "ServiceUnavailable", None), 0);
         let asked = Some(Duration::from_secs(30));
         assert_eq!(wait(Class::RetryLater, "UNAVAILABLE", asked), 30);
+        let beside = |reason| of(Class::RetryLater, reason, None).beside;
+        assert_eq!(beside("ServiceUnavailable"), Beside::Nothing);
+        assert_eq!(beside("InternalServerError"), Beside::Fault);
         assert_eq!(wait(Class::ThrottleDevice, "TooManyRequests", None), 1);
         assert_eq!(wait(Class::ThrottleDevice, "QUOTA_EXCEEDED", None), 60);
         assert_eq!(wait(Class::ThrottleTopic, "QUOTA_EXCEEDED", asked), 30);

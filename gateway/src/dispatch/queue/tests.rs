@@ -462,6 +462,67 @@ fn a_try_that_is_due_later_after_a_restart_holds_its_destination() {
     assert_eq!(orders(&mut queue), [1]);
 }
 
+/// An entry of a class to a destination of its own, whose next try was due at a time.
+fn again(order: u64, class: Class, due: u64) -> Entry {
+    let due = UnixMs(due);
+    Entry {
+        due,
+        ..entry(order, class)
+    }
+}
+
+#[test]
+fn what_is_due_and_may_not_go_yet_waits_one_time_codes_the_least() {
+    let mut queue = queue();
+    queue.retry(again(1, Class::Promotional, 10));
+    queue.retry(again(2, Class::Otp, 30));
+    queue.retry(again(3, Class::Otp, 20));
+    queue.retry(again(4, Class::Otp, 900));
+    let mut left = 0;
+    let mut budget = |_: &Entry| {
+        left -= 1;
+        left >= 0
+    };
+    assert!(queue.wake_while(UnixMs(100), &mut budget), "nothing may");
+    assert_eq!((orders(&mut queue), queue.retries()), (vec![], 4));
+    left = 1;
+    let mut budget = |_: &Entry| {
+        left -= 1;
+        left >= 0
+    };
+    assert!(queue.wake_while(UnixMs(100), &mut budget));
+    assert_eq!(orders(&mut queue), [3]);
+    assert_eq!(queue.next_due(), Some(UnixMs(10)));
+    assert!(!queue.wake_while(UnixMs(100), |_| true));
+    assert_eq!(orders(&mut queue), [1, 2], "by the lanes' turns");
+    assert_eq!((queue.next_due(), queue.retries()), (Some(UnixMs(900)), 1));
+}
+
+#[test]
+fn what_waits_for_its_next_try_can_be_taken_out_and_lets_the_next_one_go() {
+    let mut queue = queue();
+    let due = UnixMs(10);
+    queue.retry(Entry {
+        due,
+        ..entry_to(1, 7)
+    });
+    queue.retry(Entry {
+        due,
+        ..entry_to(2, 8)
+    });
+    arrive(&mut queue, vec![entry_to(3, 7)]);
+    assert_eq!(orders(&mut queue), Vec::<u64>::new());
+    let taken = queue.take_waiting_where(|entry| entry.order == 1);
+    assert_eq!(taken.len(), 1);
+    assert_eq!(orders(&mut queue), [3]);
+    assert_eq!(queue.retries(), 1);
+    assert!(
+        queue
+            .take_waiting_where(|entry| entry.order == 1)
+            .is_empty()
+    );
+}
+
 #[test]
 fn what_waits_for_another_one_ends_in_its_time_and_lets_the_next_one_go() {
     let mut queue = queue();

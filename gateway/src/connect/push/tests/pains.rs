@@ -121,7 +121,10 @@ async fn a_sick_connection_is_given_up_after_two_faults() {
             (outcome.result, outcome.code),
             (OutcomeResult::Refused, 500)
         );
-        assert!(matches!(outcome.retry, Retry::Here { .. }), "{outcome:?}");
+        assert!(
+            matches!(outcome.retry, Retry::Scheduled { .. }),
+            "{outcome:?}"
+        );
     }
     for n in 3..20 {
         let outcome = rig.send(&token("", n)).await;

@@ -1,0 +1,79 @@
+//! Push services that cannot take a push now: further tries by the route's schedule and budget, and another
+//! way for what cannot wait.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sim::push::apns::ApnsConfig;
+
+use crate::push::{ios, push_then_sms, start_with};
+
+/// A token whose first `times` requests are answered 503 without a Retry-After.
+fn busy(times: u32, number: u32) -> String {
+    format!("503000000ff{times}{number:052x}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passing_fault_is_tried_again_by_the_routes_schedule() {
+    let retry = r#"retry = { schedule = ["200ms", "300ms"] }"#;
+    let push = start_with("push-schedule", ApnsConfig::default(), retry).await;
+    let passing = busy(2, 1);
+    let body = json!({"to": {"devices": [ios(&passing)]}, "content": {"push": {"title": "Ready"}}});
+    let id = push.scene.send(&body).await;
+    let sent = push.scene.status(&id, "sent").await;
+    assert_eq!(sent["attempts"], 3, "{sent}");
+    let seen = push.apns.token(&passing);
+    assert_eq!((seen.requests, seen.accepted), (3, 1));
+    // One pause more than the schedule has.
+    let lasting = busy(3, 2);
+    let body = json!({"to": {"devices": [ios(&lasting)]}, "content": {"push": {"title": "Ready"}}});
+    let id = push.scene.send(&body).await;
+    let failed = push.scene.status(&id, "failed").await;
+    assert_eq!(failed["reason"]["code"], "provider_error", "{failed}");
+    assert_eq!(push.apns.token(&lasting).requests, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_one_time_code_goes_as_sms_after_two_tries() {
+    let retry = r#"retry = { schedule = ["200ms", "200ms", "200ms", "200ms"] }"#;
+    let push = start_with("push-otp", ApnsConfig::default(), retry).await;
+    let token = busy(4, 1);
+    let mut body = push_then_sms(vec![ios(&token)]);
+    body["class"] = json!("otp");
+    let id = push.scene.send(&body).await;
+    push.scene.status(&id, "delivered").await;
+    assert_eq!(push.apns.token(&token).requests, 2);
+    assert_eq!(push.scene.smsc.report().submits, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_refuses_everything_sees_no_more_than_the_budget_and_later_gets_all() {
+    const MESSAGES: u32 = 40;
+    const REFUSALS: u32 = 4;
+    let retry =
+        r#"retry = { schedule = ["200ms", "200ms", "200ms", "200ms", "200ms"], budget = "10%" }"#;
+    let push = start_with("push-budget", ApnsConfig::default(), retry).await;
+    let tokens: Vec<String> = (0..MESSAGES).map(|number| busy(REFUSALS, number)).collect();
+    let start = Instant::now();
+    let mut ids = Vec::new();
+    for token in &tokens {
+        let body =
+            json!({"to": {"devices": [ios(token)]}, "content": {"push": {"title": "Ready"}}});
+        ids.push(push.scene.send(&body).await);
+    }
+    // Until the first is taken nothing but what is new, its share and the floor buys a try.
+    let within = Duration::from_secs(60);
+    let report = push
+        .apns
+        .until(within, |report| report.accepted > 0)
+        .await
+        .unwrap();
+    let most = f64::from(MESSAGES) * 1.1 + 10.0 * (start.elapsed().as_secs_f64() + 1.0) + 1.0;
+    let seen = f64::from(u32::try_from(report.rejected).unwrap());
+    assert!(seen <= most, "{seen} refused of at most {most}");
+    for (id, token) in ids.iter().zip(&tokens) {
+        push.scene.status(id, "sent").await;
+        let seen = push.apns.token(token);
+        assert_eq!((seen.requests, seen.accepted), (REFUSALS + 1, 1));
+    }
+}
