@@ -89,13 +89,12 @@ impl Push {
     }
 
     /// Stops the gateway, and reads what was seen up to the end. Nobody broke a rule.
-    async fn finish(mut self) -> [Value; 2] {
+    async fn finish(mut self, service: &str) -> Value {
         self.scene.gateway.stop().await.unwrap();
-        let seen = [self.seen("apns").await, self.seen("fcm").await];
-        for service in &seen {
-            assert_eq!(service["violations"], json!([]));
+        for service in ["apns", "fcm"] {
+            assert_eq!(self.seen(service).await["violations"], json!([]));
         }
-        seen
+        self.seen(service).await
     }
 }
 
@@ -234,7 +233,7 @@ async fn pushes_of_every_type_break_no_rule_and_each_is_taken_once() {
     let ids = push.send(&messages).await;
     let ends = push.ends(&ids).await;
     let certificates = push.strict.certificates.clone();
-    let [apns, _] = push.finish().await;
+    let apns = push.finish("apns").await;
     for (end, token) in ends.iter().zip(&tokens) {
         assert_eq!(
             (&end["status"], taken(&apns, token)),
@@ -259,56 +258,128 @@ async fn pushes_of_every_type_break_no_rule_and_each_is_taken_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn goaway_after_goaway_and_cuts_lose_nothing_and_double_nothing_silently() {
-    let test = "goaway_after_goaway_and_cuts_lose_nothing_and_double_nothing_silently";
+async fn apns_goes_away_again_and_again_and_cuts_and_nothing_is_lost_or_doubled_silently() {
+    let test = "apns_goes_away_again_and_again_and_cuts_and_nothing_is_lost_or_doubled_silently";
+    storm(test, "apns", |token| to_ios("shop-ios", token, &alert())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fcm_goes_away_again_and_again_and_cuts_and_nothing_is_lost_or_doubled_silently() {
+    let test = "fcm_goes_away_again_and_again_and_cuts_and_nothing_is_lost_or_doubled_silently";
+    storm(test, "fcm", |token| to_android(token, &alert())).await;
+}
+
+async fn storm(test: &str, service: &str, to: impl Fn(&str) -> Value) {
     let Some(mut push) = start(test, "connections = 2").await else {
         return;
     };
-    let storm = json!({"latencyMs": 10, "goAway": {
+    let storm = json!({"latencyMs": 50, "goAway": {
         "after": 40, "lag": 8, "times": 12, "reason": "Shutdown",
     }});
-    push.strict.order("apns", storm.clone()).await.unwrap();
+    push.strict.order(service, storm).await.unwrap();
     let tokens: Vec<String> = (0..800).map(|n| token("", n)).collect();
-    let messages: Vec<Value> = tokens
-        .iter()
-        .map(|token| to_ios("shop-ios", token, &alert()))
-        .collect();
+    let messages: Vec<Value> = tokens.iter().map(|token| to(token)).collect();
     let ids = push.send(&messages).await;
     let ends = push.ends(&ids).await;
-    let apns = push.seen("apns").await;
+    let seen = push.seen(service).await;
     // What a GOAWAY leaves out is repeated, what it includes is answered: no doubt about any.
-    assert_eq!(apns["goAways"], 12, "{apns}");
+    assert_eq!(seen["goAways"], 12);
+    assert!(seen["excluded"].as_u64() > Some(0));
     for (end, token) in ends.iter().zip(&tokens) {
-        assert_eq!(
-            (&end["status"], taken(&apns, token)),
-            (&json!("sent"), 1),
-            "{end}"
-        );
+        let is = (&end["status"], taken(&seen, token));
+        assert_eq!(is, (&json!("sent"), 1), "{end}");
         assert_ne!(end["duplicate_possible"], true, "{end}");
     }
-    let cuts = json!({"cut": {"after": 30, "times": 3}});
-    push.strict.order("apns", cuts).await.unwrap();
-    let tokens: Vec<String> = (0..300).map(|n| token("c", n)).collect();
+    let cuts = json!({
+        "latencyMs": 200,
+        "cut": {"after": 60, "times": 2},
+        "goAway": {"after": 30, "lag": 8, "times": 6, "reason": "Shutdown", "thenCutMs": 400},
+    });
+    push.strict.order(service, cuts).await.unwrap();
+    let tokens: Vec<String> = (0..500).map(|n| token("c", n)).collect();
+    let policies = ["retry", "hold"].iter().cycle();
     let messages: Vec<Value> = tokens
         .iter()
-        .enumerate()
-        .map(|(n, token)| {
-            let policy = ["retry", "hold"][n % 2];
-            on_ambiguous(to_ios("shop-ios", token, &alert()), policy)
-        })
+        .zip(policies)
+        .map(|(token, policy)| on_ambiguous(to(token), policy))
         .collect();
     let ids = push.send(&messages).await;
     let ends = push.ends(&ids).await;
-    let [apns, _] = push.finish().await;
-    assert_eq!(apns["cuts"], 3, "{apns}");
-    assert_conserved(&apns, &ends, &tokens);
-    let unknown = ends.iter().filter(|end| end["status"] == "unknown").count();
-    assert!(unknown > 0, "a cut leaves doubts about what was out");
-    let of_retry = ends.iter().step_by(2);
-    assert!(
-        of_retry.clone().all(|end| end["status"] == "sent"),
-        "what may be repeated is"
-    );
+    let seen = push.finish(service).await;
+    assert_eq!((&seen["cuts"], &seen["goAways"]), (&json!(2), &json!(18)));
+    assert_conserved(&seen, &ends, &tokens);
+    assert!(seen["muted"].as_u64() > Some(0), "taken and not answered");
+    let doubt = |end: &&Value| end["status"] == "unknown" || end["duplicate_possible"] == true;
+    let doubts = ends.iter().filter(doubt).count();
+    assert!(doubts > 0, "what was out is in doubt");
+    let mut may_be_repeated = ends.iter().step_by(2);
+    assert!(may_be_repeated.all(|end| end["status"] == "sent"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_pushes_keep_to_a_window_and_a_table_that_shrink_and_grow() {
+    let test = "large_pushes_keep_to_a_window_and_a_table_that_shrink_and_grow";
+    let Some(mut push) = start(test, "connections = 1").await else {
+        return;
+    };
+    let large = json!({"body": "x".repeat(2_000), "apns": {"blob": "x".repeat(2_000)}});
+    let (mut ids, mut tokens) = (Vec::new(), Vec::new());
+    push.strict
+        .order("apns", json!({"latencyMs": 3}))
+        .await
+        .unwrap();
+    for settings in [
+        json!({"initialWindowSize": 100}),
+        json!({"headerTableSize": 0}),
+        json!({"initialWindowSize": 65_535, "headerTableSize": 4_096}),
+        json!({"initialWindowSize": 0}),
+        json!({"initialWindowSize": 1_000_000, "headerTableSize": 64, "maxFrameSize": 1_000_000}),
+    ] {
+        let batch: Vec<String> = (0..100).map(|n| token("", tokens.len() + n)).collect();
+        let messages: Vec<Value> = batch
+            .iter()
+            .map(|token| to_ios("shop-ios", token, &large))
+            .collect();
+        ids.extend(push.send(&messages).await);
+        tokens.extend(batch);
+        let order = json!({"settings": settings});
+        push.strict.order("apns", order).await.unwrap();
+        wait_for("the settings' acknowledgement", ENDS_WITHIN, async || {
+            let apns = push.seen("apns").await;
+            (apns["acknowledged"] == true).then_some(())
+        })
+        .await;
+    }
+    let ends = push.ends(&ids).await;
+    let apns = push.finish("apns").await;
+    assert_eq!(apns["sessions"], 3, "each route has its first connection");
+    for (end, token) in ends.iter().zip(&tokens) {
+        let is = (&end["status"], taken(&apns, token));
+        assert_eq!(is, (&json!("sent"), 1), "{end}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_token_outlives_kills_and_stops() {
+    let test = "a_provider_token_outlives_kills_and_stops";
+    let Some(mut push) = start(test, "").await else {
+        return;
+    };
+    for (n, kill) in [true, false, true, true].into_iter().enumerate() {
+        let ids = push
+            .send(&[to_ios("shop-ios", &token("", n), &alert())])
+            .await;
+        push.ends(&ids).await;
+        push.scene.restart(kill).await.unwrap();
+    }
+    let ids = push
+        .send(&[to_ios("courier-ios", &token("a", 0), &alert())])
+        .await;
+    push.ends(&ids).await;
+    let apns = push.finish("apns").await;
+    let tokens = apns["providerTokens"].as_array().unwrap();
+    assert_eq!(tokens.len(), 1, "one for all starts");
+    assert_eq!(apns["answers"], json!({"200": 5}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -338,7 +409,7 @@ async fn a_window_that_falls_to_one_and_rises_again_is_never_overrun() {
         .await;
     }
     let ends = push.ends(&ids).await;
-    let [apns, _] = push.finish().await;
+    let apns = push.finish("apns").await;
     assert_eq!(
         apns["sessions"], 3,
         "each route has its first connection still"
@@ -373,6 +444,7 @@ async fn refused_reset_and_unanswered_pushes_are_told_apart() {
         ("5e700004", "hold", "unknown", 1, false),
         ("5e700004", "retry", "sent", 2, true),
         ("5e700005", "hold", "sent", 1, false),
+        ("5e700006", "hold", "sent", 1, false),
         ("", "hold", "sent", 1, false),
     ];
     let (mut messages, mut tokens) = (Vec::new(), Vec::new());
@@ -385,7 +457,7 @@ async fn refused_reset_and_unanswered_pushes_are_told_apart() {
     }
     let ids = push.send(&messages).await;
     let ends = push.ends(&ids).await;
-    let [apns, _] = push.finish().await;
+    let apns = push.finish("apns").await;
     for ((end, token), case) in ends.iter().zip(&tokens).zip(cases.iter().cycle()) {
         let (_, _, status, times, doubled) = *case;
         let is = (&end["status"], taken(&apns, token));
@@ -404,6 +476,40 @@ async fn refused_reset_and_unanswered_pushes_are_told_apart() {
         apns["cancelled"], 10,
         "the unanswered, and no other: {apns}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_410_older_than_the_registration_has_nobody_delete_the_token() {
+    let test = "a_410_older_than_the_registration_has_nobody_delete_the_token";
+    let Some(push) = start(test, "").await else {
+        return;
+    };
+    // It was given up now, or two hours ago; and registered in 2020, or as the message comes.
+    let mut messages = ["5e700003", "5e700007"].map(|prefix| {
+        let mut message = to_ios("shop-ios", &token(prefix, 1), &alert());
+        message["to"]["devices"][0]["registered_at"] = json!("2020-01-01T00:00:00Z");
+        message
+    });
+    let plain = to_ios("shop-ios", &token("", 1), &alert());
+    let id = push.scene.send(&plain).await;
+    let now = push.scene.client.message(&id).await.unwrap();
+    messages[1]["to"]["devices"][0]["registered_at"] = now["accepted_at"].clone();
+    let ids = push.send(&messages).await;
+    let ends = push.ends(&ids).await;
+    for end in &ends {
+        let reason = &end["reason"]["code"];
+        assert_eq!(
+            (&end["status"], reason),
+            (&json!("failed"), &json!("device_unregistered"))
+        );
+    }
+    let events = push.scene.client.events("device.unregistered").await;
+    let events = events.unwrap();
+    let told = events.iter().map(|event| &event["data"]["message_id"]);
+    assert_eq!(told.collect::<Vec<_>>(), [&json!(ids[0])]);
+    let apns = push.finish("apns").await;
+    // The other one was tried once more.
+    assert_eq!(apns["answers"], json!({"200": 1, "410 Unregistered": 3}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -476,7 +582,7 @@ async fn fcm_takes_every_target_and_its_refusals_have_their_meaning() {
         .map(|event| &event["data"]["message_id"])
         .collect();
     assert_eq!(of, [&json!(ids[0])], "of what is gone, and of nothing else");
-    let [_, fcm] = push.finish().await;
+    let fcm = push.finish("fcm").await;
     assert_eq!((taken(&fcm, "quota-1"), &fcm["grants"]), (1, &json!(1)));
     // That Retry-After was kept to is a rule of the endpoint.
     assert!(fcm["waits"]["quota-1"].is_u64(), "{fcm}");
@@ -501,7 +607,7 @@ async fn a_withdrawn_access_token_is_renewed_once_and_nothing_is_lost() {
     let ids = push.send(&messages).await;
     // Up to a minute: a token that is refused when it is younger is not asked for again at once.
     let ends = push.ends(&ids).await;
-    let [_, fcm] = push.finish().await;
+    let fcm = push.finish("fcm").await;
     for (end, target) in ends.iter().zip(&targets) {
         assert_eq!(
             (&end["status"], taken(&fcm, target)),

@@ -8,8 +8,9 @@
 //   {"event": "listening", "apns": {"port", "credentials": {"p8", "keyId", "teamId"}},
 //    "fcm": {"port", "tokenPort", "account": {…}}}
 // On stdin, one JSON object per line:
-//   {"order": {"apns" or "fcm": {"limit": streams, "latencyMs": answers' delay,
-//     "goAway": {"after": requests on a connection, "lag": of them left out, "times": connections, "reason"},
+//   {"order": {"apns" or "fcm": {"limit": streams, "settings": others, by Node's names, "latencyMs": answers' delay,
+//     "goAway": {"after": requests on a connection, "lag": of them left out, "times": connections, "reason",
+//       "thenCutMs": what is included is taken, not answered, and then the connection is cut},
 //     "cut": {"after": requests on a connection, "times": connections}}, "id"}}  → {"event": "done", "id"}
 //   {"report": {"id"}}                              → {"event": "report", "id", "apns": {…}, "fcm": {…}}
 // A report has what was accepted by target, and a sentence for each violation.

@@ -4,10 +4,12 @@
 // Tokens that start so are treated in a way of their own:
 //   5e700000  never answered
 //   5e700001  REFUSED_STREAM once, then taken
-//   5e700002  taken: HEADERS with 200, and then a reset
+//   5e700002  taken: HEADERS with 200, a blank of the body, and then a reset
 //   5e700003  410 Unregistered, now
 //   5e700004  taken, and a reset without any answer, once
 //   5e700005  500 InternalServerError once, then taken
+//   5e700006  taken, with 103 Early Hints before the answer
+//   5e700007  410 Unregistered, as of two hours ago
 'use strict';
 
 const http2 = require('http2');
@@ -157,7 +159,8 @@ function start({ key, cert, clients, bundles }, listening) {
         return [[429, 'TooManyProviderTokenUpdates', `a new token after ${claims.iat - own.issued} s`]];
       }
       Object.assign(own, { token, issued: claims.iat });
-      if (!report.providerTokens.includes(claims.iat)) report.providerTokens.push(claims.iat);
+      const hash = crypto.createHash('sha256').update(token).digest('hex');
+      if (!report.providerTokens.includes(hash)) report.providerTokens.push(hash);
     }
     return [];
   }
@@ -175,6 +178,7 @@ function start({ key, cert, clients, bundles }, listening) {
   function accept(own, stream, headers, token) {
     if (!own.watched.answers(stream)) return;
     report.accept(token);
+    if (own.watched.mute) return void report.muted++;
     const type = headers['apns-push-type'];
     report.types[type] = (report.types[type] || 0) + 1;
     answer(own, stream, 200, headers['apns-id']);
@@ -205,11 +209,16 @@ function start({ key, cert, clients, bundles }, listening) {
     if (special === '5e700002' && watched.answers(stream)) {
       report.accept(token);
       report.resetAfterStatus++;
-      // Trailers that never come keep Node from ending the stream; the reset is later than HEADERS.
+      // Trailers that never come keep Node from ending the stream. nghttp2 drops HEADERS that are still queued
+      // when a reset is: a blank behind them shows that they left.
       stream.respond({ ':status': 200, 'apns-id': fields['apns-id'] }, { waitForTrailers: true });
-      return void setTimeout(() => watched.reset(stream, NGHTTP2_INTERNAL_ERROR), 20);
+      return void stream.write(' ', () => watched.reset(stream, NGHTTP2_INTERNAL_ERROR));
     }
     if (special === '5e700003') return answer(own, stream, 410, fields['apns-id'], 'Unregistered', { timestamp: Date.now() });
+    if (special === '5e700007') {
+      return answer(own, stream, 410, fields['apns-id'], 'Unregistered', { timestamp: Date.now() - 7200_000 });
+    }
+    if (special === '5e700006') stream.additionalHeaders({ ':status': 103 });
     if (special === '5e700004' && first && watched.answers(stream)) {
       report.accept(token);
       return watched.reset(stream, NGHTTP2_INTERNAL_ERROR);
@@ -240,10 +249,11 @@ function start({ key, cert, clients, bundles }, listening) {
   server.on('sessionError', () => {});
   server.on('tlsClientError', () => {});
 
-  function order({ limit, latencyMs, goAway, cut }) {
+  function order({ limit, settings, latencyMs, goAway, cut }) {
     if (latencyMs !== undefined) state.latencyMs = latencyMs;
     if (goAway) faults.goAway = goAway;
     if (cut) faults.cut = cut;
+    if (settings) for (const own of sessions) own.watched.tell(settings);
     if (limit !== undefined) {
       state.limit = limit;
       for (const own of sessions) if (own.token || own.identity.topic) own.watched.announce(limit);

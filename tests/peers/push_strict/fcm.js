@@ -178,6 +178,7 @@ function start({ key, cert }, listening) {
   function accept(own, stream, { kind, target, said }) {
     if (!own.watched.answers(stream)) return;
     report.accept(target);
+    if (own.watched.mute) return void report.muted++;
     report.answer(200);
     report.kinds[kind] = (report.kinds[kind] || 0) + 1;
     report.last = said;
@@ -238,10 +239,11 @@ function start({ key, cert }, listening) {
   server.on('sessionError', () => {});
   server.on('tlsClientError', () => {});
 
-  function order({ limit, latencyMs, goAway, cut }) {
+  function order({ limit, settings, latencyMs, goAway, cut }) {
     if (latencyMs !== undefined) state.latencyMs = latencyMs;
     if (goAway) faults.goAway = goAway;
     if (cut) faults.cut = cut;
+    if (settings) for (const own of sessions) own.watched.tell(settings);
     if (limit !== undefined) {
       state.limit = limit;
       for (const own of sessions) own.watched.announce(limit);

@@ -12,7 +12,7 @@ class Report {
   constructor() {
     Object.assign(this, {
       sessions: 0, requests: 0, accepted: {}, answers: {}, violations: [], violationCount: 0, goAways: 0, cuts: 0,
-      refused: 0, refusedByLibrary: 0, unanswered: 0, resetAfterStatus: 0, excluded: 0, cancelled: 0,
+      refused: 0, refusedByLibrary: 0, unanswered: 0, resetAfterStatus: 0, excluded: 0, muted: 0, cancelled: 0,
       openMax: 0, lowered: 0,
     });
   }
@@ -34,8 +34,8 @@ class Report {
 class Watched {
   constructor(session, limit, report, faults) {
     Object.assign(this, {
-      session, report, faults, limit, acknowledged: limit, open: 0, requests: 0, nextId: 1, answeredMax: 0,
-      lastId: Infinity, excused: false, waits: 1, cut: false,
+      session, report, faults, limit, acknowledged: limit, open: 0, whole: 0, nextId: 1, answeredMax: 0,
+      lastId: Infinity, excused: false, waits: 1, cut: false, mute: false,
     });
     this.number = ++report.sessions;
     if (session.alpnProtocol !== 'h2') this.wrong(`ALPN is ${session.alpnProtocol}`);
@@ -52,12 +52,19 @@ class Watched {
       if (code !== NGHTTP2_NO_ERROR) this.wrong(`the client ends the connection with error ${code}`);
     });
     session.on('error', (error) => {
-      // What is cut breaks; what the protocol forbids is told by nghttp2.
-      if (!this.cut) this.wrong(`${error.code}: ${error.message}`);
+      // What nghttp2 forbids. A gateway that is killed has its connections reset.
+      if (!this.cut && /^ERR_HTTP2/.test(error.code)) this.wrong(`${error.code}: ${error.message}`);
     });
   }
 
   wrong(sentence) { this.report.violation(`connection ${this.number}: ${sentence}`); }
+
+  // Other SETTINGS from here on.
+  tell(settings) {
+    if (this.session.destroyed || this.session.closed) return;
+    this.waits++;
+    this.session.settings(settings);
+  }
 
   // SETTINGS_MAX_CONCURRENT_STREAMS from here on.
   announce(limit) {
@@ -67,14 +74,12 @@ class Watched {
       this.report.lowered++;
     }
     this.limit = limit;
-    this.waits++;
-    this.session.settings({ maxConcurrentStreams: limit });
+    this.tell({ maxConcurrentStreams: limit });
   }
 
   // A stream came.
   opens(stream) {
     this.open++;
-    this.requests++;
     this.report.requests++;
     this.report.openMax = Math.max(this.report.openMax, this.open);
     // nghttp2 refuses by itself what goes beyond SETTINGS that are not acknowledged yet, and does not tell:
@@ -100,14 +105,20 @@ class Watched {
   // Does what is due at this request: GOAWAY, or a cut.
   harm(stream) {
     const { goAway, cut } = this.faults;
-    if (goAway && goAway.times > 0 && this.requests >= goAway.after && this.lastId === Infinity) {
+    // Of whole requests: the HEADERS of many come before the first body.
+    this.whole++;
+    if (goAway && goAway.times > 0 && this.whole >= goAway.after && this.lastId === Infinity) {
       goAway.times--;
       // Some of what is under way is left out: nothing of that was answered, nor will it be.
       this.lastId = Math.max(stream.id - 2 * goAway.lag, this.answeredMax);
       this.report.goAways++;
       this.session.goaway(NGHTTP2_NO_ERROR, this.lastId, Buffer.from(JSON.stringify({ reason: goAway.reason })));
+      if (goAway.thenCutMs !== undefined) {
+        this.mute = true;
+        setTimeout(() => this.breaks(), goAway.thenCutMs);
+      }
     }
-    if (cut && cut.times > 0 && this.requests >= cut.after && !this.cut) {
+    if (cut && cut.times > 0 && this.whole >= cut.after && !this.cut) {
       cut.times--;
       this.report.cuts++;
       this.breaks();
@@ -116,7 +127,8 @@ class Watched {
 
   breaks() {
     this.cut = true;
-    this.session.destroy();
+    // Not within nghttp2's callback: Node has crashed so.
+    setImmediate(() => this.session.destroy());
   }
 
   // Whether a stream may still be answered. What was cancelled, excluded or cut has not been processed.
