@@ -33,7 +33,6 @@ mod retries;
 pub mod view;
 
 use flight::{Flights, Landed};
-use limit::rate::When;
 use limit::{Limits, TooMany};
 use meters::Meters;
 use queue::lane::{Load, is_ready};
@@ -158,6 +157,13 @@ impl Dispatcher {
             resume_at: None,
             refusal: None,
         }
+    }
+
+    /// The same, taking what it sends from a quota that others take from, too.
+    #[must_use]
+    pub fn sharing(mut self, quota: Option<Arc<limit::quota::Shared>>) -> Self {
+        self.limits.quota = quota;
+        self
     }
 
     /// Runs until stopped and everything handed over is answered and settled.
@@ -305,8 +311,8 @@ impl Dispatcher {
                 break;
             };
             let segments = u32::from(entry.message.cost(parts));
-            if let When::At(at) = self.limits.take(now, segments) {
-                self.hold = Some(HoldReason::Rate);
+            if let Some((hold, at)) = self.limits.take(now, segments) {
+                self.hold = Some(hold);
                 self.resume_at = Some(at);
                 self.queue.untake(entry);
                 break;
@@ -518,6 +524,11 @@ impl Dispatcher {
                 let idle = view::Standing::Listening;
                 self.routes.link_idle(self.config.route, link, idle);
             }
+            LinkEvent::Refusing { until } => {
+                if let Some(quota) = &self.limits.quota {
+                    quota.with(|quota| quota.stop(until));
+                }
+            }
             LinkEvent::Down { link, why, then } => {
                 self.limits.windows.set(link, 0);
                 if !self.limits.windows.any_up() && self.down_since.is_none() {
@@ -569,7 +580,7 @@ impl Dispatcher {
         };
         let (id, part) = (back.id, back.part);
         self.limits.windows.free(back.link);
-        self.charge(outcome.result, back.is_retry);
+        self.charge(&outcome, back.is_retry);
         if outcome.result == OutcomeResult::Refused {
             self.refusal = Some(Refusal {
                 at: outcome.answered_at,
@@ -848,7 +859,8 @@ impl Dispatcher {
             destinations_waiting: self.limits.destinations_waiting(now),
             behind: self.queue.beside(),
         };
-        self.meters.show(&pace);
+        self.meters
+            .show(&pace, oldest.map(|oldest| wall.since(oldest)));
         self.show_budget();
         self.routes.publish(self.config.route, |state| {
             state.oldest = oldest;

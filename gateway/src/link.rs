@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -150,6 +150,11 @@ pub enum LinkEvent {
     Listening {
         /// Which one.
         link: LinkIx,
+    },
+    /// The peer refuses whatever comes of the whole account, on any link, until then.
+    Refusing {
+        /// When it may be asked again.
+        until: Instant,
     },
     /// Answers, in the order they came.
     Answers {

@@ -3,7 +3,7 @@
 //! Labels come from enums or from the config; never from a number, an id or a peer's text.
 
 use metrics::Unit;
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Messages durably accepted, by `source` (`single`, `batch`, `ndjson`) and `class`.
 pub const MESSAGES_ACCEPTED: &str = "trunkline_messages_accepted_total";
@@ -31,6 +31,10 @@ pub const SECONDS_BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
 ];
 
+/// Bucket bounds of every `_bytes` histogram: what notifications have, up to the limits of push.md §1.4
+/// and §2 (2,048 to a topic, 4,096, 5,120 for calls).
+pub const BYTES_BUCKETS: [f64; 7] = [128.0, 256.0, 512.0, 1_024.0, 2_048.0, 4_096.0, 5_120.0];
+
 /// Installs the recorder for the process and describes all metrics. Once per process.
 ///
 /// # Errors
@@ -38,6 +42,7 @@ pub const SECONDS_BUCKETS: [f64; 12] = [
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets(&SECONDS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES_BUCKETS)?
         .install_recorder()?;
     describe();
     Ok(handle)
@@ -169,6 +174,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Answers of a push service that somebody has to look at, by reason; stopped: the route has",
     ),
     (
+        "trunkline_push_retry_total",
+        "Refused pushes that are tried again, tries and time allowing, by the class of the answer",
+    ),
+    (
         "trunkline_push_requests_total",
         "Requests to push services that ended, by fate: answered, unsent, unknown",
     ),
@@ -274,6 +283,14 @@ const GAUGES: &[(&str, &str)] = &[
         "Requests handed to a route's connections to a push service and not answered",
     ),
     (
+        "trunkline_route_queue_oldest_seconds",
+        "Age of the message that has waited longest for a route and is in memory; 0: none waits",
+    ),
+    (
+        "trunkline_fcm_quota_used",
+        "What an FCM project sent in the last minute, of its quota: 1 is all of it",
+    ),
+    (
         "trunkline_push_retry_budget",
         "Further tries that a push route may make at once (`retry.budget`)",
     ),
@@ -369,6 +386,12 @@ const SECONDS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Histograms of octets.
+const OCTETS: &[(&str, &str)] = &[(
+    "trunkline_push_payload_bytes",
+    "Octets of a push's body as its service gets it",
+)];
+
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     for (name, help) in COUNTERS {
@@ -379,6 +402,9 @@ fn describe() {
     }
     for (name, help) in BYTES {
         describe_gauge!(*name, Unit::Bytes, *help);
+    }
+    for (name, help) in OCTETS {
+        describe_histogram!(*name, Unit::Bytes, *help);
     }
     for (name, help) in SECONDS {
         describe_histogram!(*name, Unit::Seconds, *help);
@@ -408,7 +434,7 @@ mod tests {
         let mut all = String::new();
         source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
         let here = include_str!("metrics.rs");
-        let tables = [COUNTERS, GAUGES, BYTES, SECONDS].concat();
+        let tables = [COUNTERS, GAUGES, BYTES, OCTETS, SECONDS].concat();
         for (name, _) in &tables {
             let constant = here.lines().find_map(|line| {
                 let (constant, text) = line.strip_prefix("pub const ")?.split_once(": &str = ")?;

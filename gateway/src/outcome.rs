@@ -543,6 +543,8 @@ pub enum HoldReason {
     Unsettled,
     /// Further tries are due, and their budget is used up (`routes.X.retry.budget`).
     RetryBudget,
+    /// The project's quota is used up, or the service says so (`routes.X.quota`).
+    Quota,
 }
 
 /// What the store tells a dispatcher to do with a message after its settle.

@@ -134,8 +134,9 @@ pub struct RateView {
     /// As it is now, when the route does not pause. It falls when the carrier throttles, and rises again
     /// while all goes well.
     pub effective: f64,
-    /// What makes the two differ: `throttled` (the carrier refused submits as too many) or `congestion`
-    /// (it told that it is nearly full); absent when they agree.
+    /// What makes the two differ: `throttled` (the carrier refused submits as too many), `congestion`
+    /// (it told that it is nearly full) or `ramp` (a project's quota begins below all of it); absent when
+    /// they agree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limited_by: Option<&'static str>,
 }

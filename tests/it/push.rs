@@ -12,7 +12,7 @@ use trunkline_tests::{Directory, SOON, Scene};
 pub(super) struct Push {
     pub(super) scene: Scene,
     pub(super) apns: Apns,
-    fcm: Fcm,
+    pub(super) fcm: Fcm,
     _files: Directory,
 }
 
@@ -59,9 +59,16 @@ credentials = {{ file = {account:?} }}
 token_url = "{token_url}"
 endpoint = "localhost:{fcm_port}"
 extra_ca = {fcm_ca:?}
+[routes.fcm-two]
+type = "fcm"
+app = "courier-android"
+credentials = {{ file = {account:?} }}
+token_url = "{token_url}"
+endpoint = "localhost:{fcm_port}"
+extra_ca = {fcm_ca:?}
 [[routing.rules]]
 match = {{ channel = "push" }}
-routes = ["apns", "fcm"]
+routes = ["apns", "fcm", "fcm-two"]
 "#,
         key_id = apns.credentials().key_id,
         team_id = apns.credentials().team_id,
@@ -88,7 +95,7 @@ pub(super) fn ios(token: &str) -> Value {
     json!({"platform": "ios", "app": "shop-ios", "token": token})
 }
 
-fn android(token: &str) -> Value {
+pub(super) fn android(token: &str) -> Value {
     json!({"platform": "android", "app": "shop-android", "token": token})
 }
 

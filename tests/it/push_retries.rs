@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sim::push::apns::ApnsConfig;
+use trunkline_tests::{SOON, wait_for};
 
-use crate::push::{ios, push_then_sms, start_with};
+use crate::push::{android, ios, push_then_sms, start_with};
 
 /// A token whose first `times` requests are answered 503 without a Retry-After.
 fn busy(times: u32, number: u32) -> String {
@@ -76,4 +77,29 @@ async fn a_service_that_refuses_everything_sees_no_more_than_the_budget_and_late
         let seen = push.apns.token(token);
         assert_eq!((seen.requests, seen.accepted), (REFUSALS + 1, 1));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_google_calls_exceeded_stops_all_routes_of_its_project() {
+    let push = start_with("push-quota", ApnsConfig::default(), "").await;
+    let to = |device: Value| json!({"to": {"devices": [device]}, "content": {"push": {"title": "Ready"}}});
+    // 429 without a Retry-After: a minute.
+    let first = push.scene.send(&to(android("42900000-one"))).await;
+    wait_for("the refusal to be known", SOON, async || {
+        let message = push.scene.client.message(&first).await.ok()?;
+        (message["attempts"] == 1).then_some(())
+    })
+    .await;
+    let mut courier = android("courier-token");
+    courier["app"] = json!("courier-android");
+    let second = push.scene.send(&to(courier)).await;
+    let held = wait_for("the other route to wait", SOON, async || {
+        let route: Value = push.scene.client.json("/v1/routes/fcm-two").await.ok()?;
+        (route["hold_reason"] == "quota").then_some(route)
+    });
+    let held = held.await;
+    assert_eq!(held["rate"]["configured"], 10_000.0, "{held}");
+    assert_eq!(held["rate"]["limited_by"], "ramp", "{held}");
+    push.scene.status(&second, "queued").await;
+    assert_eq!(push.fcm.report().accepted, 0);
 }

@@ -1,5 +1,6 @@
 //! Push: from the config of push routes to their links and dispatchers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ use crate::connect::push::guard::{Guard, Rule};
 use crate::connect::push::pool::Pool;
 use crate::connect::push::service::{Kind, Service, Who};
 use crate::connect::push::{self, Ends};
-use crate::dispatch::limit::{self, pace::Configured};
+use crate::dispatch::limit;
+use crate::dispatch::limit::pace::Configured;
+use crate::dispatch::limit::quota::{Quota, Shared};
 use crate::dispatch::view::RouteStates;
 use crate::dispatch::{self, Dispatcher};
 use crate::link::{LinkHandle, LinkIx};
@@ -87,18 +90,48 @@ pub(super) fn hosts(route: &PushRoute) -> Vec<String> {
     vec![endpoint(route); usize::from(route.pool.max)]
 }
 
-/// A route's rate, by which its dispatcher hands over.
-pub(super) fn limits(route: &PushRoute) -> limit::Config {
+fn per_second(rate: &Rate) -> f64 {
+    f64::from(rate.count) / rate.per.as_secs_f64()
+}
+
+/// What a route may send a second by its own rate and its project's quota; `None`: no limit.
+pub(super) fn configured(route: &PushRoute) -> Option<f64> {
     let quota = match &route.service {
         PushService::Fcm(fcm) => Some(&fcm.quota.rate),
         PushService::Apns(_) => None,
     };
-    let per_second = |rate: &Rate| Configured {
-        per_second: f64::from(rate.count) / rate.per.as_secs_f64(),
+    let both = route.rate.iter().chain(quota);
+    both.map(per_second).reduce(f64::min)
+}
+
+/// The quota of each FCM project, which its routes share.
+fn quotas(config: &Config) -> BTreeMap<&str, Arc<Shared>> {
+    let fcm = config
+        .push
+        .values()
+        .filter_map(|route| match &route.service {
+            PushService::Fcm(fcm) => Some(fcm),
+            PushService::Apns(_) => None,
+        });
+    let quota = fcm.map(|fcm| {
+        let rate = &fcm.quota.rate;
+        let quota = Quota::new(per_second(rate), rate.burst, fcm.quota.ramp);
+        (
+            fcm.project.as_str(),
+            Arc::new(Shared::new(&fcm.project, quota)),
+        )
+    });
+    quota.collect()
+}
+
+/// A route's rate, by which its dispatcher hands over.
+fn limits(route: &PushRoute) -> limit::Config {
+    let configured = |rate: &Rate| Configured {
+        per_second: per_second(rate),
         burst: rate.burst,
     };
     limit::Config {
-        rate: route.rate.as_ref().or(quota).map(per_second),
+        rate: route.rate.as_ref().map(configured),
         retry_share: Some(route.retry.budget),
         ..limit::Config::default()
     }
@@ -116,6 +149,7 @@ pub(super) fn spawn(
     let names = store.names();
     let mut credentials = Credentials::new(config.store.path.clone(), clock.clone());
     let mut resumes = Resumes::new();
+    let quotas = quotas(config);
     for (name, route) in &config.push {
         let Some(ix) = names.route_ix(name) else {
             continue;
@@ -148,7 +182,11 @@ pub(super) fn spawn(
             channel: Channel::Push,
         };
         let (store, clock, states) = (store.clone(), clock.clone(), states.clone());
-        let dispatcher = Dispatcher::new(dispatch, store, clock, handles, states);
+        let quota = match &route.service {
+            PushService::Fcm(fcm) => quotas.get(fcm.project.as_str()).cloned(),
+            PushService::Apns(_) => None,
+        };
+        let dispatcher = Dispatcher::new(dispatch, store, clock, handles, states).sharing(quota);
         running.spawn(dispatcher.run(heard, stop.clone()));
         let resume: Resume = Box::new(move || resume.send_modify(|times| *times += 1));
         resumes.insert(name.clone(), resume);

@@ -52,7 +52,7 @@ impl Shown {
                     PushService::Fcm(_) => "fcm",
                 },
                 route: names.route_ix(name)?,
-                per_second: super::push::limits(route).rate.map(|rate| rate.per_second),
+                per_second: super::push::configured(route),
                 receipts: false,
                 id_format: IdFormat::Auto,
                 parts: PartRule::All,

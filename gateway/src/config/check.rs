@@ -85,6 +85,7 @@ fn config(root: &Section<'_>) -> Option<Config> {
     let keys = fixed(root, "auth").map(|s| keys(&s, &declared));
     let (routes, push) = routes::apart(each(root, "routes", routes::any));
     push::one_key_each(root, &push);
+    push::one_quota_each(root, &push);
     let rules = rules::rules(root, &declared);
     let endpoints = match &webhook {
         Some(webhook) => each(root, "endpoints", |field| {

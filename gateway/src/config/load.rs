@@ -55,7 +55,7 @@ retry = { schedule = ["1s", "5s", "30s", "5m", "15m"], budget = "10%" }
 connections = 8
 request_timeout = "10s"
 auto_collapse = true
-quota = { rate = "600000/min" }
+quota = { rate = "600000/min", ramp = "60s" }
 pool = { min = 1, connect_timeout = "10s", ping_idle = "30s", ping_busy = "5s", max_age = "50m", max_requests = 100_000_000 }
 guard = { invalid_token_ratio = "20%", min_answers = 100, window = "10m" }
 retry = { schedule = ["10s", "30s", "1m", "5m", "15m"], budget = "10%" }

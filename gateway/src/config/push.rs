@@ -156,4 +156,6 @@ pub enum Schedule {
 pub struct Quota {
     /// What the project may send, over all routes with it.
     pub rate: Rate,
+    /// How long it takes from a tenth of it to all of it; zero: all of it at once.
+    pub ramp: Duration,
 }

@@ -475,6 +475,7 @@ impl Link {
             let made = (&mut self.made, authorization);
             match request(&self.config.service, &attempt, made, now) {
                 Ok((request, body)) => {
+                    self.meters.handed(body.len());
                     held.connection.send(token, request, body);
                     let serial = bearer.as_ref().map_or(0, |bearer| bearer.serial);
                     self.out.insert(token, Out { attempt, serial });
@@ -632,10 +633,7 @@ impl Link {
                     self.outdated = self.outdated.max(Some(serial));
                 }
             }
-            Beside::Pause(pause) => {
-                let until = self.clock.instant() + pause;
-                self.paused_until = self.paused_until.max(Some(until));
-            }
+            Beside::Pause(pause) => self.pause(pause),
             Beside::Fault => {
                 if let Some(held) = newest {
                     held.faults += 1;
@@ -674,6 +672,17 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// The service asks the whole account to wait.
+    fn pause(&mut self, pause: Duration) {
+        let until = self.clock.instant() + pause;
+        // Whatever was under way is refused so, too: said once.
+        let known = self.paused_until.map(|known| known + LOOK);
+        if known.is_none_or(|known| known < until) {
+            self.ledger.event(LinkEvent::Refusing { until });
+        }
+        self.paused_until = self.paused_until.max(Some(until));
     }
 
     /// Whether the service asks to wait, or would refuse our token.

@@ -8,13 +8,16 @@
 //!  congestion_state        slower from 90 on; 100: as 0x58      -
 //! ```
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::message::Phone;
+use crate::outcome::HoldReason;
 
 pub mod budget;
 pub mod full;
 pub mod pace;
+pub mod quota;
 pub mod rate;
 pub mod throttle;
 pub mod window;
@@ -62,6 +65,8 @@ pub struct Limits {
     pub windows: Windows,
     /// The further tries that it may make.
     pub budget: Option<Budget>,
+    /// What it may send together with other routes.
+    pub quota: Option<Arc<quota::Shared>>,
     pace: Pace,
     throttle: Throttle,
     full: Full,
@@ -78,6 +83,7 @@ impl Limits {
         Self {
             windows: Windows::new(links),
             budget: config.retry_share.map(Budget::new),
+            quota: None,
             pace: Pace::new(config.rate, config.tuning),
             throttle: Throttle::new(config.pauses),
             full: Full::default(),
@@ -86,14 +92,32 @@ impl Limits {
         }
     }
 
-    /// Takes the cost of so many segments, or says when to ask again.
-    pub fn take(&mut self, now: Instant, segments: u32) -> When {
-        self.pace.take(now, segments)
+    /// Takes the cost of so many segments; else says what has none left, and when to ask again.
+    pub fn take(&mut self, now: Instant, segments: u32) -> Option<(HoldReason, Instant)> {
+        if let When::At(at) = self.pace.take(now, segments) {
+            return Some((HoldReason::Rate, at));
+        }
+        let quota = self.quota.as_ref()?;
+        match quota.with(|quota| quota.take(now, segments)) {
+            When::Now => None,
+            When::At(at) => {
+                self.pace.give_back(segments);
+                Some((HoldReason::Quota, at))
+            }
+        }
     }
 
     /// Gives back what was taken and not used.
     pub fn give_back(&mut self, segments: u32) {
         self.pace.give_back(segments);
+        self.not_counted(segments);
+    }
+
+    /// The service does not count what it refused as too many.
+    pub fn not_counted(&mut self, segments: u32) {
+        if let Some(quota) = &self.quota {
+            quota.with(|quota| quota.give_back(segments));
+        }
     }
 
     /// The carrier took a segment. Some of them are followed by [`Limits::answered`].
@@ -167,13 +191,21 @@ impl Limits {
     /// Segments per second that it sends at most when it does not pause; `None`: no limit.
     #[must_use]
     pub fn rate_now(&self) -> Option<f64> {
-        self.pace.effective()
+        let quota = self.quota.as_ref();
+        let quota = quota.map(|quota| quota.with(|quota| quota.rate_now()));
+        let pace = self.pace.effective();
+        quota
+            .map(|quota| pace.map_or(quota, |pace| pace.min(quota)))
+            .or(pace)
     }
 
     /// What makes its rate less than the configured one.
     #[must_use]
     pub fn limited_by(&self) -> Option<LimitedBy> {
-        self.pace.limited_by()
+        let quota = self.quota.as_ref();
+        let ramps = quota.is_some_and(|quota| quota.with(|quota| quota.is_ramping()));
+        let ramp = ramps.then_some(LimitedBy::Ramp);
+        self.pace.limited_by().or(ramp)
     }
 
     /// Submits throttled in the last minute.

@@ -1,5 +1,7 @@
 //! What a dispatcher counts and shows of its pace.
 
+use std::time::Duration;
+
 use metrics::{Counter, Gauge, counter, gauge};
 
 use super::view::PaceState;
@@ -14,6 +16,7 @@ pub(super) struct Meters {
     paused: Gauge,
     waiting: Gauge,
     behind: Gauge,
+    oldest: Gauge,
 }
 
 impl Meters {
@@ -29,6 +32,7 @@ impl Meters {
             paused: gauge!("trunkline_route_paused", "route" => route()),
             waiting: gauge!("trunkline_route_destinations_waiting", "route" => route()),
             behind: gauge!("trunkline_route_messages_behind", "route" => route()),
+            oldest: gauge!("trunkline_route_queue_oldest_seconds", "route" => route()),
         }
     }
 
@@ -51,12 +55,19 @@ impl Meters {
             .set(waiting as f64);
     }
 
-    /// Shows how the route is paced. A route without a limit shows an infinite rate.
+    /// Shows what share of a project's quota the last minute took.
+    pub(super) fn quota(&self, project: &str, used: f64) {
+        gauge!("trunkline_fcm_quota_used", "project" => project.to_owned()).set(used);
+    }
+
+    /// Shows how the route is paced, and the age of what waits for it. A route without a limit shows an
+    /// infinite rate.
     #[expect(
         clippy::cast_precision_loss,
         reason = "gauges are floats; 2^53 is enough"
     )]
-    pub(super) fn show(&self, pace: &PaceState) {
+    pub(super) fn show(&self, pace: &PaceState, oldest: Option<Duration>) {
+        self.oldest.set(oldest.unwrap_or_default().as_secs_f64());
         self.rate.set(pace.rate_now.unwrap_or(f64::INFINITY));
         self.window.set(pace.window_now as f64);
         self.paused

@@ -1,11 +1,11 @@
-//! Further tries of a dispatcher: when they are due, and what they may cost.
+//! Further tries of a dispatcher: when they are due, and what they may cost. And what its quota has left.
 
 use std::time::Instant;
 
 use super::Dispatcher;
 use super::limit::rate::When;
 use crate::clock::UnixMs;
-use crate::outcome::{HoldReason, OutcomeResult};
+use crate::outcome::{HoldReason, Outcome, OutcomeResult, Reason};
 use crate::store::Entry;
 
 impl Dispatcher {
@@ -48,8 +48,12 @@ impl Dispatcher {
         Some((HoldReason::Backoff, at))
     }
 
-    /// A part came back: what that does to the budget.
-    pub(super) fn charge(&mut self, result: OutcomeResult, is_retry: bool) {
+    /// A part came back: what that does to the quota and the budget.
+    pub(super) fn charge(&mut self, outcome: &Outcome, is_retry: bool) {
+        let result = outcome.result;
+        if result == OutcomeResult::Refused && outcome.reason == Some(Reason::Throttled) {
+            self.limits.not_counted(1);
+        }
         let Some(budget) = &mut self.limits.budget else {
             return;
         };
@@ -73,7 +77,7 @@ impl Dispatcher {
         }
     }
 
-    /// Shows what is left of the budget, and what waits for it.
+    /// Shows what is left of the budget, and what waits for it; and what is used of the quota.
     pub(super) fn show_budget(&mut self) {
         let (now, wall) = (self.clock.instant(), self.clock.now());
         if let Some(budget) = &mut self.limits.budget {
@@ -85,6 +89,10 @@ impl Dispatcher {
             };
             self.meters
                 .budget(&self.config.name, budget.left(now), waiting);
+        }
+        if let Some(quota) = &self.limits.quota {
+            let used = quota.with(|quota| quota.used(now));
+            self.meters.quota(quota.project(), used);
         }
     }
 }

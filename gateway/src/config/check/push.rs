@@ -290,7 +290,9 @@ fn quota(section: &Section<'_>) -> Option<Quota> {
     let rate = quota
         .need("rate", expected)
         .and_then(|field| field.rate(expected));
-    Some(Quota { rate: rate? })
+    let why = "the time from a tenth of the rate to all of it";
+    let ramp = quota.duration("ramp", Duration::ZERO..=HOUR, why);
+    Some(Quota { rate: rate?, ramp })
 }
 
 fn pool(section: &Section<'_>) -> Option<Pool> {
@@ -408,6 +410,27 @@ fn share(section: &Section<'_>, key: &str, why: &str) -> Option<f64> {
         (0.0..=100.0).contains(&percent).then_some(percent / 100.0)
     };
     section.need(key, &expected)?.parsed(&expected, read)
+}
+
+/// Notes routes that give one project two quotas: it has one, and they share it.
+pub(super) fn one_quota_each(root: &Section<'_>, routes: &BTreeMap<String, PushRoute>) {
+    let mut seen: BTreeMap<&str, (&str, &Quota)> = BTreeMap::new();
+    for (name, route) in routes {
+        let PushService::Fcm(Fcm { project, quota, .. }) = &route.service else {
+            continue;
+        };
+        let (first, same) = *seen.entry(project).or_insert((name, quota));
+        if same != quota
+            && let Some(field) = root.opt("routes").and_then(|routes| {
+                let route = routes.child(name, routes.node.get(name)?);
+                Some(route.child("quota", route.node.get("quota")?))
+            })
+        {
+            let expected =
+                format!("the same as routes.{first}.quota: both are of project {project}");
+            field.wrong(&expected);
+        }
+    }
 }
 
 /// Notes routes that give one team's key two sources: there is one provider token for it, made with

@@ -247,7 +247,7 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
             "retry",
         ],
     ),
-    table("routes.*:fcm.quota", &["rate"]),
+    table("routes.*:fcm.quota", &["rate", "ramp"]),
     table(
         "routes.*:push.pool",
         &[

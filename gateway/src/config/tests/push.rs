@@ -132,6 +132,7 @@ fn the_example_is_read_as_it_is_meant_and_shows_the_defaults() {
         (fcm.quota.rate.count, fcm.quota.rate.per),
         (600_000, Duration::from_secs(60))
     );
+    assert_eq!(fcm.quota.ramp, Duration::from_secs(60));
 }
 
 #[test]
@@ -332,6 +333,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "routes.fcm-shop.retry.schedule = \"apple-strict\": expected a list of 1 to 10 pauses",
     ),
     (
+        "ramp = \"60s\"",
+        "ramp = \"60\"",
+        "routes.fcm-shop.quota.ramp = \"60\": expected a duration",
+    ),
+    (
         "quota = { rate = \"600000/min\"",
         "quota = { rate = \"600000\"",
         "routes.fcm-shop.quota.rate = \"600000\": expected a rate",
@@ -387,6 +393,23 @@ fn all_mistakes_come_at_once() {
         5,
         "window is there twice"
     );
+}
+
+#[test]
+fn two_routes_of_one_project_have_one_quota() {
+    let files = Files::new();
+    let (_, fcm) = EXAMPLE.split_once("[routes.fcm-shop]").unwrap();
+    let both = |second: &str| [EXAMPLE, "[routes.fcm-two]", second].concat();
+    assert_eq!(files.check(&both(fcm)).unwrap().len(), 3);
+    let problems = files.check(&both(&fcm.replace("600000/min", "5000/min")));
+    let problems = problems.unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    assert!(problems[0].contains(
+        "routes.fcm-two.quota = a table: expected the same as routes.fcm-shop.quota: both are of project"
+    ));
+    let other = fcm.replace("#project = \"shop-1a2b3\"", "project = \"other-1\"");
+    let other = other.replace("600000/min", "5000/min");
+    assert_eq!(files.check(&both(&other)).unwrap().len(), 3);
 }
 
 #[test]

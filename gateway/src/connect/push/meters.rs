@@ -15,6 +15,7 @@ pub(super) struct Meters {
     unsent: Counter,
     unknown: Counter,
     latency: Histogram,
+    payload: Histogram,
     /// Accepted since the last flush.
     taken: u64,
 }
@@ -31,8 +32,15 @@ impl Meters {
             unsent: outcome("not_sent"),
             unknown: outcome("unknown"),
             latency: histogram!("trunkline_push_latency_seconds", "route" => route.to_owned()),
+            payload: histogram!("trunkline_push_payload_bytes", "route" => route.to_owned()),
             taken: 0,
         }
+    }
+
+    /// A push of so many octets goes out.
+    pub(super) fn handed(&self, octets: usize) {
+        self.payload
+            .record(f64::from(u32::try_from(octets).unwrap_or(u32::MAX)));
     }
 
     pub(super) fn answered(&mut self, read: &Read, latency: Duration) {
@@ -44,6 +52,11 @@ impl Meters {
         counter!("trunkline_push_outcomes_total",
             "route" => self.route.clone(), "outcome" => "rejected", "reason" => read.label)
         .increment(1);
+        if read.is_repeated() {
+            counter!("trunkline_push_retry_total",
+                "route" => self.route.clone(), "class" => read.class.name())
+            .increment(1);
+        }
     }
 
     pub(super) fn unsent(&self) {

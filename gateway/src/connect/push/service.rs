@@ -87,10 +87,23 @@ enum Rendered {
 pub(super) struct Read {
     pub(super) outcome: Outcome,
     pub(super) beside: Beside,
+    /// What the answer was.
+    pub(super) class: Class,
     /// The service's word, where the tables have it.
     pub(super) label: &'static str,
     /// Whether it calls the device's token bad.
     pub(super) bad_token: bool,
+}
+
+impl Read {
+    /// Whether a further try follows here, tries and time allowing.
+    pub(super) fn is_repeated(&self) -> bool {
+        let again = matches!(
+            self.outcome.retry,
+            Retry::Here { .. } | Retry::After { .. } | Retry::Scheduled { .. }
+        );
+        again && self.outcome.result == OutcomeResult::Refused
+    }
 }
 
 impl Service {
@@ -315,6 +328,7 @@ impl Service {
                 answered_at: answered.at,
             },
             beside,
+            class: seen.class,
             label: seen.reason.label(),
             bad_token,
         };

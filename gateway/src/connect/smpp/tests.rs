@@ -131,6 +131,7 @@ impl Rig {
                 | LinkEvent::Down { .. }
                 | LinkEvent::Window { .. }
                 | LinkEvent::Unused { .. }
+                | LinkEvent::Refusing { .. }
                 | LinkEvent::Listening { .. } => {}
             }
         }

@@ -80,6 +80,8 @@ pub enum LimitedBy {
     Throttled,
     /// The carrier told that it is near congestion.
     Congestion,
+    /// The project's quota begins below all of it.
+    Ramp,
 }
 
 impl LimitedBy {
@@ -89,6 +91,7 @@ impl LimitedBy {
         match self {
             Self::Throttled => "throttled",
             Self::Congestion => "congestion",
+            Self::Ramp => "ramp",
         }
     }
 }
@@ -182,7 +185,7 @@ impl Pace {
         let ceiling = match by {
             LimitedBy::Throttled if known || current.is_none() => Some(from),
             LimitedBy::Throttled => before.map(|ceiling| ceiling.min(from)),
-            LimitedBy::Congestion => before,
+            LimitedBy::Congestion | LimitedBy::Ramp => before,
         };
         let slow = configured.map_or(FLOOR_PER_SECOND, |rate| rate * FLOOR);
         let floor = slow.min(FLOOR_PER_SECOND);
