@@ -223,7 +223,7 @@ fn push_route(service: &Process, wanted: Push) -> anyhow::Result<String> {
     let credentials = match wanted.to {
         To::Android => format!(
             "type = \"fcm\"\ncredentials = {{ file = {} }}\ntoken_url = {}\n\
-             quota = {{ rate = \"{FCM_QUOTA}\" }}\n",
+             quota = {{ rate = \"{FCM_QUOTA}\", ramp = \"0s\" }}\n",
             says("account")?,
             says("token_uri")?
         ),
