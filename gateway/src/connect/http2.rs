@@ -205,6 +205,9 @@ pub struct Connection {
     rotate_at: Instant,
     rotates: bool,
     heard_at: Instant,
+    /// Since when an answer is owed without a word from the peer: the first request since it was heard, or
+    /// when it was heard with others out. What has timed out counts as well.
+    owed_since: Option<Instant>,
     goaway: Option<GoAway>,
     /// Nothing new is sent: why.
     fenced: Option<String>,
@@ -279,6 +282,7 @@ impl Connection {
             requests: 0,
             rotates: false,
             heard_at: now,
+            owed_since: None,
             goaway: None,
             fenced: None,
             sick_by: None,

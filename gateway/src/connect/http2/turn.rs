@@ -125,6 +125,7 @@ impl Connection {
         };
         if heard {
             self.heard_at = now;
+            self.owed_since = (self.slots.len() > 0).then_some(now);
         }
         if let Some(goaway) = goaway {
             self.went_away(goaway);
@@ -304,8 +305,8 @@ impl Connection {
     fn asks_at(&self) -> Instant {
         let silent = self.heard_at.max(self.pings.sent_last());
         let idle = silent + self.config.ping_idle;
-        match self.slots.oldest() {
-            Some((_, out)) => idle.min(silent.max(out.handed) + self.config.ping_busy),
+        match self.owed_since {
+            Some(since) => idle.min(silent.max(since) + self.config.ping_busy),
             None => idle,
         }
     }
@@ -390,6 +391,7 @@ impl Connection {
             }
         };
         self.requests += 1;
+        self.owed_since.get_or_insert(now);
         if !body.is_empty()
             && let Err(error) = stream.send_data(body, true)
         {
