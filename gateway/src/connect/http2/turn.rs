@@ -1,7 +1,7 @@
 //! A connection's turn: all that is there in one go; h2, answers, timers, requests, the goodbye.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -133,7 +133,7 @@ impl Connection {
         let Some(sender) = &mut self.sender else {
             return;
         };
-        let mut context = Context::from_waker(Waker::noop());
+        let mut context = Context::from_waker(self.ready.waker(CONNECTION));
         let broken = match sender.poll_ready(&mut context) {
             Poll::Ready(Err(error)) => Some(error.to_string()),
             Poll::Ready(Ok(())) | Poll::Pending => None,
@@ -342,6 +342,9 @@ impl Connection {
                 self.unsent(&Unsent::Shrunk);
                 break;
             }
+            if !self.h2_opens() {
+                break;
+            }
             let Some(handed) = self.queue.pop_front() else {
                 break;
             };
@@ -363,6 +366,14 @@ impl Connection {
         if self.requests >= REQUESTS_MAX && !self.drains() {
             self.drain("its stream ids are used up".to_owned());
         }
+    }
+
+    /// Whether h2 opens a stream at once: not while an earlier one waits in it for another to be cancelled.
+    /// It would refuse the next one, though nothing is wrong with it.
+    fn h2_opens(&mut self) -> bool {
+        let mut context = Context::from_waker(self.ready.waker(CONNECTION));
+        let sender = self.sender.as_mut();
+        sender.is_none_or(|sender| sender.poll_ready(&mut context).is_ready())
     }
 
     fn enter(&mut self, handed: Handed, now: Instant, wall: UnixMs) {

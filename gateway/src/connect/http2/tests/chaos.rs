@@ -156,6 +156,7 @@ async fn run(steps: Vec<Step>, pipe: usize) {
     for (token, fate) in fates {
         if let Fate::Unsent(why) = fate {
             assert!(!service.processed.contains(&token), "{token}: {why}");
+            assert!(!matches!(why, Unsent::Invalid(_)), "{token}: {why}");
         }
     }
 }
