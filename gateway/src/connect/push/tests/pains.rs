@@ -91,6 +91,25 @@ async fn connections_that_end_after_each_answer_do_not_slow_down_the_next() {
     rig.stopper.stop();
 }
 
+/// ECONNRESET (node-apn#451, firebase-admin-node#2789, rpush#607): the next connection is there at once, and
+/// the pauses do not grow to minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_again_and_again_are_followed_by_others_at_once() {
+    let mut rig = Rig::start(ApnsConfig::default(), http2::Config::default()).await;
+    rig.send(&token("", 0)).await;
+    let all = async {
+        for n in 1..=10 {
+            rig.apns.kill();
+            let next = rig.apns.until(SOON, |report| report.connections > n);
+            next.await.unwrap();
+            // The first one may still be handed to what was cut.
+            while rig.send(&token("", n)).await.result != OutcomeResult::Accepted {}
+        }
+    };
+    tokio::time::timeout(SOON, all).await.unwrap();
+    rig.stopper.stop();
+}
+
 /// pushy#732: after each refusal one stream, until a push is accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_collapses_at_each_refusal_opens_again() {
