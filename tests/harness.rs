@@ -31,6 +31,8 @@ pub mod peers;
 pub mod powercut;
 #[path = "harness/process.rs"]
 pub mod process;
+#[path = "harness/push.rs"]
+pub mod push;
 #[path = "harness/push_strict.rs"]
 pub mod push_strict;
 #[path = "harness/scene.rs"]

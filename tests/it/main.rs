@@ -32,6 +32,7 @@ mod overload_backlog;
 mod power_cut;
 mod push;
 mod push_retries;
+mod push_pains;
 mod receipt_early_hex_dec_other_bind;
 mod receipts;
 mod refused;

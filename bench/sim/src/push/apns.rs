@@ -164,6 +164,12 @@ impl Apns {
         self.service.tokens.accept(key);
     }
 
+    /// Takes the tokens of this key in place of those of all others of its name, from one request to the
+    /// next.
+    pub fn renew(&self, key: Key) {
+        self.service.tokens.renew(key);
+    }
+
     /// Closes every connection, then stops listening; returns the last report.
     pub async fn stop(mut self) -> Report {
         self.running.stop().await

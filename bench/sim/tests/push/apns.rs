@@ -260,6 +260,8 @@ async fn a_key_may_be_renewed_under_its_name_and_a_revoked_one_taken_again() {
     assert_eq!((status(&old).await, status(&new).await), (403, 403));
     apns.accept(known(&new));
     assert_eq!((status(&old).await, status(&new).await), (403, 200));
+    apns.renew(known(&old));
+    assert_eq!((status(&old).await, status(&new).await), (200, 403));
 }
 
 #[tokio::test]

@@ -91,6 +91,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn without(keys: &mut Vec<Arc<Known>>, key_id: &str) {
+    keys.retain(|known| {
+        let stays = known.key.key_id != key_id;
+        if !stays {
+            known.revoked.store(true, Ordering::Relaxed);
+        }
+        stays
+    });
+}
+
 const INVALID: Refusal = (403, "InvalidProviderToken");
 
 impl Tokens {
@@ -103,13 +113,14 @@ impl Tokens {
 
     /// Refuses whatever a key signs from now on.
     pub(super) fn revoke(&self, key_id: &str) {
-        locked(&self.keys).retain(|known| {
-            let stays = known.key.key_id != key_id;
-            if !stays {
-                known.revoked.store(true, Ordering::Relaxed);
-            }
-            stays
-        });
+        without(&mut locked(&self.keys), key_id);
+    }
+
+    /// Takes what a key signs from now on, in place of all others of its name.
+    pub(super) fn renew(&self, key: Key) {
+        let mut keys = locked(&self.keys);
+        without(&mut keys, &key.key_id);
+        keys.push(Known::new(key));
     }
 
     /// Takes what a key signs from now on, beside the others; one that was revoked as well.
