@@ -493,7 +493,7 @@ impl Dispatcher {
                 pulse,
             } => {
                 let route = self.config.name.as_str();
-                tracing::info!(route, link = link.0, %peer, window, ?carries, "bound");
+                tracing::info!(route, link = link.0, %peer, window, ?carries, "a link is up");
                 self.limits.windows.set(link, window);
                 if carries.attempts() {
                     self.down_since = None;

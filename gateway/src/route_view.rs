@@ -19,11 +19,11 @@ pub struct RouteView {
     pub r#type: &'static str,
     /// Whether it can take messages.
     pub state: RouteState,
-    /// Its links, one for each bind.
+    /// Its links: one for each bind, or for each place in the pool of connections.
     pub links: Vec<LinkView>,
-    /// Unanswered submits that the carrier allows on all bound links together.
+    /// Unanswered submits or requests that the peer allows on all links together.
     pub window: u32,
-    /// Unanswered submits that they may have now: fewer while the carrier throttles.
+    /// Unanswered ones that they may have now: fewer while the peer throttles.
     pub window_effective: u32,
     /// Submits without an answer now.
     pub in_flight: u32,
@@ -38,8 +38,9 @@ pub struct RouteView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "rate")]
     pub hold_reason: Option<HoldReason>,
-    /// Its receipts.
-    pub receipts: ReceiptsView,
+    /// Its receipts; absent for push routes, whose services send none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipts: Option<ReceiptsView>,
     /// The last submit that its carrier refused, since the gateway was started; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_refusal: Option<RefusalView>,
@@ -52,7 +53,7 @@ pub struct RefusalView {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime)]
     pub at: UnixMs,
-    /// The carrier's own code: the command_status.
+    /// The peer's own code: the command_status, or the HTTP status.
     #[schema(example = "0x00000045")]
     pub code: String,
     /// What that means here.
@@ -80,9 +81,10 @@ pub enum RouteState {
 pub struct LinkView {
     /// `host:port` of the peer.
     pub host: String,
-    /// `bound_trx`, `bound_tx` or `bound_rx`; else `waiting` (for its next try), `too_many` (the
+    /// `bound_trx`, `bound_tx` or `bound_rx`, of push routes `connected`; else `waiting` (for its next try), `too_many` (the
     /// carrier takes no more binds: tried again much later), `stopped` (not tried again: somebody has to
-    /// look), `unused` (the other half of a pair that is not needed) or `listening` (for outbind).
+    /// look), `unused` (the other half of a pair that is not needed) or `listening` (for outbind). Places of a pool that are
+    /// not needed are `unused`, too.
     #[schema(example = "bound_trx")]
     pub state: &'static str,
     /// Unanswered submits that it may have.
@@ -117,11 +119,11 @@ pub struct KeepAliveView {
     pub heard_at: UnixMs,
     /// Milliseconds since then.
     pub silent_ms: u64,
-    /// Milliseconds that it took to answer our last answered enquire_link; absent before the first.
+    /// Milliseconds that it took to answer our last answered enquire_link or PING; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip_ms: Option<f64>,
     /// enquire_link that we sent since it was heard last; with the second one unanswered the link is
-    /// given up.
+    /// given up. 0 for push: the first unanswered PING ends a connection.
     pub misses: u32,
 }
 

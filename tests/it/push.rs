@@ -167,6 +167,11 @@ async fn what_both_services_refuse_goes_out_as_sms_on_one_timeline() {
     }
     let smsc = push.scene.smsc.report();
     assert_eq!((smsc.submits, push.apns.token(&gone).requests), (1, 1));
+    // In the service's own words, where a carrier's would be SMPP's.
+    let route: Value = push.scene.client.json("/v1/routes/apns").await.unwrap();
+    assert_eq!(route["links"][0]["state"], "connected", "{route}");
+    assert_eq!(route["last_refusal"]["code"], "410", "{route}");
+    assert!(route.get("receipts").is_none(), "{route}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,7 +108,7 @@ impl Rig {
                 },
                 queue: QueueView::default(),
                 hold_reason: Some(crate::outcome::HoldReason::RouteDown),
-                receipts: ReceiptsView::default(),
+                receipts: Some(ReceiptsView::default()),
                 last_refusal: None,
             }]
         };

@@ -69,6 +69,8 @@ pub(crate) struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "+46701234567")]
     to: Option<Shown<crate::message::Phone>>,
+    /// Of an SMS.
+    #[serde(skip_serializing_if = "str::is_empty")]
     from_used: &'a str,
     #[schema(value_type = String)]
     class: &'a str,

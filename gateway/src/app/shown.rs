@@ -27,13 +27,51 @@ pub(super) struct Shown {
 /// What the config says of a route.
 struct Configured {
     name: String,
-    kind: &'static str,
+    kind: Kind,
     route: RouteIx,
     per_second: Option<f64>,
-    receipts: bool,
-    id_format: IdFormat,
-    parts: PartRule,
-    sends: bool,
+}
+
+/// What it leads to, and what there is to show of such a one alone.
+#[derive(Clone, Copy)]
+enum Kind {
+    Smpp {
+        receipts: bool,
+        id_format: IdFormat,
+        parts: PartRule,
+        /// Messages are to go over some of its links.
+        sends: bool,
+    },
+    Apns,
+    Fcm,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Smpp { .. } => "smpp",
+            Self::Apns => "apns",
+            Self::Fcm => "fcm",
+        }
+    }
+
+    /// A link that is up, in the peers' own word: SMPP binds, one way or both (SMPP v3.4 §2.2).
+    fn up(self, carries: Carries) -> &'static str {
+        match (self, carries) {
+            (Self::Smpp { .. }, Carries::Both) => "bound_trx",
+            (Self::Smpp { .. }, Carries::Attempts) => "bound_tx",
+            (Self::Smpp { .. }, Carries::Receipts) => "bound_rx",
+            (Self::Apns | Self::Fcm, _) => "connected",
+        }
+    }
+
+    /// A peer's code, as its documents write it: a command_status, an HTTP status.
+    fn code(self, code: u32) -> String {
+        match self {
+            Self::Smpp { .. } => format!("0x{code:08X}"),
+            Self::Apns | Self::Fcm => code.to_string(),
+        }
+    }
 }
 
 impl Shown {
@@ -48,27 +86,24 @@ impl Shown {
             Some(Configured {
                 name: name.clone(),
                 kind: match route.service {
-                    PushService::Apns(_) => "apns",
-                    PushService::Fcm(_) => "fcm",
+                    PushService::Apns(_) => Kind::Apns,
+                    PushService::Fcm(_) => Kind::Fcm,
                 },
                 route: names.route_ix(name)?,
                 per_second: super::push::configured(route),
-                receipts: false,
-                id_format: IdFormat::Auto,
-                parts: PartRule::All,
-                sends: true,
             })
         });
         let smpp = config.routes.iter().filter_map(|(name, route)| {
             Some(Configured {
                 name: name.clone(),
-                kind: "smpp",
+                kind: Kind::Smpp {
+                    receipts: route.receipts.enabled,
+                    id_format: route.receipts.id_format,
+                    parts: route.receipts.parts,
+                    sends: route.bind != Bind::Receiver,
+                },
                 route: names.route_ix(name)?,
                 per_second: super::map::limits(route).rate.map(|rate| rate.per_second),
-                receipts: route.receipts.enabled,
-                id_format: route.receipts.id_format,
-                parts: route.receipts.parts,
-                sends: route.bind != Bind::Receiver,
             })
         });
         let mut routes: Vec<_> = smpp.chain(push).collect();
@@ -99,15 +134,13 @@ impl Shown {
     fn route(&self, configured: &Configured) -> Option<RouteView> {
         let state = self.states.state(configured.route)?;
         let now = self.clock.now();
-        let mut carries = state.links.iter().filter_map(LinkState::carries);
-        let counts = self.store.receipt_counts(configured.route);
-        let learned = self.store.learned(configured.route);
+        let kind = configured.kind;
         let pace = state.pace;
         Some(RouteView {
             name: configured.name.clone(),
-            r#type: configured.kind,
-            state: standing(&state.links, configured.sends),
-            links: state.links.iter().map(|one| link(one, now)).collect(),
+            r#type: kind.name(),
+            state: standing(&state.links, kind),
+            links: state.links.iter().map(|one| link(one, kind, now)).collect(),
             window: whole(state.window),
             window_effective: whole(pace.window_now),
             in_flight: whole(state.in_flight),
@@ -130,31 +163,48 @@ impl Shown {
                 oldest: state.oldest,
             },
             hold_reason: state.hold,
-            receipts: ReceiptsView {
-                enabled: configured.receipts,
-                reachable: carries.any(Carries::receipts),
-                matched: counts.matched,
-                parked: counts.parked,
-                orphans: u64::try_from(self.store.orphan_count(configured.route)).unwrap_or(0),
-                ids: ids(configured.id_format, &learned),
-                parts: PartsView {
-                    configured: configured.parts.name(),
-                    looks_like: learned
-                        .looks_like()
-                        .filter(|_| configured.parts == PartRule::All)
-                        .map(PartRule::name),
-                },
-                last: counts.last.known(),
+            receipts: self.receipts(configured, &state.links),
+            last_refusal: state.refusal.as_ref().map(|one| refusal(one, kind)),
+        })
+    }
+
+    /// A route's receipts; push services send none.
+    fn receipts(&self, configured: &Configured, links: &[LinkState]) -> Option<ReceiptsView> {
+        let Kind::Smpp {
+            receipts,
+            id_format,
+            parts,
+            ..
+        } = configured.kind
+        else {
+            return None;
+        };
+        let counts = self.store.receipt_counts(configured.route);
+        let learned = self.store.learned(configured.route);
+        let mut carries = links.iter().filter_map(LinkState::carries);
+        Some(ReceiptsView {
+            enabled: receipts,
+            reachable: carries.any(Carries::receipts),
+            matched: counts.matched,
+            parked: counts.parked,
+            orphans: u64::try_from(self.store.orphan_count(configured.route)).unwrap_or(0),
+            ids: ids(id_format, &learned),
+            parts: PartsView {
+                configured: parts.name(),
+                looks_like: learned
+                    .looks_like()
+                    .filter(|_| parts == PartRule::All)
+                    .map(PartRule::name),
             },
-            last_refusal: state.refusal.as_ref().map(refusal),
+            last: counts.last.known(),
         })
     }
 }
 
-fn refusal(refusal: &Refusal) -> RefusalView {
+fn refusal(refusal: &Refusal, kind: Kind) -> RefusalView {
     RefusalView {
         at: refusal.at,
-        code: format!("0x{:08X}", refusal.code),
+        code: kind.code(refusal.code),
         reason: refusal.reason.map(Reason::code),
         text: refusal.text.as_deref().map(str::to_owned),
     }
@@ -216,8 +266,9 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().flat_map(pair).collect()
 }
 
-/// How a route stands by its links; `sends`: messages are to go over some of them.
-fn standing(links: &[LinkState], sends: bool) -> RouteState {
+/// How a route stands by its links.
+fn standing(links: &[LinkState], kind: Kind) -> RouteState {
+    let sends = !matches!(kind, Kind::Smpp { sends: false, .. });
     let needed = links
         .iter()
         .filter(|link| link.carries().is_some() || link.standing.is_needed());
@@ -235,11 +286,9 @@ fn standing(links: &[LinkState], sends: bool) -> RouteState {
     }
 }
 
-fn link(link: &LinkState, now: UnixMs) -> LinkView {
+fn link(link: &LinkState, kind: Kind, now: UnixMs) -> LinkView {
     let (state, retry_at) = match link.standing {
-        Standing::Up(Carries::Both) => ("bound_trx", None),
-        Standing::Up(Carries::Attempts) => ("bound_tx", None),
-        Standing::Up(Carries::Receipts) => ("bound_rx", None),
+        Standing::Up(carries) => (kind.up(carries), None),
         Standing::New => ("waiting", None),
         Standing::Down(Then::Again(at)) => ("waiting", Some(at)),
         Standing::Down(Then::TooMany(at)) => ("too_many", Some(at)),
@@ -290,7 +339,13 @@ mod tests {
             Standing::Up(Carries::Attempts),
             Standing::Up(Carries::Receipts),
         );
-        let of = |standings: &[Standing]| standing(&links(standings), true);
+        let smpp = |sends| Kind::Smpp {
+            receipts: true,
+            id_format: IdFormat::Auto,
+            parts: PartRule::All,
+            sends,
+        };
+        let of = |standings: &[Standing]| standing(&links(standings), smpp(true));
         assert_eq!(of(&[tx, rx]), RouteState::Up);
         assert_eq!(of(&[tx, Standing::New]), RouteState::Degraded);
         assert_eq!(of(&[Standing::Down(Then::Stopped), rx]), RouteState::Down);
@@ -298,6 +353,6 @@ mod tests {
         assert_eq!(of(&[both, Standing::Unused]), RouteState::Up);
         assert_eq!(of(&[tx, Standing::Listening]), RouteState::Up);
         assert_eq!(of(&[]), RouteState::Down);
-        assert_eq!(standing(&links(&[rx]), false), RouteState::Up);
+        assert_eq!(standing(&links(&[rx]), smpp(false)), RouteState::Up);
     }
 }
