@@ -207,6 +207,8 @@ async fn refusals_on_four_connections_hold_up_no_other_push() {
         ..apns()
     };
     let push = start("push-collapse", apns, "connections = 4\npool = { min = 4 }").await;
+    let four = push.apns.until(SOON, |report| report.connections == 4);
+    four.await.unwrap();
     let token = |n: usize| match n % 3 {
         0 => format!("b4000000{n:056x}"),
         _ => format!("{n:064x}"),
