@@ -35,8 +35,8 @@ pub mod view;
 use flight::{Flights, Landed};
 use limit::{Limits, TooMany};
 use meters::Meters;
+use queue::Queue;
 use queue::lane::{Load, is_ready};
-use queue::{Queue, RETRIES_MAX};
 use view::{PaceState, Refusal, RouteStates};
 
 /// A route counts as down for failover after so long without a link: a reconnect is quicker.
@@ -256,11 +256,9 @@ impl Dispatcher {
     }
 
     fn load(&mut self) {
-        if self.queue.retries() >= RETRIES_MAX {
-            return;
-        }
         for class in Class::ALL {
-            while self.loading < LOADS_MAX
+            while !self.queue.is_full(class)
+                && self.loading < LOADS_MAX
                 && let Some(load) = self.queue.next_load(class)
             {
                 self.loading += 1;
@@ -373,7 +371,7 @@ impl Dispatcher {
         if self.settles.len() + self.settling >= self.limits.windows.total() {
             return Some((HoldReason::Unsettled, None));
         }
-        if self.queue.retries() >= RETRIES_MAX {
+        if self.queue.is_stuck() {
             return self.waits(now);
         }
         None

@@ -16,9 +16,11 @@ pub mod line;
 
 use lane::{Lane, Load};
 
-/// Entries that may wait for their next try, in memory. Beyond it nothing new is handed out, or a
-/// carrier that refuses everything would pull the whole backlog into memory.
-pub const RETRIES_MAX: usize = 50_000;
+/// Entries of a lane that may wait for their next try, in memory. Beyond it nothing new of that lane is
+/// handed out, or a carrier that refuses everything would pull the whole backlog into memory. Each lane
+/// has its own: a service that refuses bulk still has to be asked for an otp, which else could not even go
+/// another way.
+pub const RETRIES_MAX: usize = 25_000;
 
 /// A weight's stride is this divided by it.
 const STRIDE: u64 = 1 << 20;
@@ -84,6 +86,19 @@ impl Queue {
     #[must_use]
     pub fn retries(&self) -> usize {
         self.retries.iter().map(BinaryHeap::len).sum()
+    }
+
+    /// Whether so many of a class wait for their next try that nothing new is handed out.
+    #[must_use]
+    pub fn is_full(&self, class: Class) -> bool {
+        self.retries[class.lane()].len() >= RETRIES_MAX
+    }
+
+    /// Whether all that waits in memory is of lanes that are full.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        let mut lanes = self.lanes.iter().zip(&self.retries);
+        lanes.all(|(each, retries)| each.lane.is_empty() || retries.len() >= RETRIES_MAX)
     }
 
     /// The store has something of these: it has to be loaded. So it is at the start, and after the
@@ -217,7 +232,7 @@ impl Queue {
         next.map(|Reverse(waiting)| waiting.0.due).min()
     }
 
-    /// What waits for its next try. At most [`RETRIES_MAX`], and what was out beside them.
+    /// What waits for its next try. At most [`RETRIES_MAX`] of a lane, and what was out beside them.
     pub fn waiting(&self) -> impl Iterator<Item = &Entry> {
         let all = self.retries.iter().flat_map(BinaryHeap::iter);
         all.map(|Reverse(waiting)| &waiting.0)
@@ -248,7 +263,7 @@ impl Queue {
     }
 
     /// When the message was accepted that has waited longest: of those next in their lines, and of
-    /// those that wait for their next try. Looks at each of the latter: at most [`RETRIES_MAX`].
+    /// those that wait for their next try. Looks at each of the latter: at most [`RETRIES_MAX`] of a lane.
     #[must_use]
     pub fn oldest(&self) -> Option<UnixMs> {
         let retries = self.waiting().map(|entry| entry.message.accepted_at);
@@ -262,7 +277,9 @@ impl Queue {
         let next = self
             .lanes
             .iter_mut()
-            .filter(|each| !each.lane.is_unstaged())
+            .zip(&self.retries)
+            .filter(|(each, retries)| !each.lane.is_unstaged() && retries.len() < RETRIES_MAX)
+            .map(|(each, _)| each)
             .min_by_key(|each| each.pass.max(pass.saturating_sub(each.stride)))?;
         let entry = next.lane.take()?;
         // A lane that was idle does not save up what it did not use.

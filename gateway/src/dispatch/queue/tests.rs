@@ -499,6 +499,26 @@ fn what_is_due_and_may_not_go_yet_waits_one_time_codes_the_least() {
 }
 
 #[test]
+fn a_class_of_which_too_much_waits_for_its_next_try_keeps_no_other_from_going() {
+    let mut queue = queue();
+    for order in 0..RETRIES_MAX as u64 {
+        queue.retry(again(order, Class::Promotional, 10));
+    }
+    let (bulk, code) = (1_000_000, 1_000_001);
+    arrive(&mut queue, vec![entry(bulk, Class::Promotional)]);
+    assert!(queue.is_full(Class::Promotional) && queue.is_stuck());
+    arrive(&mut queue, vec![entry(code, Class::Otp)]);
+    assert!(!queue.is_full(Class::Otp) && !queue.is_stuck());
+    assert_eq!(orders(&mut queue), [code]);
+    assert!(queue.is_stuck());
+    // One that is due makes room for itself and for the next.
+    queue.wake_while(UnixMs(10), |waiting| waiting.order == 0);
+    let mut gone = orders(&mut queue);
+    gone.sort_unstable();
+    assert_eq!(gone, [0, bulk]);
+}
+
+#[test]
 fn what_waits_for_its_next_try_can_be_taken_out_and_lets_the_next_one_go() {
     let mut queue = queue();
     let due = UnixMs(10);
