@@ -109,7 +109,12 @@ impl Life {
         };
         let from_the_future = held.issued_at > now.wall.plus(FUTURE_MAX);
         let wanted = held.refused || from_the_future || now.wall >= held.refresh_at;
-        let may_at = held.may_follow_at(now).max(self.held_back);
+        let held_back = match self.held_back.since(now.wall) > BETWEEN_MIN {
+            // The clock was set back.
+            true => UnixMs::ZERO,
+            false => self.held_back,
+        };
+        let may_at = held.may_follow_at(now).max(held_back);
         if !wanted {
             return Next::At(held.refresh_at.max(may_at));
         }

@@ -117,6 +117,18 @@ fn too_many_tokens_keep_the_one_there_is_until_its_last_minute() {
     assert!(world.turn());
 }
 
+/// A token of the future is taken by nobody: what the wrong clock had put off does not keep it.
+#[test]
+fn a_clock_set_back_after_too_many_tokens_has_another_made_when_twenty_minutes_are_over() {
+    let mut world = World::new();
+    world.turn();
+    world.pass(MINUTE * 30);
+    world.life.too_many(world.now);
+    world.now.wall = UnixMs(START.0 - 24 * 3_600_000);
+    assert_eq!(world.at(), world.now.wall, "the token is 30 minutes old");
+    assert!(world.turn());
+}
+
 #[test]
 fn a_kept_token_is_used_up_before_another_is_made() {
     let mut world = World::new();
