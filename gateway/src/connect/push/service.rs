@@ -67,9 +67,10 @@ pub enum Who {
     Certificate(crate::connect::credentials::Certificate),
 }
 
-/// What was made of the last message: a message's devices follow one another.
+/// What was made of the last message, with the seconds that it had left: a message's devices follow one
+/// another, and its further tries come later.
 #[derive(Debug, Default)]
-pub(super) struct Made(Option<(MessageId, Arc<Rendered>)>);
+pub(super) struct Made(Option<((MessageId, u64), Arc<Rendered>)>);
 
 #[derive(Debug)]
 enum Rendered {
@@ -182,8 +183,10 @@ impl Service {
         made: &mut Made,
         now: UnixMs,
     ) -> Result<Arc<Rendered>, String> {
-        if let Some((id, rendered)) = &made.0
-            && *id == message.id
+        let seconds = message.expires_at.since(now).as_secs();
+        let key = (message.id, seconds);
+        if let Some((last, rendered)) = &made.0
+            && *last == key
         {
             return Ok(rendered.clone());
         }
@@ -196,7 +199,7 @@ impl Service {
             Priority::Normal => Urgency::Normal,
             Priority::Low => Urgency::Low,
         });
-        content.ttl_seconds = Some(message.expires_at.since(now).as_secs());
+        content.ttl_seconds = Some(seconds);
         let rendered = match &self.kind {
             Kind::Apns { .. } => {
                 let push = content.apns().map_err(|why| why.to_string())?;
@@ -213,7 +216,7 @@ impl Service {
             }
         };
         let rendered = Arc::new(rendered);
-        made.0 = Some((message.id, rendered.clone()));
+        made.0 = Some((key, rendered.clone()));
         Ok(rendered)
     }
 

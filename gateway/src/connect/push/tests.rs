@@ -19,6 +19,7 @@ use crate::stop::Stopper;
 use crate::store::tests::TempDir;
 
 mod pains;
+mod rendered;
 
 /// Far above what any step takes.
 const SOON: Duration = Duration::from_secs(30);

@@ -1,0 +1,41 @@
+//! What is kept of a message from one of its devices to the next.
+
+use super::*;
+
+#[test]
+fn a_later_try_lives_no_longer_at_the_service_than_the_message_has_left() {
+    let service = Service {
+        authority: "fcm.googleapis.com".parse().unwrap(),
+        ids: Ids::new(7),
+        auto_collapse: true,
+        kind: Kind::Fcm {
+            path: "/v1/projects/shop/messages:send".to_owned(),
+        },
+    };
+    let mut message = Message::clone(&message(1, &["a", "b"], UnixMs::ZERO));
+    let start = UnixMs(1_800_000_000_000);
+    message.expires_at = start.plus(Duration::from_secs(600));
+    let message = Arc::new(message);
+    let mut made = Made::default();
+    let mut ttl = |part, seconds| {
+        let attempt = Attempt {
+            token: 1,
+            message: message.clone(),
+            part,
+            form: Form::default(),
+        };
+        let now = start.plus(Duration::from_secs(seconds));
+        let (_, body) = service.request(&attempt, &mut made, None, now).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        body["message"]["android"]["ttl"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    assert_eq!(ttl(0, 0).as_deref(), Some("600s"));
+    assert_eq!(ttl(1, 0).as_deref(), Some("600s"));
+    assert_eq!(
+        ttl(0, 540).as_deref(),
+        Some("60s"),
+        "a one-time code is not to come later"
+    );
+}
