@@ -25,8 +25,8 @@ const GOAWAY_HEAD: usize = 8;
 /// Octets of debug data that are kept. Chosen: Apple's have up to 80; a page of HTML is kept by its start.
 pub(super) const DEBUG_DATA_OCTETS_MAX: usize = 512;
 
-/// A peer's GOAWAY.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A peer's GOAWAY. Its `Debug` is fit for logs.
+#[derive(Clone, PartialEq, Eq)]
 pub struct GoAway {
     /// Requests on streams above this one were not processed, and never will be. RFC 9113 §6.8.
     pub last_stream: u32,
@@ -34,6 +34,18 @@ pub struct GoAway {
     pub code: u32,
     /// The debug data's first 512 octets: APNs writes JSON with a reason. Untrusted: escape it in logs.
     pub debug_data: Vec<u8>,
+}
+
+impl std::fmt::Debug for GoAway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} after stream {}: {}",
+            self.code_name(),
+            self.last_stream,
+            self.debug_data.escape_ascii()
+        )
+    }
 }
 
 impl GoAway {
@@ -227,6 +239,21 @@ mod tests {
             prop_assert_eq!(goaway.code_name(), "ENHANCE_YOUR_CALM");
             prop_assert_eq!(goaway.debug_data, vec![b'x'; DEBUG_DATA_OCTETS_MAX]);
         }
+    }
+
+    #[test]
+    fn a_log_shows_what_a_peer_said_and_is_no_terminal() {
+        let goaway = GoAway {
+            last_stream: 7,
+            code: 0,
+            debug_data: b"{\"reason\":\"Shutdown\"}\x1b[31m".to_vec(),
+        };
+        let shown = format!("{goaway:?}");
+        assert!(
+            shown.contains("reason") && shown.contains("Shutdown"),
+            "{shown}"
+        );
+        assert!(!shown.contains('\u{1b}'));
     }
 
     #[test]
