@@ -162,11 +162,17 @@ fn suspect(reason: &str) -> Reason {
     }
 }
 
-/// What is wrong with one app's settings, and not with the route's.
+/// What is wrong with one app's settings, and not with the route's. That Apple or a browser's service does
+/// not take FCM's own credentials is said of the one token that leads there: were it taken for the route's
+/// fault, one such token would stop everybody's pushes.
 fn of_app(reason: &str) -> bool {
     matches!(
         reason,
-        "BadTopic" | "MissingTopic" | "TopicDisallowed" | "TopicMismatch"
+        "BadTopic"
+            | "MissingTopic"
+            | "TopicDisallowed"
+            | "TopicMismatch"
+            | "THIRD_PARTY_AUTH_ERROR"
     )
 }
 
@@ -216,10 +222,12 @@ mod tests {
         let credentials = of(Class::PermanentConfig, "InvalidProviderToken", None);
         assert_eq!(credentials.beside, Beside::Stop);
         assert_eq!(credentials.result, OutcomeResult::NotSent, "it waits");
-        let topic = of(Class::PermanentConfig, "TopicDisallowed", None);
-        assert_eq!(
-            (topic.beside, topic.retry),
-            (Beside::Alarm, Retry::Elsewhere)
-        );
+        for one in ["TopicDisallowed", "THIRD_PARTY_AUTH_ERROR"] {
+            let topic = of(Class::PermanentConfig, one, None);
+            assert_eq!(
+                (topic.result, topic.beside, topic.retry),
+                (OutcomeResult::Refused, Beside::Alarm, Retry::Elsewhere)
+            );
+        }
     }
 }
