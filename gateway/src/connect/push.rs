@@ -330,20 +330,25 @@ impl Link {
                 held.connection.fence("it is not needed");
             }
         }
+        // Also where a connection stands: what would be sent on it would not be taken.
+        if wanted
+            && !stopped
+            && let Err((why, true)) = bearer
+        {
+            self.stop_for(why.clone(), true);
+            // Where some are left, the last one's end says it.
+            if self.connections.is_empty() {
+                self.down(why, Then::Stopped);
+            }
+            return;
+        }
         let stays = |held: &Held| held.connection.limit() > 0 && !held.leaves;
         let well = self.connections.iter().any(stays);
         let crowded = self.connections.len() > DRAINING_MAX;
         let due = self.retry_at.is_none_or(|at| at <= now);
-        if wanted && !stopped && !well && !crowded && self.next.is_none() && due {
-            match self.bearer() {
-                Ok(_) => self.open(now),
-                Err((why, true)) => {
-                    self.stop_for(why.clone(), true);
-                    self.down(why, Then::Stopped);
-                }
-                // The next state wakes us.
-                Err((_, false)) => {}
-            }
+        // Without a token the next state wakes us.
+        if wanted && !stopped && usable && !well && !crowded && self.next.is_none() && due {
+            self.open(now);
         }
         self.grow_or_shrink(now);
     }
@@ -695,7 +700,7 @@ impl Link {
         if self.connections.is_empty() {
             return 0;
         }
-        let paused = self.is_paused() || self.stopped.is_some();
+        let paused = self.is_paused() || self.stopped.is_some() || self.bearer().is_err();
         let of = |held: &Held| match (held.connection.limit(), paused) {
             (0, _) | (_, true) => held.connection.in_flight(),
             (limit, false) => limit,

@@ -18,6 +18,7 @@ use crate::outcome::{Form, Outcome, OutcomeResult, Retry};
 use crate::stop::Stopper;
 use crate::store::tests::TempDir;
 
+mod ended;
 mod pains;
 mod rendered;
 
@@ -101,9 +102,24 @@ impl Rig {
 
     /// With `aim` on where the link connects to.
     async fn aimed(apns: ApnsConfig, http2: http2::Config, aim: impl FnOnce(&mut Target)) -> Self {
+        let clock = Clock::system();
+        Self::named(apns, http2, &clock, |provider, _| {
+            (Who::Provider(provider), aim)
+        })
+        .await
+    }
+
+    /// By this clock, and as `who` says from a provider and a directory; with where to.
+    async fn named<A: FnOnce(&mut Target)>(
+        apns: ApnsConfig,
+        http2: http2::Config,
+        clock: &Clock,
+        who: impl FnOnce(Provider, &TempDir) -> (Who, A),
+    ) -> Self {
         let apns = Apns::start(apns).await.unwrap();
-        let (dir, clock) = (TempDir::new(), Clock::system());
+        let (dir, clock) = (TempDir::new(), clock.clone());
         let (ca, provider) = known_by(&apns, &dir, &clock);
+        let (who, aim) = who(provider, &dir);
         let mut target = Target {
             host: format!("localhost:{}", apns.addr().port()),
             server_name: None,
@@ -129,7 +145,7 @@ impl Rig {
                 ..http2
             }),
             service,
-            who: Who::Provider(provider),
+            who,
             target: watch::channel(Arc::new(target)).1,
             pool: Pool::new(1, 1),
             guard: Mutex::new(Guard::new(Rule {
