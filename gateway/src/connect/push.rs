@@ -33,7 +33,7 @@ use self::meters::Meters;
 use self::pool::{FULL_FOR, IDLE_FOR, Pool};
 use self::service::{Made, Read, Service, Who};
 use self::verdict::Beside;
-use super::http2::{self, Connection, Fate, NotConnected, Replace, Target, Unsent};
+use super::http2::{self, Connection, Fate, NotConnected, Replace, Target, Unknown, Unsent};
 use super::ledger::{Ledger, ours};
 use crate::clock::{Clock, UnixMs};
 use crate::connect::credentials::{Bearer, State};
@@ -58,8 +58,15 @@ const STABLE: Duration = Duration::from_secs(60);
 /// Connections that drain beside the newest one. Chosen: a service that ends them faster than it answers
 /// what is out on them is sick.
 const DRAINING_MAX: usize = 4;
-/// Server faults in a row after which a connection is given up (push.md §1.5: two 500s).
+/// Server faults in a row after which a connection is given up (push.md §1.5: two 500s); also pushes that
+/// are not answered while no other is.
 const FAULTS_MAX: u32 = 2;
+/// Streams refused in a row that are tried again at once. Chosen: one push that is always refused, between
+/// others that are answered, holds up none of them.
+const REFUSED_AT_ONCE: u32 = 2;
+/// The link's pause after more of them, doubled for each that follows it, and the longest. Chosen: from
+/// some round trips to what PING takes to find a connection dead.
+const REFUSED_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Refusals of our credentials in a row before the route stops (push.md §1.5: "after 2").
 const REFUSALS_MAX: u32 = 2;
 /// One line in the log for all pushes that are refused so within it.
@@ -149,7 +156,11 @@ struct Held {
     /// The credential it was made with.
     generation: u64,
     opened: Instant,
+    /// When a request was answered last; before the first, when it was made.
+    answered: Instant,
     faults: u32,
+    /// Streams that the service refused since.
+    refused: u32,
     /// It is to make room for the next one, which comes or is there.
     leaves: bool,
     /// It is over, and why.
@@ -246,7 +257,9 @@ impl Link {
     /// Waits for whatever comes first. All arms are cancel safe.
     async fn woken(&mut self) -> Woken {
         let now = self.clock.instant();
-        let look = now + LOOK;
+        let look = self
+            .paused_until
+            .map_or(now + LOOK, |until| until.min(now + LOOK));
         let connections = &mut self.connections;
         let next = &mut self.next;
         tokio::select! {
@@ -403,7 +416,9 @@ impl Link {
                     connection,
                     generation,
                     opened: now,
+                    answered: now,
                     faults: 0,
+                    refused: 0,
                     leaves: false,
                     closed: None,
                 });
@@ -566,6 +581,10 @@ impl Link {
         let now = self.clock.now();
         match fate {
             Fate::Answered(answered) => {
+                if let Some(held) = self.connections.get_mut(at) {
+                    held.answered = self.clock.instant();
+                    held.refused = 0;
+                }
                 let mut read = self.config.service.read(&out.attempt, &answered);
                 let trusted = self
                     .config
@@ -593,15 +612,53 @@ impl Link {
                 let outcome = ours(refused, reason, Whose::Us, Retry::Never, now);
                 self.ledger.answer(token, outcome);
             }
-            Fate::Unsent(_) => {
+            Fate::Unsent(why) => {
+                if why == Unsent::Refused {
+                    self.stream_refused(at);
+                }
                 self.meters.unsent();
                 self.ledger.not_sent(token, now);
             }
             Fate::Unknown(why) => {
+                if why == Unknown::Deadline {
+                    self.unanswered(at);
+                }
                 tracing::debug!(route = self.config.name, %why, "nobody knows of a push");
                 self.meters.unknown();
                 self.ledger.unknown(token, Reason::ProviderTimeout, now);
             }
+        }
+    }
+
+    /// The service refused a stream. It may do so with many when its limit has fallen; but what is tried
+    /// again at once, and refused again, would go round and round as fast as the network is.
+    fn stream_refused(&mut self, at: usize) {
+        let now = self.clock.instant();
+        let waits = self.paused_until.is_some_and(|until| until > now);
+        let Some(held) = self.connections.get_mut(at).filter(|_| !waits) else {
+            return;
+        };
+        held.refused = held.refused.saturating_add(1);
+        let doublings = held.refused.saturating_sub(REFUSED_AT_ONCE);
+        if doublings > 0 {
+            let pause = REFUSED_PAUSES.0.saturating_mul(1 << doublings.min(16));
+            self.paused_until = Some(now + pause.min(REFUSED_PAUSES.1));
+        }
+    }
+
+    /// A request was not answered in its time. PING may be answered nevertheless: where no request was for
+    /// so long, the connection is as good as a silent one.
+    fn unanswered(&mut self, at: usize) {
+        let now = self.clock.instant();
+        let Some(held) = self.connections.get_mut(at) else {
+            return;
+        };
+        if now.saturating_duration_since(held.answered) < self.config.http2.request_timeout {
+            return;
+        }
+        held.faults += 1;
+        if held.faults >= FAULTS_MAX {
+            held.connection.fence("no push is answered on it");
         }
     }
 

@@ -208,6 +208,42 @@ async fn a_connection_that_falls_silent_under_load_is_left_within_seconds() {
     rig.stopper.stop();
 }
 
+/// What is always refused certainly has not been taken and waits; but not by asking as fast as it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_are_refused_again_and_again_are_tried_in_peace() {
+    let mut rig = Rig::start(ApnsConfig::default(), http2::Config::default()).await;
+    rig.send(&token("", 1)).await;
+    let refused = token("4e5e0000", 2);
+    let sending = rig.send(&refused);
+    let seconds = Duration::from_secs(2);
+    let sent = tokio::time::timeout(seconds, sending).await;
+    assert!(sent.is_err(), "it waits");
+    let requests = rig.apns.token(&refused).requests;
+    assert!((3..=20).contains(&requests), "{requests} in two seconds");
+    rig.stopper.stop();
+}
+
+/// pushy#811: PING is answered, and no push is: 1.5 hours in that case.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_no_push_is_answered_any_more_is_given_up() {
+    let mut rig = Rig::start(ApnsConfig::default(), quick()).await;
+    rig.send(&token("", 1)).await;
+    rig.apns.set_stalled(true);
+    let tokens: Vec<String> = (10..60).map(|n| token("", n)).collect();
+    hand_over(&mut rig, &tokens).await;
+    for outcome in outcomes(&mut rig, 50).await {
+        assert_eq!(outcome.result, OutcomeResult::Unknown);
+    }
+    let next = rig.apns.until(SOON / 3, |report| report.connections == 2);
+    next.await.unwrap();
+    rig.apns.set_stalled(false);
+    assert_eq!(
+        rig.send(&token("", 2)).await.result,
+        OutcomeResult::Accepted
+    );
+    rig.stopper.stop();
+}
+
 /// node-apn#454, rpush#607, uniqush-push#68: forgotten by a NAT while nothing was sent. No push has to be
 /// lost to find out.
 #[tokio::test(flavor = "multi_thread")]
