@@ -11,6 +11,7 @@ pub mod fcm;
 pub(crate) mod json;
 pub mod jwt;
 pub mod push;
+pub mod receipt_token;
 pub mod smpp;
 pub mod text;
 pub mod verdict;

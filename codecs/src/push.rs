@@ -73,7 +73,25 @@ pub struct Content<'a> {
     pub urgency: Option<Urgency>,
     /// FCM: seconds that it is kept, cut to four weeks. APNs is told a time, in a header.
     pub ttl_seconds: Option<u64>,
+    /// What the app needs to tell what became of it: members beside `aps`, or of FCM's `data`. An
+    /// alert then has `mutable-content`, so that the app's notification service extension is called.
+    pub receipt: Option<ReceiptKey<'a>>,
 }
+
+/// What an app tells with what became of a push.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceiptKey<'a> {
+    /// The message, as the API names it.
+    pub message_id: &'a str,
+    /// What opens it: a [receipt token](crate::receipt_token).
+    pub token: &'a str,
+}
+
+/// The member that holds [`ReceiptKey::message_id`].
+pub const RECEIPT_MESSAGE_ID: &str = "trunkline_message_id";
+
+/// The member that holds [`ReceiptKey::token`].
+pub const RECEIPT_TOKEN: &str = "trunkline_receipt_token";
 
 /// A service that a message is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -199,6 +217,7 @@ impl<'a> Content<'a> {
             fcm: None,
             urgency: None,
             ttl_seconds: None,
+            receipt: None,
         }
     }
 

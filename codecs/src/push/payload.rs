@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use super::{Content, ContentError, Platform, Urgency, aps};
+use super::{Content, ContentError, Platform, RECEIPT_MESSAGE_ID, RECEIPT_TOKEN, Urgency, aps};
 use crate::apns::{Priority, PushType};
 use crate::fcm::{self, Message, TTL_SECONDS_MAX};
 use crate::json::{self, Writer};
@@ -82,7 +82,8 @@ pub(super) fn fcm(content: &Content<'_>, octets_max: usize) -> Result<Message, C
     let mut out = Vec::with_capacity(512);
     let octets = write_fcm(&mut out, content);
     let message = match content.fcm {
-        None if octets == 0 && push_type != PushType::Background => {
+        // What is there for its receipts says nothing.
+        None if octets == receipt_octets(content) && push_type != PushType::Background => {
             return Err(ContentError::NothingToShow);
         }
         None => Message::written(out, octets),
@@ -132,7 +133,9 @@ fn check_shown(content: &Content<'_>, push_type: PushType) -> Result<(), Content
 
 /// Refuses keys of `data` that would stand in another field's place.
 fn check_data(content: &Content<'_>, platform: Platform) -> Result<(), ContentError> {
+    let own = |key: &str| [RECEIPT_MESSAGE_ID, RECEIPT_TOKEN].contains(&key);
     let taken = |key: &str| match platform {
+        _ if content.receipt.is_some() && own(key) => true,
         Platform::Apns => {
             key == "aps"
                 || (key == "deep_link" && content.deep_link.is_some())
@@ -160,6 +163,10 @@ fn sorted<'a>(
     let mut members: SmallVec<_> = data.map(|(key, text)| (&**key, &**text)).collect();
     let said = |(key, text): (&'a str, Option<&'a str>)| text.map(|text| (key, text));
     members.extend(more.into_iter().filter_map(said));
+    if let Some(receipt) = content.receipt {
+        members.push((RECEIPT_MESSAGE_ID, receipt.message_id));
+        members.push((RECEIPT_TOKEN, receipt.token));
+    }
     members.sort_unstable_by_key(|(key, _)| *key);
     members
 }
@@ -202,12 +209,21 @@ fn write_aps(out: &mut Vec<u8>, content: &Content<'_>, push_type: PushType) {
     if matches!(push_type, PushType::Widgets | PushType::Controls) {
         aps.name("content-changed").extend_from_slice(b"true");
     }
-    if content.image_url.is_some() {
+    let told = content.receipt.is_some() && push_type == PushType::Alert;
+    if content.image_url.is_some() || told {
         aps.number("mutable-content", 1);
     }
     aps.text_if("sound", content.sound);
     aps.text_if("thread-id", content.thread_id);
     aps.close();
+}
+
+/// Octets of what an app needs for its receipts, as FCM counts them.
+fn receipt_octets(content: &Content<'_>) -> usize {
+    content.receipt.map_or(0, |receipt| {
+        let keys = RECEIPT_MESSAGE_ID.len() + RECEIPT_TOKEN.len();
+        keys + receipt.message_id.len() + receipt.token.len()
+    })
 }
 
 /// Writes FCM's message and returns its octets as FCM counts them.

@@ -7,6 +7,8 @@ use super::*;
 use crate::apns::Priority;
 use crate::fcm::{Message, PAYLOAD_OCTETS_MAX, Problem, Target};
 
+mod receipts;
+
 fn map(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
