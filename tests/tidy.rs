@@ -14,7 +14,7 @@ use source::Source;
 mod source;
 
 /// Nouns: they use only each other.
-const VOCABULARY: [&str; 13] = [
+const VOCABULARY: [&str; 14] = [
     "message",
     "inbound",
     "suppression",
@@ -28,6 +28,7 @@ const VOCABULARY: [&str; 13] = [
     "delivery_view",
     "route_view",
     "outbound",
+    "receipt_keys",
 ];
 
 /// Stages: vocabulary, the store's interface, and themselves.

@@ -28,6 +28,7 @@ use crate::message::steps::Platform;
 use crate::message::tlv::{TlvRefusal, TlvWish};
 use crate::message::{Class, Encoding, EndpointIx, Phone, RouteIx, SmsOptions, TenantIx};
 use crate::names::Names;
+use crate::receipt_keys::ReceiptKeys;
 use crate::route_view::{OrphanView, RouteView};
 use crate::stop::Stop;
 use crate::store::{Record, Store};
@@ -46,6 +47,7 @@ mod openapi;
 mod patience;
 mod preview;
 mod problem;
+mod receipts;
 mod request;
 mod resume;
 mod router;
@@ -418,6 +420,8 @@ pub struct Gateway {
     pub(crate) store: Store,
     pub(crate) routes: RoutesView,
     deliveries: Option<Box<DeliveriesFn>>,
+    /// What tokens of app receipts are checked with.
+    pub(crate) receipt_keys: ReceiptKeys,
     /// Free NDJSON streams.
     pub(crate) streams: Arc<Semaphore>,
     /// Free KiB for request bodies.
@@ -455,6 +459,7 @@ impl Gateway {
             store,
             routes,
             deliveries: None,
+            receipt_keys: ReceiptKeys::default(),
         }
     }
 
@@ -465,6 +470,13 @@ impl Gateway {
         deliveries: impl Fn(&Record) -> Vec<DeliveryView> + Send + Sync + 'static,
     ) -> Self {
         self.deliveries = Some(Box::new(deliveries));
+        self
+    }
+
+    /// With the keys that tokens of app receipts are made with; without, none is good.
+    #[must_use]
+    pub fn with_receipt_keys(mut self, keys: ReceiptKeys) -> Self {
+        self.receipt_keys = keys;
         self
     }
 

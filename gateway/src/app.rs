@@ -22,6 +22,7 @@ use crate::message::{Channel, Message, RouteIx};
 use crate::outcome::ReceiptBatch;
 use crate::plan;
 use crate::receipt;
+use crate::receipt_keys::ReceiptKeys;
 use crate::receive;
 use crate::stop::{Stop, Stopper};
 use crate::store::{Found, Replanned, Store};
@@ -100,6 +101,7 @@ impl Gateway {
 
     async fn start_on(config: &Config, store: Store, clock: Clock) -> anyhow::Result<Self> {
         let names = store.names();
+        let receipt_keys = ReceiptKeys::load(&config.store.path)?;
         let api = TcpListener::bind(config.server.listen)
             .await
             .with_context(|| format!("server.listen {}", config.server.listen))?;
@@ -129,7 +131,7 @@ impl Gateway {
         running.spawn(receive::run(parts, store.clone(), routes_stop.clone()));
         let (states, resumes) = spawn_routes(
             config,
-            &store,
+            (&store, &receipt_keys),
             &clock,
             (&receipts, &inbound),
             &routes_stop,
@@ -143,18 +145,18 @@ impl Gateway {
         let planner = accept::Planner::new(move |request| planned(&table, request))
             .with_push(move |request| push_routes(&pushes, request));
         let shown = Arc::new(shown::Shown::new(config, &store, states, clock.clone()));
-        let view = view(shown, resumes);
         let deliveries = deliveries::Deliveries::new(&webhook_config, &store);
         let accept_config = map::accept(config, &names)?;
         let gateway = accept::Gateway::new(
             &accept_config,
             store.clone(),
             planner,
-            view,
+            view(shown, resumes),
             clock.clone(),
             stop.clone(),
         )
-        .with_deliveries(move |record| deliveries.of(record));
+        .with_deliveries(move |record| deliveries.of(record))
+        .with_receipt_keys(receipt_keys);
         let accept_stop = stop.clone();
         running.spawn(async move {
             ended(
@@ -427,7 +429,7 @@ fn hosts(config: &Config, names: &crate::names::Names) -> Vec<Vec<String>> {
 /// One dispatcher for each route, and its binds.
 fn spawn_routes(
     config: &Config,
-    store: &Store,
+    (store, receipt_keys): (&Store, &ReceiptKeys),
     clock: &Clock,
     (receipts, inbound): (&mpsc::Sender<ReceiptBatch>, &mpsc::Sender<InboundBatch>),
     stop: &Stop,
@@ -436,7 +438,7 @@ fn spawn_routes(
 ) -> anyhow::Result<(Arc<RouteStates>, Resumes)> {
     let names = store.names();
     let states = Arc::new(RouteStates::new(hosts(config, &names), clock.now()));
-    let mut resumes = push::spawn(config, store, clock, &states, stop, running)?;
+    let mut resumes = push::spawn(config, (store, receipt_keys), clock, &states, stop, running)?;
     for (name, route) in &config.routes {
         let Some(ix) = names.route_ix(name) else {
             continue;

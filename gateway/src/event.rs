@@ -51,6 +51,8 @@ pub enum EventKind {
     MessageFallbackStarted,
     /// A push service has no use for a device's token any more.
     DeviceUnregistered,
+    /// The app showed it, or its user opened it.
+    MessageRead,
 }
 
 /// What an event's subject is.
@@ -68,7 +70,7 @@ pub enum Subject {
 
 impl EventKind {
     /// All kinds, by number.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::MessageAccepted,
         Self::MessageSent,
         Self::MessageDelivered,
@@ -88,6 +90,7 @@ impl EventKind {
         Self::SuppressionDeleted,
         Self::MessageFallbackStarted,
         Self::DeviceUnregistered,
+        Self::MessageRead,
     ];
 
     /// The contract's type word.
@@ -113,6 +116,7 @@ impl EventKind {
             Self::SuppressionDeleted => "suppression.deleted",
             Self::MessageFallbackStarted => "message.fallback_started",
             Self::DeviceUnregistered => "device.unregistered",
+            Self::MessageRead => "message.read",
         }
     }
 
@@ -130,7 +134,8 @@ impl EventKind {
             | Self::MessageUnknown
             | Self::AttemptFailed
             | Self::MessageFallbackStarted
-            | Self::DeviceUnregistered => Subject::Message,
+            | Self::DeviceUnregistered
+            | Self::MessageRead => Subject::Message,
             Self::EndpointDisabled | Self::DeliveryExhausted => Subject::Endpoint,
             Self::InboundReceived | Self::RecipientHelpRequested => Subject::Inbound,
             Self::RecipientOptedOut
@@ -145,7 +150,10 @@ impl EventKind {
     pub fn on_by_default(self) -> bool {
         let named_only = matches!(
             self,
-            Self::RecipientHelpRequested | Self::SuppressionCreated | Self::SuppressionDeleted
+            Self::RecipientHelpRequested
+                | Self::SuppressionCreated
+                | Self::SuppressionDeleted
+                | Self::MessageRead
         );
         !self.is_frequent() && !named_only
     }

@@ -35,6 +35,7 @@ pub mod outbound;
 pub mod outcome;
 pub mod plan;
 pub mod receipt;
+pub mod receipt_keys;
 pub mod receive;
 pub mod route_view;
 pub mod stop;

@@ -25,6 +25,10 @@ pub const HTTP_BODY_BYTES: &str = "trunkline_http_body_bytes";
 /// Lines of imported suppressions, by `result` (`accepted`, `already_there`, `rejected`).
 pub const SUPPRESSIONS_IMPORTED: &str = "trunkline_suppressions_imported_total";
 
+/// What apps told of pushes, by `event` (`delivered`, `displayed`, `opened`), `by` (`token`, `key`) and
+/// `result` (`recorded`, `repeated`, `refused`).
+pub const APP_RECEIPTS: &str = "trunkline_app_receipts_total";
+
 /// Bucket bounds of every `_seconds` histogram: 0.5 ms to 10 s (chosen: the aims for accept are 5 ms
 /// and 20 ms at p99, so bounds stand at both).
 pub const SECONDS_BUCKETS: [f64; 12] = [
@@ -75,6 +79,10 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         "trunkline_attempts_total",
         "Parts handed to a carrier, by what became of them",
+    ),
+    (
+        APP_RECEIPTS,
+        "What apps told of pushes, by event, by what they showed for it, and whether it was new",
     ),
     (
         "trunkline_receipts_total",

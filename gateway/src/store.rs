@@ -23,6 +23,7 @@ use crate::message::{Class, EndpointIx, Message, MessageId, Phone, RouteIx, Tena
 use crate::outcome::retries::Retries;
 use crate::outcome::{PartRule, Reason, Receipt, Unreadable};
 
+mod app_receipts;
 mod archive;
 mod by_number;
 mod carriers;
@@ -49,6 +50,7 @@ mod unnamed;
 mod writer;
 mod young;
 
+pub use app_receipts::{AppAnswer, AppTaken};
 pub use check::{CheckReport, Damage, ExportReport, check, export};
 pub use claim::needs_claim;
 pub use handle::Store;
@@ -388,6 +390,8 @@ pub struct DeliveryRetry {
     pub since: UnixMs,
 }
 
+#[cfg(test)]
+mod app_receipt_tests;
 #[cfg(test)]
 mod flips;
 #[cfg(test)]

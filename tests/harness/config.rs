@@ -140,7 +140,7 @@ allow_private = ["127.0.0.0/8"]
 [[auth.keys]]
 name = "test"
 tenant = "acme"
-scopes = ["messages:write", "messages:read", "messages:content", "messages:raw", "events:read", "routes:read", "routes:operate", "suppressions:read", "suppressions:write"]
+scopes = ["messages:write", "messages:read", "messages:content", "messages:raw", "events:read", "routes:read", "routes:operate", "suppressions:read", "suppressions:write", "receipts:write"]
 secret = {{ env = "TEST_KEY" }}
 [[auth.keys]]
 name = "operator"

@@ -33,6 +33,7 @@ mod power_cut;
 mod push;
 mod push_chaos;
 mod push_pains;
+mod push_receipts;
 mod push_retries;
 mod receipt_early_hex_dec_other_bind;
 mod receipts;

@@ -22,8 +22,17 @@ async fn start(name: &str, apns: ApnsConfig) -> Push {
 
 /// With further lines of the route to Apple.
 pub(super) async fn start_with(name: &str, apns: ApnsConfig, apns_lines: &str) -> Push {
+    start_both(name, (apns, FcmConfig::default()), [apns_lines, ""]).await
+}
+
+/// With further lines of each route.
+pub(super) async fn start_both(
+    name: &str,
+    (apns, fcm): (ApnsConfig, FcmConfig),
+    [apns_lines, fcm_lines]: [&str; 2],
+) -> Push {
     let apns = Apns::start(apns).await.unwrap();
-    let fcm = Fcm::start(FcmConfig::default()).await.unwrap();
+    let fcm = Fcm::start(fcm).await.unwrap();
     let files = Directory::new(&format!("{name}-keys")).unwrap();
     let write = |name: &str, text: &str| {
         let path = files.path().join(name);
@@ -59,6 +68,7 @@ credentials = {{ file = {account:?} }}
 token_url = "{token_url}"
 endpoint = "localhost:{fcm_port}"
 extra_ca = {fcm_ca:?}
+{fcm_lines}
 [routes.fcm-two]
 type = "fcm"
 app = "courier-android"

@@ -18,6 +18,14 @@ pub(crate) struct Principal {
 }
 
 impl Principal {
+    /// Of a request that needs no key.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            tenant: None,
+            scopes: Scopes::default(),
+        }
+    }
+
     /// The tenant that a message is to belong to.
     ///
     /// # Errors
@@ -98,7 +106,7 @@ pub(crate) fn key_name<'a>(door: &'a Door, headers: &HeaderMap) -> &'a str {
 }
 
 /// The credential of a Bearer header; the scheme's case does not matter (RFC 9110 §11.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+pub(crate) fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(7)?;
     let secret = rest.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"bearer ") && !secret.is_empty()).then_some(secret)
@@ -121,7 +129,7 @@ fn mismatch() -> Problem {
     )
 }
 
-fn unauthenticated(detail: &'static str, error: &str) -> Problem {
+pub(crate) fn unauthenticated(detail: &'static str, error: &str) -> Problem {
     Problem::new(Code::Unauthenticated, detail).with_header(
         "www-authenticate",
         format!("Bearer realm=\"trunkline\"{error}"),

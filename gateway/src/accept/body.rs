@@ -170,7 +170,24 @@ where
     B: hyper::body::Body<Data = Bytes> + Unpin,
     T: serde::de::DeserializeOwned,
 {
-    let held = json(gateway, headers, slot, (SMALL_MAX, "")).await?;
+    read_within(gateway, headers, slot, SMALL_MAX).await
+}
+
+/// As [`read`], of at most `limit` octets.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) async fn read_within<B, T>(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    slot: &mut Option<B>,
+    limit: usize,
+) -> Result<T, Problem>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+    T: serde::de::DeserializeOwned,
+{
+    let held = json(gateway, headers, slot, (limit, "")).await?;
     serde_json::from_slice(&held.bytes).map_err(|error| match error.is_data() {
         true => {
             let detail = without_position(&error);

@@ -114,12 +114,12 @@ pub(crate) fn planned(
     };
     let wanted = check.wanted(request);
     let to = check.phone(request, wanted.sms);
-    let audience = check.audience(request, wanted.push);
+    let audience = check.audience(request, wanted.push).filter(|_| wanted.push);
     let from = check.from(request, wanted.sms);
     let class = check.class(request);
     let content = check.content(request, sugar, wanted.sms);
-    let audience = audience.filter(|_| wanted.push);
-    let (push, payloads) = check.push(request, sugar, audience.as_ref());
+    let app_receipts = check.receipts(request, audience.as_ref());
+    let (push, payloads) = check.push(request, sugar, audience.as_ref(), app_receipts);
     let asked = check.steps(request, class, wanted);
     let priority = check.priority(request, class);
     let on_ambiguous = check.on_ambiguous(request, class);
@@ -174,7 +174,7 @@ pub(crate) fn planned(
     };
     // One SMS, as nearly all messages are, follows from its own fields.
     let apps = audience.map_or_else(Vec::new, |audience| {
-        steps::lay_out(door, &mut message, &asked, audience)
+        steps::lay_out(door, &mut message, &asked, (audience, app_receipts))
     });
     let (why, push) = (planned.why, PushWhy { payloads, apps });
     Ok(Checked { message, why, push })

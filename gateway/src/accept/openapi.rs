@@ -29,7 +29,7 @@ use crate::accept::request::Request;
 use crate::accept::router::{Endpoint, Entry, TABLE};
 use crate::accept::timeline::TimelineView;
 use crate::accept::view::{MessageView, RouteListView};
-use crate::accept::{Config, NDJSON_LINES_MAX, resume, shape, suppressions};
+use crate::accept::{Config, NDJSON_LINES_MAX, Scope, receipts, resume, shape, suppressions};
 use crate::route_view::{OrphanListView, RouteView};
 
 const JSON: &str = "application/json";
@@ -96,6 +96,8 @@ fn components() -> ComponentsBuilder {
     add::<suppressions::ScopeIn>(&mut all);
     add::<suppressions::AddIn>(&mut all);
     add::<suppressions::CheckIn>(&mut all);
+    add::<receipts::ReceiptsIn>(&mut all);
+    add::<receipts::TakenView>(&mut all);
     add::<resume::ResumeIn>(&mut all);
     add::<suppressions::import::ImportView>(&mut all);
     add::<ProblemBody<'_>>(&mut all);
@@ -139,7 +141,10 @@ fn operation(entry: &Entry, config: &Config) -> Operation {
         .summary(Some(entry.summary))
         .operation_id(Some(operation_id(entry.endpoint)));
     if let Some(scope) = entry.scope {
-        let need = format!("Needs the scope `{}`.", scope.name());
+        let need = match entry.endpoint {
+            Endpoint::AppReceipts => format!("{} {APP_TOKEN}", need(scope)),
+            _ => need(scope),
+        };
         operation = operation
             .description(Some(need))
             .security(SecurityRequirement::new(KEY, [scope.name()]))
@@ -160,6 +165,16 @@ fn operation(entry: &Entry, config: &Config) -> Operation {
     operation.build()
 }
 
+fn need(scope: Scope) -> String {
+    format!("Needs the scope `{}`.", scope.name())
+}
+
+/// What an app shows instead of a key.
+const APP_TOKEN: &str = "Or, as the bearer, the token that the push itself carries beside the message's id \
+    (`trunkline_receipt_token`, `trunkline_message_id`: APNs beside `aps`, FCM in `data`): it speaks for its \
+    device of its message alone, as long as the message waits for its app and 72 hours after it is final. The \
+    same receipt twice is one.";
+
 fn operation_id(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::SendMessage => "sendMessage",
@@ -167,6 +182,7 @@ fn operation_id(endpoint: Endpoint) -> &'static str {
         Endpoint::ListMessages => "listMessages",
         Endpoint::MessageById => "getMessage",
         Endpoint::Timeline => "getTimeline",
+        Endpoint::AppReceipts => "addAppReceipts",
         Endpoint::SendBatch => "sendBatch",
         Endpoint::ListEvents => "listEvents",
         Endpoint::ListRoutes => "listRoutes",
@@ -273,6 +289,14 @@ fn content(schema: RefOr<Schema>) -> Content {
     ContentBuilder::new().schema(Some(schema)).build()
 }
 
+fn app_receipts() -> Content {
+    let example = json!({"event": "opened", "at": "2026-11-21T08:00:00.000Z"});
+    ContentBuilder::new()
+        .schema(Some(reference::<receipts::ReceiptsIn>()))
+        .example(Some(example))
+        .build()
+}
+
 fn request_body(endpoint: Endpoint) -> Option<RequestBody> {
     let builder = RequestBodyBuilder::new().required(Some(Required::True));
     match endpoint {
@@ -309,6 +333,7 @@ fn request_body(endpoint: Endpoint) -> Option<RequestBody> {
                 .example(Some(example));
             Some(builder.content(JSON, content.build()).build())
         }
+        Endpoint::AppReceipts => Some(builder.content(JSON, app_receipts()).build()),
         Endpoint::Resume => {
             let body = content(reference::<resume::ResumeIn>());
             let builder = RequestBodyBuilder::new().required(Some(Required::False));
@@ -369,6 +394,7 @@ fn good(endpoint: Endpoint) -> Response {
         Endpoint::ListMessages => with("A page.", reference::<PageView<'_>>())
             .header("Link", out("rel=\"next\", when there may be more.")),
         Endpoint::Timeline => with("The timeline.", reference::<TimelineView<'_>>()),
+        Endpoint::AppReceipts => with("They are on disk.", reference::<receipts::TakenView>()),
         Endpoint::SendBatch => {
             let line = content(reference::<ItemResultView<'_>>());
             rated(with(
@@ -470,6 +496,7 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Code> {
         Endpoint::ListSuppressions => &[Code::InvalidCursor, Code::Overloaded],
         Endpoint::ImportSuppressions => &IMPORTING,
         Endpoint::Resume => &RESUMING,
+        Endpoint::AppReceipts => &TELLING,
         Endpoint::Suppress => &SUPPRESSING,
         Endpoint::CheckSuppression => &SUPPRESSING[..READING],
         Endpoint::Unsuppress => &[
@@ -513,6 +540,20 @@ const RESUMING: [Code; 6] = [
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
     Code::Overloaded,
+];
+
+/// What an app's receipts can be answered.
+const TELLING: [Code; 10] = [
+    Code::NotFound,
+    Code::MalformedJson,
+    Code::InvalidState,
+    Code::AlreadyFinal,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::Overloaded,
+    Code::StoreUnavailable,
+    Code::ShuttingDown,
 ];
 
 /// What an operation with a small body can answer; the first ones come from reading it.

@@ -51,6 +51,8 @@ pub(crate) enum Code {
     NotAvailableHere,
     MethodNotAllowed,
     NotAcceptable,
+    InvalidState,
+    AlreadyFinal,
     RequestTimeout,
     UnsupportedMediaType,
     BodyTooLarge,
@@ -76,7 +78,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Code, HTTP status, title.
-    pub(crate) const TABLE: [(Self, &'static str, u16, &'static str); 33] = [
+    pub(crate) const TABLE: [(Self, &'static str, u16, &'static str); 35] = [
         (
             Self::MalformedJson,
             "malformed_json",
@@ -144,6 +146,13 @@ impl Code {
             406,
             "No acceptable media type",
         ),
+        (
+            Self::InvalidState,
+            "invalid_state",
+            409,
+            "Not in this state",
+        ),
+        (Self::AlreadyFinal, "already_final", 409, "It is final"),
         (
             Self::RequestTimeout,
             "request_timeout",

@@ -93,6 +93,12 @@ pub(crate) struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) priority: Option<Str<'a>>,
+    /// `none` (default), or `app`: the app tells what became of a push to devices, and until it does, or
+    /// `receipts.timeout` of its route is over, `sent` is not final. Each push then carries its message's
+    /// id and a token for `/v1/messages/{id}/receipts`.
+    #[serde(borrow, skip_serializing_if = "is_none")]
+    #[schema(value_type = Option<String>, example = "app")]
+    pub(crate) receipts: Option<Str<'a>>,
     /// At most 10, each `[a-z0-9_.-]{1,64}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
@@ -216,6 +222,10 @@ fn is_default_flash(flash: &Option<bool>) -> bool {
 
 fn is_reject(word: &Option<Str<'_>>) -> bool {
     word.as_deref().is_none_or(|word| word == "reject")
+}
+
+fn is_none(word: &Option<Str<'_>>) -> bool {
+    word.as_deref().is_none_or(|word| word == "none")
 }
 
 fn is_respect(word: &Option<Str<'_>>) -> bool {

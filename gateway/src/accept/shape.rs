@@ -61,6 +61,7 @@ static MESSAGE: &[(&str, Shape)] = &[
     ("plan", Object(&[("steps", List(&Object(STEP)))])),
     ("policy", Object(POLICY)),
     ("priority", Text),
+    ("receipts", Text),
     ("routing", Later),
     ("send_at", Later),
     ("tags", List(&Text)),

@@ -18,6 +18,7 @@ use crate::store::{self, Ladder, RouteFacts};
 mod document;
 mod preview;
 mod push;
+mod receipts;
 mod resume;
 mod socket;
 mod suppressions;
@@ -114,7 +115,8 @@ impl Rig {
         };
         let orphans = |name: &str| (name == "carrier-a").then(Vec::new);
         let routes = RoutesView::new(routes, orphans).with_resume(|name| name == "carrier-a");
-        let gateway = Gateway::new(&config, store, planner(), routes, clock, stop);
+        let gateway = Gateway::new(&config, store, planner(), routes, clock, stop)
+            .with_receipt_keys(ReceiptKeys::of(&[7; 32]));
         Self {
             gateway: Arc::new(gateway),
             stopper,

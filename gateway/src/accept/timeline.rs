@@ -45,7 +45,7 @@ pub(crate) struct EntryView<'a> {
     #[schema(value_type = String, format = DateTime)]
     at: At,
     /// `accepted`, `rejected`, `intent`, `attempt`, `moved_on`, `receipt`, `expired_in_queue`,
-    /// `no_receipt`, `maybe_sent`.
+    /// `no_receipt`, `maybe_sent`, `app_receipt`.
     r#type: &'static str,
     /// The message's status after it.
     status: &'static str,
@@ -102,6 +102,15 @@ struct Details<'a> {
     /// Since when a device's token is of no use.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<At>,
+    /// What an app told of a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_event: Option<&'static str>,
+    /// When, by the device's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    told_at: Option<At>,
+    /// What it showed for it: `token` or `key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'static str>,
 }
 
 #[derive(Default, Serialize)]
@@ -225,6 +234,16 @@ fn details<'a>(message: &Message, what: &'a What, names: &'a Names) -> (&'static
             Details {
                 part: Some(*part),
                 since: Some(At(*since)),
+                ..none
+            },
+        ),
+        What::App { receipt, .. } => (
+            "app_receipt",
+            Details {
+                part: Some(receipt.part),
+                app_event: Some(receipt.event.name()),
+                told_at: receipt.told_at.map(At),
+                by: Some(if receipt.by_token { "token" } else { "key" }),
                 ..none
             },
         ),

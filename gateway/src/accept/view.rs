@@ -47,7 +47,7 @@ pub(crate) struct MessageView<'a> {
     id: PublicId,
     tenant: &'a str,
     /// `queued`, `sending`, `sent`, `delivered`, `undelivered`, `failed`, `rejected`, `expired`,
-    /// `unknown`.
+    /// `unknown`, `read`.
     status: &'a str,
     /// Whether no further change is expected: do not hard-code final words.
     r#final: bool,
@@ -98,6 +98,9 @@ pub(crate) struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     delivered_at: Option<At>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    read_at: Option<At>,
     #[serde(skip_serializing_if = "str::is_empty")]
     #[schema(value_type = Option<String>)]
     client_ref: &'a str,
@@ -200,7 +203,7 @@ pub(crate) fn message<'a>(
     let route = route.or_else(|| life.route(message));
     let pushed = message.has_channel(Channel::Push);
     // A delivered message keeps the answers of its failed attempts, which are not its reason.
-    let bad_end = !matches!(life.status, Status::Sent | Status::Delivered);
+    let bad_end = !matches!(life.status, Status::Sent | Status::Delivered | Status::Read);
     MessageView {
         id: ids.message(message.id),
         tenant: names.tenant(message.tenant),
@@ -242,7 +245,15 @@ pub(crate) fn message<'a>(
         accepted_at: At(message.accepted_at),
         expires_at: At(message.expires_at),
         sent_at: life.sent_at.known().map(At),
-        delivered_at: (life.status == Status::Delivered).then(|| At(status_at(message, life))),
+        delivered_at: match life.status {
+            Status::Delivered => Some(At(status_at(message, life))),
+            Status::Read => turned(life, Status::Delivered).map(At),
+            _ => None,
+        },
+        read_at: match life.status {
+            Status::Read => turned(life, Status::Read).map(At),
+            _ => None,
+        },
         client_ref: message.text(Text::ClientRef),
         tracking: render::raw(message.text(Text::Tracking)),
         tags: Words(message.text(Text::Tags)),
@@ -275,6 +286,12 @@ fn status_at(message: &Message, life: &Life) -> UnixMs {
         }
     }
     at
+}
+
+/// When the message first came into a status.
+fn turned(life: &Life, status: Status) -> Option<UnixMs> {
+    let change = life.log.iter().find(|change| change.status == status);
+    change.map(|change| change.at)
 }
 
 /// The answer to an accepted message: only what was fixed when it was accepted, so that the replay

@@ -32,6 +32,7 @@ use crate::message::{Channel, RouteIx};
 use crate::names::Names;
 use crate::outcome::retries::Retries;
 use crate::plan;
+use crate::receipt_keys::ReceiptKeys;
 use crate::stop::Stop;
 use crate::store::{RouteFacts, Store};
 
@@ -43,15 +44,13 @@ const DRAIN: Duration = Duration::from_secs(10);
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams of one connection at most, whatever the service allows. push.md §1.7: Apple allows 1,000.
 const STREAMS_MAX: usize = 1_000;
-/// A push is over when its service has it: no receipt follows.
-const RECEIPT_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// What the store has to know of a push route.
 pub(super) fn facts(name: &str, route: &PushRoute) -> RouteFacts {
     RouteFacts {
         name: name.to_owned(),
+        // The service sends none; the app may.
         receipts: false,
-        receipt_timeout: RECEIPT_TIMEOUT,
+        receipt_timeout: route.receipt_timeout,
         response_timeout: route.request_timeout,
         ladder: Default::default(),
         parts: Default::default(),
@@ -140,7 +139,7 @@ fn limits(route: &PushRoute) -> limit::Config {
 /// One dispatcher for each push route, and its links.
 pub(super) fn spawn(
     config: &Config,
-    store: &Store,
+    (store, receipt_keys): (&Store, &ReceiptKeys),
     clock: &Clock,
     states: &Arc<RouteStates>,
     stop: &Stop,
@@ -155,7 +154,8 @@ pub(super) fn spawn(
             continue;
         };
         let (resume, resumed) = watch::channel(0);
-        let link = link(name, route, &mut credentials, (store, resumed), running);
+        let given = (store, receipt_keys, resumed);
+        let link = link(name, route, &mut credentials, given, running);
         let link = Arc::new(link.with_context(|| format!("routes.{name}"))?);
         let (events, heard) = mpsc::channel(LINK_EVENTS_MAX);
         let mut handles = Vec::new();
@@ -200,7 +200,7 @@ fn link(
     name: &str,
     route: &PushRoute,
     credentials: &mut Credentials,
-    (store, resumed): (&Store, watch::Receiver<u64>),
+    (store, receipt_keys, resumed): (&Store, &ReceiptKeys, watch::Receiver<u64>),
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<push::Config> {
     let (who, kind) = service(name, route, credentials)?;
@@ -210,6 +210,7 @@ fn link(
         authority: bare.parse()?,
         ids: store.ids(),
         auto_collapse: route.auto_collapse,
+        receipt_keys: receipt_keys.clone(),
         kind,
     };
     let target = target(route, &who, running)?;

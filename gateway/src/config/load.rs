@@ -48,6 +48,7 @@ long_messages = "udh8"
 connections = 4
 request_timeout = "10s"
 auto_collapse = true
+receipts = { timeout = "24h" }
 pool = { min = 1, connect_timeout = "10s", ping_idle = "30s", ping_busy = "5s", max_age = "24h", max_requests = 100_000_000 }
 guard = { invalid_token_ratio = "20%", min_answers = 100, window = "10m" }
 retry = { schedule = ["1s", "5s", "30s", "5m", "15m"], budget = "10%" }
@@ -55,6 +56,7 @@ retry = { schedule = ["1s", "5s", "30s", "5m", "15m"], budget = "10%" }
 connections = 8
 request_timeout = "10s"
 auto_collapse = true
+receipts = { timeout = "24h" }
 quota = { rate = "600000/min", ramp = "60s" }
 pool = { min = 1, connect_timeout = "10s", ping_idle = "30s", ping_busy = "5s", max_age = "50m", max_requests = 100_000_000 }
 guard = { invalid_token_ratio = "20%", min_answers = 100, window = "10m" }

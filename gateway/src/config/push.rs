@@ -27,6 +27,9 @@ pub struct PushRoute {
     pub guard: Guard,
     /// How refused pushes are tried again.
     pub retry: Retry,
+    /// `receipts.timeout`: how long an app's receipt is waited for, where a message asks for one; then
+    /// `sent` is final.
+    pub receipt_timeout: Duration,
 }
 
 /// A push service, with what only it has.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::event::{Event, EventKind};
 use crate::message::id::PublicId;
-use crate::message::life::{Life, What};
+use crate::message::life::{Life, Status, What};
 use crate::message::{Channel, EndpointIx, Ids, Message, TenantIx, Text};
 use crate::names::Names;
 use crate::outcome::{Reason, ReceiptState, ReceiptTlv};
@@ -17,8 +17,8 @@ mod push;
 pub mod suppressed;
 
 pub use inbound::inbound_event;
-use push::{Fallback, fallback};
-pub use push::{Pushed, device_event};
+use push::{Evidence, Fallback, evidence, fallback};
+pub use push::{Pushed, TokenHash, device_event};
 
 /// The version of the event format (contract.md §3).
 pub const API_VERSION: &str = "2026-11-01";
@@ -78,6 +78,9 @@ struct MessageData<'a> {
     /// Which steps, and why, where one gave way to another.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     fallback: Option<Fallback>,
+    /// What it rests on, where an app told it.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    evidence: Option<Evidence<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<ReasonView<'a>>,
     /// What the carrier says beside good news, where the route names TLVs.
@@ -336,7 +339,11 @@ pub fn message_event(
     if event.kind == EventKind::DeviceUnregistered {
         return device_event(out, event, message, life, lookup);
     }
-    let late = life.log.len() >= 2 && life.log[life.log.len() - 2].is_final;
+    let before = life.log.get(..life.log.len().saturating_sub(1));
+    // What is read was delivered before, and that was its end.
+    let late = before.unwrap_or_default().iter().any(|change| {
+        change.is_final && !matches!(change.status, Status::Delivered | Status::Read)
+    });
     let channel = message.channel(life.step);
     let answer = match channel {
         Channel::Sms => last_answer(life),
@@ -367,10 +374,15 @@ pub fn message_event(
         sms: (channel == Channel::Sms).then(|| Sms::of(message, life)),
         push: (channel == Channel::Push).then(|| Pushed::of(message, life, lookup)),
         fallback: fallback(event.kind, life),
+        evidence: match channel {
+            Channel::Push => evidence(event.kind, message, life),
+            Channel::Sms => None,
+        },
         reason: match event.kind {
-            EventKind::MessageSent | EventKind::MessageDelivered | EventKind::MessageAccepted => {
-                None
-            }
+            EventKind::MessageSent
+            | EventKind::MessageDelivered
+            | EventKind::MessageRead
+            | EventKind::MessageAccepted => None,
             _ => reason(message, life),
         },
         provider: match event.kind {

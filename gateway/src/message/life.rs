@@ -1,7 +1,7 @@
 //! Life: what happened to a message so far. A log of changes, and the state that follows from it.
 //!
 //! ```text
-//!   queued ──► sent ──► delivered*       * = final
+//!   queued ──► sent ──► delivered* ──► read*    * = final; read: by an app
 //!     │         ├─────► undelivered*     a negative receipt
 //!     │         ├─────► expired*         the carrier's receipt says so
 //!     │         └─────► unknown*         no receipt in time
@@ -31,7 +31,10 @@ use crate::message::steps::{FallbackOn, LegView};
 use crate::message::{Message, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Form, OutcomeResult, ProviderId, Reason, ReceiptState, ReceiptTlv, Retry};
 
+pub mod app;
 pub mod decide;
+
+pub use app::{AppEvent, AppReceipt};
 
 /// Where a message stands. The contract's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,11 +57,13 @@ pub enum Status {
     Expired,
     /// Nobody can say.
     Unknown,
+    /// The app showed it, or its user opened it.
+    Read,
 }
 
 impl Status {
     /// All of them, by number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Queued,
         Self::Sent,
         Self::Delivered,
@@ -67,6 +72,7 @@ impl Status {
         Self::Rejected,
         Self::Expired,
         Self::Unknown,
+        Self::Read,
     ];
 
     /// The contract's word.
@@ -81,6 +87,7 @@ impl Status {
             Self::Rejected => "rejected",
             Self::Expired => "expired",
             Self::Unknown => "unknown",
+            Self::Read => "read",
         }
     }
 
@@ -218,6 +225,13 @@ pub enum What {
         part: u8,
         /// Since when, as the service says; the time of its answer where it does not.
         since: UnixMs,
+    },
+    /// An app told what became of a push on its device.
+    App {
+        /// What it told.
+        receipt: AppReceipt,
+        /// What was decided then.
+        then: Then,
     },
 }
 
@@ -618,12 +632,15 @@ impl Life {
                 }
             }
             What::ExpiredInQueue => self.reason = Some(Reason::ExpiredInQueue),
+            // A push that its app told nothing of was sent all the same.
+            What::NoReceipt if change.status == Status::Sent => {}
             What::NoReceipt => self.reason = Some(Reason::NoReceipt),
             What::Replanned { leg, order, .. } => {
                 self.apply_then(*leg, Then::NextRoute { order: *order });
             }
             What::NoRoute { leg, then } => self.apply_no_route(*leg, *then),
             What::BeganLater { .. } | What::Unregistered { .. } => {}
+            What::App { receipt, then } => self.apply_app(*receipt, *then),
             What::MaybeSent { parts } => {
                 self.duplicate_possible = true;
                 self.claim(*parts, false);
@@ -653,7 +670,9 @@ impl Life {
                 self.attempts = self.attempts.saturating_add(1);
                 let refused = |part: &PartState| matches!(part, PartState::Refused(_));
                 // Of several that stand for themselves one is enough.
-                let taken = |part: &PartState| matches!(part, PartState::Accepted);
+                let taken = |part: &PartState| {
+                    matches!(part, PartState::Accepted | PartState::Receipted(_))
+                };
                 let parts = self.parts.get(leg.range()).unwrap_or_default();
                 if !parts.iter().any(refused) || leg.any && parts.iter().any(taken) {
                     self.reason = None;

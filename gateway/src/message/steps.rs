@@ -168,6 +168,17 @@ pub struct Device {
     pub registered_at: UnixMs,
 }
 
+impl Device {
+    /// Whether a token is its own. Apple's are the same in capitals.
+    #[must_use]
+    pub fn is_named(&self, token: &str) -> bool {
+        match self.platform {
+            Platform::Ios => self.token.eq_ignore_ascii_case(token),
+            Platform::Android => *self.token == *token,
+        }
+    }
+}
+
 /// Without the token.
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -184,6 +195,8 @@ pub struct Steps {
     pub legs: Vec<Leg>,
     /// Whom its push goes to; `None`: no step is push.
     pub push: Option<PushTarget>,
+    /// The app tells what became of its push (`receipts: "app"`): `sent` is not its end.
+    pub app_receipts: bool,
 }
 
 impl Steps {
@@ -383,6 +396,21 @@ impl Message {
         }
     }
 
+    /// The place of a part among its devices, as the API counts them.
+    #[must_use]
+    pub fn device_place(&self, part: u8) -> u8 {
+        let first = self.legs().find(|leg| leg.channel == Channel::Push);
+        part.saturating_sub(first.map_or(0, |leg| leg.first))
+    }
+
+    /// The part that a device is; `None`: it has none there.
+    #[must_use]
+    pub fn device_part(&self, place: u8) -> Option<u8> {
+        let first = self.legs().find(|leg| leg.channel == Channel::Push)?.first;
+        let part = first.checked_add(place)?;
+        self.device(part).map(|_| part)
+    }
+
     /// What its parts of one leg count against a route's rate: segments that reach the handset, or
     /// notifications.
     #[must_use]
@@ -442,6 +470,7 @@ mod tests {
                     device(Platform::Ios, "b"),
                     device(Platform::Android, "c"),
                 ])),
+                app_receipts: false,
             })),
             ..Message::default()
         }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 use tokio::sync::{oneshot, watch};
 
+mod app_receipts;
 mod receipts;
 mod room;
 
@@ -767,13 +768,15 @@ pub(crate) fn deadline(shared: &Shared, message: &Message, life: &Life) -> Optio
     match life.status {
         Status::Queued => Some(message.expires_at.plus(shared.expiry_grace)),
         Status::Sent if !life.is_final => {
-            let name = shared.names.route(life.route(message)?);
-            let route = shared
-                .config
-                .routes
-                .iter()
-                .find(|route| route.name == name)?;
-            Some(life.sent_at.plus(route.receipt_timeout))
+            let legs = life.legs.iter().zip(0..u8::MAX);
+            let routes = legs
+                .filter(|(leg, _)| leg.step == life.step)
+                .filter_map(|(_, at)| life.route_of(message, at));
+            // Of devices over several routes, the one that waits longest.
+            let timeout = routes
+                .filter_map(|route| shared.receipt_timeout(route))
+                .max();
+            Some(life.sent_at.plus(timeout?))
         }
         _ => None,
     }

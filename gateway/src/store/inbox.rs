@@ -10,8 +10,10 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::event::EventKind;
 use crate::inbound::InboundPart;
+use crate::message::life::AppReceipt;
 use crate::message::{EndpointIx, MessageId, Parts, RouteIx, TenantIx};
 use crate::outcome::{Next, Receipt, Settle, Unreadable};
+use crate::store::app_receipts::AppAnswer;
 use crate::store::by_number::Suspects;
 use crate::store::inbound::Taken;
 use crate::store::matching::Candidates;
@@ -96,6 +98,13 @@ pub(crate) enum Request {
         adopt: Adopted,
         seen: u64,
         reply: Reply<Matched, Vec<Receipt>>,
+    },
+    /// What an app tells of a message, all or nothing.
+    AppReceipts {
+        id: MessageId,
+        receipts: Vec<AppReceipt>,
+        adopt: Adopted,
+        reply: Reply<AppAnswer, Vec<AppReceipt>>,
     },
     /// Receipts that cannot be read, to be kept for the operator.
     Unreadable {
@@ -223,6 +232,7 @@ impl Request {
             Self::Settle { settles, .. } => settles.len(),
             Self::Receipts { receipts, .. } | Self::LookAgain { receipts, .. } => receipts.len(),
             Self::Unreadable { receipts, .. } => receipts.len(),
+            Self::AppReceipts { receipts, .. } => receipts.len(),
             Self::Inbound { parts, .. } => parts.len(),
             Self::MoveOn { ids, .. }
             | Self::RejectSuppressed { ids, .. }

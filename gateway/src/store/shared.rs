@@ -305,6 +305,13 @@ impl Shared {
             .is_none_or(|r| r.receipts)
     }
 
+    /// How long a route's receipts are waited for; `None`: the config does not know it any more.
+    pub(crate) fn receipt_timeout(&self, route: RouteIx) -> Option<Duration> {
+        let name = self.names.route(route);
+        let facts = self.config.routes.iter().find(|known| known.name == name)?;
+        Some(facts.receipt_timeout)
+    }
+
     /// How a route's receipts find their messages.
     pub(crate) fn ladder(&self, route: RouteIx) -> &Ladder {
         self.ladders

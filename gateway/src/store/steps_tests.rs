@@ -13,8 +13,8 @@ use crate::outcome::{Next, OutcomeResult, Retry, Settle};
 use crate::store::tests::{TempDir, accept_one, accepted, config, draft, settle};
 use crate::store::{Draft, Entry, Query, RouteFacts, Store};
 
-const APNS: RouteIx = RouteIx(0);
-const FCM: RouteIx = RouteIx(1);
+pub(super) const APNS: RouteIx = RouteIx(0);
+pub(super) const FCM: RouteIx = RouteIx(1);
 const SMS: RouteIx = RouteIx(2);
 const PUSH: &str = r#"{"title":"Ready"}"#;
 
@@ -29,7 +29,7 @@ fn open(dir: &TempDir) -> Store {
 }
 
 /// Devices of both platforms, then an SMS.
-fn both(number: u64) -> Draft {
+pub(super) fn both(number: u64) -> Draft {
     let mut draft = draft(number, 1);
     let step = |channel| Step {
         channel,
@@ -56,6 +56,7 @@ fn both(number: u64) -> Draft {
             device(Platform::Ios),
             device(Platform::Android),
         ])),
+        app_receipts: false,
     }));
     let texts = ["ACME", "hello", "ref", "", "", "", "", "", "", PUSH];
     draft.message.texts = Texts::pack(texts).unwrap();
@@ -72,7 +73,7 @@ async fn ids(store: &Store, route: RouteIx) -> Vec<MessageId> {
     ready.iter().map(|entry| entry.message.id).collect()
 }
 
-fn on(route: RouteIx, settle: Settle) -> Settle {
+pub(super) fn on(route: RouteIx, settle: Settle) -> Settle {
     Settle { route, ..settle }
 }
 

@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
 use crate::message::id::IdMaker;
-use crate::message::life::{Change, Life, Status, Then, What, decide};
+use crate::message::life::{AppReceipt, Change, Life, Status, Then, What, decide};
 use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::retries::Retries;
 use crate::outcome::{Next, PartRule, Reason, Receipt, Settle};
+use crate::store::app_receipts::AppAnswer;
 use crate::store::claim::{Claims, needs_claim};
 use crate::store::handle;
 use crate::store::inbound::Taken;
@@ -28,12 +29,13 @@ use crate::store::record::{Blob, OpRef};
 use crate::store::shared::{Entry, Full, Shared};
 use crate::store::suppressions::Suppressed;
 use crate::store::unnamed::Unnamed;
-use crate::store::young::{self, Young};
+use crate::store::young::{self, Row, Young};
 use crate::store::{Accepted, Draft, Refused, Rung, keys};
 use crate::suppression::Ended;
 use finals::Finals;
 use seldom::Seldom;
 
+mod app_receipts;
 mod finals;
 mod inbound;
 mod long;
@@ -100,6 +102,7 @@ enum Done {
         Vec<MessageId>,
     ),
     Receipts(Reply<Matched, Vec<Receipt>>, Matched),
+    App(Reply<AppAnswer, Vec<AppReceipt>>, AppAnswer),
     LookAgain(Reply<usize, Vec<Receipt>>, usize),
     Inbound(
         oneshot::Sender<Result<Taken, Refused>>,
@@ -326,6 +329,7 @@ impl Writer {
                 Done::MoveOn(reply, moved) => drop(reply.send(Ok(moved))),
                 Done::Intent(reply, over) | Done::Claim(reply, over) => drop(reply.send(Ok(over))),
                 Done::Receipts(reply, matched) => drop(reply.send(Ok(matched))),
+                Done::App(reply, answer) => drop(reply.send(Ok(answer))),
                 Done::LookAgain(reply, found) => drop(reply.send(Ok(found))),
                 Done::Inbound(reply, taken) => drop(reply.send(taken)),
                 Done::Overdue(reply, count) => drop(reply.send(count)),
@@ -404,6 +408,7 @@ impl Writer {
             Request::Receipts { .. } | Request::LookAgain { .. } | Request::Unreadable { .. } => {
                 self.apply_receipts(young, request, now, batch);
             }
+            Request::AppReceipts { .. } => self.apply_app_receipts(young, request, now, batch),
             Request::Overdue { ids, adopt, reply } => {
                 adopt_all(&self.shared, young, adopt);
                 let count = self.overdue(young, ids, now);
@@ -676,7 +681,11 @@ impl Writer {
             What::Answered { then, .. } => *then,
             _ => Then::Wait,
         };
+        let delivered = change.status == Status::Delivered;
         self.record(young, settle.id, change);
+        if delivered {
+            self.catch_up(young, settle.id, now);
+        }
         self.match_parked(young, settle, now);
         if settle.outcome.unregistered > UnixMs::ZERO {
             let (part, since) = (settle.part, settle.outcome.unregistered);
@@ -739,8 +748,10 @@ impl Writer {
     /// Ends messages whose time is over. It may have been settled since it was listed: one that was sent
     /// just now is not overdue.
     fn overdue(&mut self, young: &mut Young, ids: Vec<MessageId>, now: UnixMs) -> usize {
-        let over = |life: &Life, context| {
-            decide::expire(life, context).or_else(|| decide::no_receipt(life, context))
+        let over = |row: &Row, context| {
+            let (message, life) = (&row.message, &row.life);
+            decide::expire(message, life, context)
+                .or_else(|| decide::no_receipt(message, life, context))
         };
         let shared = self.shared.clone();
         let mut count = 0;
@@ -751,12 +762,16 @@ impl Writer {
             if sent && deadline.is_none_or(|at| at > now) {
                 continue;
             }
-            if self.plain_change(young, id, now, over) {
-                count += 1;
-                if sent {
-                    self.unreceipted(young, id);
-                }
+            let context = self.context(now, None);
+            let Some(change) = young.row(id).and_then(|row| over(row, context)) else {
+                continue;
+            };
+            self.record(young, id, change);
+            count += 1;
+            if sent {
+                self.unreceipted(young, id);
             }
+            self.catch_up(young, id, now);
         }
         count
     }

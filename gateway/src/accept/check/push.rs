@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use codecs::apns::PushType;
 use codecs::fcm::{self, Target};
-use codecs::push::ContentError;
+use codecs::push::{Content, ContentError, ReceiptKey};
+use codecs::receipt_token;
 use smallvec::SmallVec;
 
 use super::content::TEXT_MAX;
@@ -14,8 +15,8 @@ use super::{Check, recipient::Audience};
 use crate::accept::problem::{Code, FieldError};
 use crate::accept::request::{Metadata, OverlayIn, PushIn, Request, Str};
 use crate::accept::shape::push_token;
-use crate::message::PushContent;
 use crate::message::steps::{Platform, PushTarget};
+use crate::message::{Ids, MessageId, PushContent};
 
 const AT: &str = "/content/push";
 /// Characters of `title` (contract.md §1).
@@ -63,6 +64,7 @@ impl Check<'_> {
         request: &Request<'_>,
         sugar: bool,
         audience: Option<&Audience<'_>>,
+        app_receipts: bool,
     ) -> (String, Payloads) {
         let content = request.content.as_ref();
         let own = content.and_then(|content| content.push.as_ref());
@@ -88,8 +90,38 @@ impl Check<'_> {
         if push.body.is_none() && shows.is_ok_and(|rules| rules.shows) {
             push.body = text.filter(|text| !text.is_empty()).map(Cow::Borrowed);
         }
-        let payloads = self.payloads(&push, &audience.to);
+        let payloads = self.payloads(&push, &audience.to, app_receipts);
         (push.to_json(), payloads)
+    }
+
+    /// Whether the app tells what became of a push: one that goes to devices, of which each tells.
+    pub(super) fn receipts(
+        &mut self,
+        request: &Request<'_>,
+        audience: Option<&Audience<'_>>,
+    ) -> bool {
+        let at = "/receipts";
+        match request.receipts.as_deref() {
+            None | Some("none") => return false,
+            Some("app") => {}
+            Some(_) => {
+                self.wrong(at, "not_one_of", "must be none or app");
+                return false;
+            }
+        }
+        match audience.map(|audience| &audience.to) {
+            Some(PushTarget::Devices(_)) => true,
+            Some(_) => {
+                let detail =
+                    "who listens to a topic or a condition is not known: app needs devices";
+                self.wrong(at, "not_allowed_here", detail);
+                false
+            }
+            None => {
+                self.wrong(at, "not_allowed_here", "app needs a push to devices");
+                false
+            }
+        }
     }
 
     /// Each field for itself.
@@ -182,7 +214,12 @@ impl Check<'_> {
     }
 
     /// Makes each platform's payload, as its connector will.
-    fn payloads(&mut self, push: &PushContent<'_>, to: &PushTarget) -> Payloads {
+    fn payloads(
+        &mut self,
+        push: &PushContent<'_>,
+        to: &PushTarget,
+        app_receipts: bool,
+    ) -> Payloads {
         let (has_ios, fcm_max) = match to {
             PushTarget::Devices(devices) => {
                 let has = |platform| devices.iter().any(|device| device.platform == platform);
@@ -197,7 +234,18 @@ impl Check<'_> {
                 (false, Some(fcm::Message::octets_max(target)))
             }
         };
-        let content = push.content();
+        // As long as those that will stand there.
+        let stand_ins = app_receipts.then(|| {
+            let id = Ids::new(0).message(MessageId(0)).to_string();
+            (id, "0".repeat(receipt_token::CHARS))
+        });
+        let receipt = stand_ins
+            .as_ref()
+            .map(|(message_id, token)| ReceiptKey { message_id, token });
+        let content = Content {
+            receipt,
+            ..push.content()
+        };
         let mut payloads = Payloads::new();
         if has_ios {
             match content.apns() {

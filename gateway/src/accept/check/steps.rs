@@ -296,7 +296,7 @@ pub(super) fn lay_out(
     door: &Door,
     message: &mut Message,
     asked: &[Asked],
-    audience: Audience<'_>,
+    (audience, app_receipts): (Audience<'_>, bool),
 ) -> Vec<PushApp> {
     let mut legs: Vec<Leg> = Vec::new();
     let mut told = Vec::new();
@@ -330,6 +330,7 @@ pub(super) fn lay_out(
         steps: asked.iter().map(|one| one.step).collect(),
         legs,
         push,
+        app_receipts,
     }));
     told
 }

@@ -46,6 +46,7 @@ pub(crate) fn under<'a>(item: &mut Request<'a>, defaults: &Request<'a>) {
     fill(&mut item.client_ref, &defaults.client_ref);
     fill(&mut item.from, &defaults.from);
     fill(&mut item.priority, &defaults.priority);
+    fill(&mut item.receipts, &defaults.receipts);
     fill(&mut item.tags, &defaults.tags);
     fill(&mut item.to, &defaults.to);
     merge(&mut item.callback, &defaults.callback, |own, base| {

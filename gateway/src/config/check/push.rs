@@ -61,6 +61,11 @@ pub(super) fn route(field: &Field<'_>, kind: &str) -> Option<PushRoute> {
     let request_timeout = section.duration("request_timeout", SECOND..=SECOND * 120, why);
     let why = "whether a repeat replaces what it repeats";
     let auto_collapse = section.bool("auto_collapse", why);
+    let receipts = section.need("receipts", "a table");
+    let receipts = receipts.and_then(|field| field.section("routes.*:push.receipts"));
+    let why = "how long an app's receipt is waited for";
+    let receipt_timeout =
+        receipts.map(|receipts| receipts.duration("timeout", SECOND..=DAY * 28, why));
     Some(PushRoute {
         service: service?,
         endpoint,
@@ -71,6 +76,7 @@ pub(super) fn route(field: &Field<'_>, kind: &str) -> Option<PushRoute> {
         auto_collapse,
         guard: guard?,
         retry: retry?,
+        receipt_timeout: receipt_timeout?,
     })
 }
 

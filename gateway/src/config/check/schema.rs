@@ -219,6 +219,7 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
             "request_timeout",
             "rate",
             "auto_collapse",
+            "receipts",
             "endpoint",
             "extra_ca",
             "pool",
@@ -239,6 +240,7 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
             "request_timeout",
             "rate",
             "auto_collapse",
+            "receipts",
             "endpoint",
             "extra_ca",
             "quota",
@@ -259,6 +261,7 @@ pub(crate) const PUSH_SCHEMAS: &[Schema] = &[
             "max_requests",
         ],
     ),
+    table("routes.*:push.receipts", &["timeout"]),
     table(
         "routes.*:push.guard",
         &["invalid_token_ratio", "min_answers", "window"],

@@ -71,6 +71,7 @@ fn minimal() -> String {
         "pool",
         "guard",
         "retry",
+        "receipts",
     ];
     let mut kept = String::new();
     let mut inside = true;
@@ -153,7 +154,7 @@ fn the_example_shows_every_key_and_no_other() {
             shown.insert(format!("{path}.{key}"));
             let table = match key.as_str() {
                 "quota" => "routes.*:fcm.quota".to_owned(),
-                "pool" | "guard" | "retry" => format!("routes.*:push.{key}"),
+                "pool" | "guard" | "retry" | "receipts" => format!("routes.*:push.{key}"),
                 _ => continue,
             };
             if let Value::Table(keys) = &node.value {

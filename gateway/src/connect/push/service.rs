@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use codecs::apns::{self, ApnsId, DeviceToken, Expiration};
 use codecs::fcm;
-use codecs::push::Urgency;
+use codecs::push::{ReceiptKey, Urgency};
 use codecs::verdict::{self, Class};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::uri::{Authority, Scheme};
@@ -20,8 +20,9 @@ use crate::connect::http2::Answered;
 use crate::connect::ledger::ours;
 use crate::message::push::PushContent;
 use crate::message::steps::{Platform, PushTarget};
-use crate::message::{Ids, Message, MessageId, Priority, Text};
+use crate::message::{Ids, MessageId, Priority, Text};
 use crate::outcome::{Attempt, Outcome, OutcomeResult, Reason, Retry, Whose};
+use crate::receipt_keys::ReceiptKeys;
 
 /// Apple's header with our id, which it echoes.
 const APNS_ID: HeaderName = HeaderName::from_static("apns-id");
@@ -37,6 +38,8 @@ pub struct Service {
     pub ids: Ids,
     /// Whether a message without a collapse key goes by its own id, so that a repeat replaces it.
     pub auto_collapse: bool,
+    /// What lets apps tell of a push that asks for it.
+    pub receipt_keys: ReceiptKeys,
     /// Which one, with what only it has.
     pub kind: Kind,
 }
@@ -70,7 +73,11 @@ pub enum Who {
 /// What was made of the last message, with the seconds that it had left: a message's devices follow one
 /// another, and its further tries come later.
 #[derive(Debug, Default)]
-pub(super) struct Made(Option<((MessageId, u64), Arc<Rendered>)>);
+pub(super) struct Made(Option<(Of, Arc<Rendered>)>);
+
+/// What it was made of: a message with so many seconds left, and where each device has a receipt token of
+/// its own, the device.
+type Of = (MessageId, u64, Option<u8>);
 
 #[derive(Debug)]
 enum Rendered {
@@ -148,7 +155,7 @@ impl Service {
                 ..ours(result, reason, Whose::Us, Retry::Never, now)
             }
         };
-        let rendered = self.rendered(&attempt.message, made, now);
+        let rendered = self.rendered(attempt, made, now);
         let rendered = rendered.map_err(unwritable)?;
         let (path, mut headers, body) = match (&*rendered, &self.kind) {
             (Rendered::Apns { .. }, Kind::Apns { apps }) => {
@@ -179,14 +186,18 @@ impl Service {
 
     fn rendered(
         &self,
-        message: &Message,
+        attempt: &Attempt,
         made: &mut Made,
         now: UnixMs,
     ) -> Result<Arc<Rendered>, String> {
+        let message = &*attempt.message;
         let seconds = message.expires_at.since(now).as_secs();
-        let key = (message.id, seconds);
-        if let Some((last, rendered)) = &made.0
-            && *last == key
+        let device = message
+            .has_app_receipts()
+            .then(|| message.device_place(attempt.part));
+        let of = (message.id, seconds, device);
+        if let Some((known, rendered)) = &made.0
+            && *known == of
         {
             return Ok(rendered.clone());
         }
@@ -198,6 +209,11 @@ impl Service {
             Priority::High => Urgency::High,
             Priority::Normal => Urgency::Normal,
             Priority::Low => Urgency::Low,
+        });
+        let token = device.map(|device| self.receipt_keys.token(message.id, device));
+        content.receipt = token.as_deref().map(|token| ReceiptKey {
+            message_id: &own,
+            token,
         });
         content.ttl_seconds = Some(seconds);
         let rendered = match &self.kind {
@@ -216,7 +232,7 @@ impl Service {
             }
         };
         let rendered = Arc::new(rendered);
-        made.0 = Some((key, rendered.clone()));
+        made.0 = Some((of, rendered.clone()));
         Ok(rendered)
     }
 
@@ -245,12 +261,7 @@ impl Service {
                 device.app.escape_debug()
             ));
         };
-        let first = message.leg_of(attempt.part).map_or(0, |leg| {
-            let mut legs = message.legs();
-            legs.find(|other| other.channel == leg.channel)
-                .map_or(0, |leg| leg.first)
-        });
-        let place = attempt.part.saturating_sub(first);
+        let place = message.device_place(attempt.part);
         let request = apns::Request {
             token: DeviceToken::parse(&device.token).map_err(|why| why.to_string())?,
             topic,

@@ -50,6 +50,7 @@ fn message(id: u64, tokens: &[&str], registered_at: UnixMs) -> Arc<Message> {
                 routes: smallvec![RouteIx(0)],
             }],
             push: Some(PushTarget::Devices(tokens.iter().map(device).collect())),
+            app_receipts: false,
         })),
         texts: Texts::pack(["", "", "", "", "", "", "", "", "", push]).unwrap(),
         ..Message::default()
@@ -133,6 +134,7 @@ impl Rig {
             authority: target.host.parse().unwrap(),
             ids: Ids::new(7),
             auto_collapse: true,
+            receipt_keys: Default::default(),
             kind: Kind::Apns {
                 apps: [("shop".to_owned(), "com.acme.shop".to_owned())].into(),
             },

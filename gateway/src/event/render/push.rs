@@ -1,15 +1,17 @@
 //! What events tell of a push: each device with what became of it, and how one step gave way to another.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::io;
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use super::{Lookup, Provider, ReasonView, ToText};
+use crate::clock::UnixMs;
 use crate::event::{Event, EventKind};
 use crate::message::id::PublicId;
-use crate::message::life::{Life, PartState, Status, Then, What};
+use crate::message::life::{AppEvent, AppReceipt, Life, PartState, Status, Then, What};
 use crate::message::steps::{Device, Platform};
 use crate::message::{Channel, Message, Text};
 use crate::outcome::Reason;
@@ -17,7 +19,8 @@ use crate::outcome::Reason;
 /// A push step, as of a life.
 #[derive(Serialize)]
 pub struct Pushed<'a> {
-    /// Nothing follows `sent` by itself: push services tell no more.
+    /// `none`: nothing follows `sent` by itself, as push services tell no more. Where the message asks its app:
+    /// `pending`, `app` once it has told something, `none` when its time was over.
     receipt: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     devices: Vec<DeviceView<'a>>,
@@ -33,6 +36,95 @@ struct DeviceView<'a> {
     token_hash: TokenHash<'a>,
     #[serde(flatten)]
     told: Told<'a>,
+    /// What its app told, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    receipts: Vec<AppTold>,
+}
+
+/// What an app told of a device.
+#[derive(Serialize)]
+struct AppTold {
+    event: &'static str,
+    /// By the gateway's clock.
+    received_at: super::Shown,
+    /// By the device's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<super::Shown>,
+}
+
+/// What an event of an app's receipt rests on.
+#[derive(Serialize)]
+pub(super) struct Evidence<'a> {
+    /// push.md §5.
+    evidence: &'static str,
+    app_receipt: AppReceiptView<'a>,
+}
+
+#[derive(Serialize)]
+struct AppReceiptView<'a> {
+    #[serde(flatten)]
+    told: AppTold,
+    device: DeviceRef<'a>,
+}
+
+#[derive(Serialize)]
+struct DeviceRef<'a> {
+    index: u8,
+    platform: &'static str,
+    app: &'a str,
+    token_hash: TokenHash<'a>,
+}
+
+/// What apps told, each with when it came; one that made two changes once.
+fn app_told(life: &Life) -> impl Iterator<Item = (AppReceipt, UnixMs)> {
+    let mut seen = SmallVec::<[(u8, AppEvent); 4]>::new();
+    life.log.iter().filter_map(move |change| match change.what {
+        What::App { receipt, .. } => {
+            let own = (receipt.part, receipt.event);
+            let new = !seen.contains(&own);
+            seen.push(own);
+            new.then_some((receipt, change.at))
+        }
+        _ => None,
+    })
+}
+
+impl AppTold {
+    fn of((receipt, at): (AppReceipt, UnixMs)) -> Self {
+        Self {
+            event: receipt.event.name(),
+            received_at: super::Shown(at),
+            at: receipt.told_at.map(super::Shown),
+        }
+    }
+}
+
+/// What an event rests on that an app's receipt made; `life` is as of it.
+pub(super) fn evidence<'a>(
+    kind: EventKind,
+    message: &'a Message,
+    life: &Life,
+) -> Option<Evidence<'a>> {
+    if !matches!(kind, EventKind::MessageDelivered | EventKind::MessageRead) {
+        return None;
+    }
+    let told = life.log.iter().rev().find_map(|change| match change.what {
+        What::App { receipt, .. } => Some((receipt, change.at)),
+        _ => None,
+    });
+    let device = message.device(told?.0.part)?;
+    Some(Evidence {
+        evidence: "device_sdk",
+        app_receipt: AppReceiptView {
+            told: AppTold::of(told?),
+            device: DeviceRef {
+                index: message.device_place(told?.0.part),
+                platform: device.platform.name(),
+                app: &device.app,
+                token_hash: TokenHash(&device.token),
+            },
+        },
+    })
 }
 
 /// What became of one part.
@@ -48,17 +140,20 @@ struct Told<'a> {
 }
 
 /// A token as events show it: by its digest, so that whoever has it recognises it and nobody else learns it.
-pub(super) struct TokenHash<'a>(&'a str);
+#[derive(Clone, Copy, Debug)]
+pub struct TokenHash<'a>(pub &'a str);
+
+impl fmt::Display for TokenHash<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        let digest = Sha256::digest(self.0.as_bytes());
+        digest.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
 
 impl Serialize for TokenHash<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let digest = Sha256::digest(self.0.as_bytes());
-        let mut text = String::with_capacity(7 + 64);
-        text.push_str("sha256:");
-        for octet in digest {
-            write!(text, "{octet:02x}").map_err(serde::ser::Error::custom)?;
-        }
-        serializer.serialize_str(&text)
+        serializer.collect_str(self)
     }
 }
 
@@ -69,7 +164,7 @@ impl<'a> Pushed<'a> {
         let legs = message.legs().filter(|leg| leg.channel == Channel::Push);
         let parts = legs.flat_map(|leg| leg.parts().iter().collect::<Vec<_>>());
         let mut pushed = Self {
-            receipt: "none",
+            receipt: receipt_word(message, life),
             devices: Vec::new(),
             topic: None,
         };
@@ -81,11 +176,27 @@ impl<'a> Pushed<'a> {
                     app: &device.app,
                     token_hash: TokenHash(&device.token),
                     told,
+                    receipts: app_told(life)
+                        .filter(|(receipt, _)| receipt.part == part)
+                        .map(AppTold::of)
+                        .collect(),
                 }),
                 None => pushed.topic = Some(told),
             }
         }
         pushed
+    }
+}
+
+fn receipt_word(message: &Message, life: &Life) -> &'static str {
+    if !message.has_app_receipts() {
+        "none"
+    } else if app_told(life).next().is_some() {
+        "app"
+    } else if life.is_final {
+        "none"
+    } else {
+        "pending"
     }
 }
 
@@ -111,7 +222,8 @@ impl<'a> Told<'a> {
                     .is_some_and(|leg| leg.step != life.step)
             });
         let result = match state.unwrap_or_default() {
-            PartState::Accepted | PartState::Receipted(_) => "sent",
+            PartState::Accepted => "sent",
+            PartState::Receipted(_) => told_of(life, part),
             PartState::Refused(crate::outcome::Retry::Never) => "rejected",
             PartState::Unknown | PartState::Out if ended => "unknown",
             PartState::Refused(_) if ended => "rejected",
@@ -131,11 +243,12 @@ impl<'a> Told<'a> {
             },
             provider,
         };
+        let has_it = matches!(state, Some(PartState::Accepted | PartState::Receipted(_)));
         let routeless = message
             .leg_of(part)
             .is_some_and(|leg| leg.routes.is_empty());
         let reason = match answer {
-            Some((_, Some(reason), code, text, _)) if result != "sent" => {
+            Some((_, Some(reason), code, text, _)) if !has_it => {
                 let said = (*code, text.as_deref().unwrap_or_default());
                 Some(told(*reason, Provider::answered(message, part, said)))
             }
@@ -151,6 +264,13 @@ impl<'a> Told<'a> {
             reason,
         }
     }
+}
+
+/// How far a device is that its app told of.
+fn told_of(life: &Life, part: u8) -> &'static str {
+    let own = app_told(life).filter(|(receipt, _)| receipt.part == part);
+    let furthest = own.map(|(receipt, _)| receipt.event).max();
+    furthest.map_or(Status::Sent, AppEvent::status).name()
 }
 
 fn provider_stage(reason: Reason) -> bool {

@@ -8,7 +8,7 @@ use crate::clock::UnixMs;
 use crate::event::EventKind;
 use crate::message::life::{Change, LegLife, LegState, Life, PartState, Status, Then, What};
 use crate::message::steps::{FallbackOn, LegView};
-use crate::message::{Class, Encoding, FailoverOn, Message, OnAmbiguous, RouteIx, Text};
+use crate::message::{Channel, Class, Encoding, FailoverOn, Message, OnAmbiguous, RouteIx, Text};
 use crate::outcome::retries::{OTP_RETRIES, Retries};
 use crate::outcome::{OutcomeResult, PartRule, Reason, Receipt, ReceiptState, Retry, Settle};
 
@@ -25,6 +25,9 @@ pub const THROTTLED_TRIES: u8 = 100;
 
 /// Characters of a text that is one part in UCS-2: 140 octets. 3GPP TS 23.040.
 const UCS2_UNITS_MAX: usize = 70;
+
+/// A part that arrived.
+const TOLD: PartState = PartState::Receipted(ReceiptState::Delivered);
 
 /// What the store knows beside the message when it decides.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +77,33 @@ pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context)
         then,
         text: outcome.text.clone(),
     };
-    follow(life, step, context, what)
+    follow(message, life, step, context, what)
+}
+
+/// What it means that the app has a part of a queued message: its leg ends when nobody is left to be
+/// sent to, and then perhaps the message.
+pub(super) fn told_while_queued(
+    message: &Message,
+    life: &Life,
+    (at, part): (u8, u8),
+    context: Context,
+    what: impl FnOnce(Then) -> What,
+) -> Change {
+    let mut all = life.parts.clone();
+    if let Some(place) = all.get_mut(usize::from(part)) {
+        *place = PartState::Receipted(ReceiptState::Delivered);
+    }
+    let open = life.legs.get(usize::from(at));
+    let over = open.is_some_and(|leg| {
+        let settled = |part: &PartState| life.is_settled(leg, *part);
+        leg.state == LegState::Open && leg_states(&all, leg).iter().all(settled)
+    });
+    let step = match over {
+        true => leg_ended(message, life, (at, &all), FallbackOn::REJECTED),
+        false => Step::Kept,
+    };
+    let what = what(then_of(&step, context));
+    follow(message, life, step, context, what)
 }
 
 fn then_of(step: &Step, context: Context) -> Then {
@@ -95,13 +124,16 @@ fn then_of(step: &Step, context: Context) -> Then {
 }
 
 /// The change that a step makes.
-fn follow(life: &Life, step: Step, context: Context, what: What) -> Change {
+fn follow(message: &Message, life: &Life, step: Step, context: Context, what: What) -> Change {
     match step {
         Step::Wait | Step::Kept | Step::Back | Step::Rest => unchanged(life, context, what),
         Step::Sent => changed(
             life,
             context,
-            (Status::Sent, !context.receipts),
+            (
+                Status::Sent,
+                !message.awaits_receipt(life.step, context.receipts),
+            ),
             EventKind::MessageSent,
             what,
         ),
@@ -136,7 +168,7 @@ pub fn route_down(
         reason: Reason::RouteDown,
         then: then_of(&Step::NextRoute, context),
     };
-    Some(follow(life, Step::NextRoute, context, what))
+    Some(follow(message, life, Step::NextRoute, context, what))
 }
 
 /// What it means that the config has lost the route of a leg that is open: it goes on over these, of which
@@ -168,7 +200,8 @@ pub fn replanned(
         false => gave_up(message, life, FallbackOn::NO_ROUTE),
     };
     let then = then_of(&step, context);
-    Some(follow(life, step, context, What::NoRoute { leg, then }))
+    let what = What::NoRoute { leg, then };
+    Some(follow(message, life, step, context, what))
 }
 
 /// What a receipt for one part means; `None` when it changes nothing (a duplicate, or of lower rank).
@@ -251,16 +284,21 @@ pub fn receipt(
 /// What it means that a queued message's lifetime is over; `None` when it is not queued. Where parts
 /// stand for themselves, it was sent if one of them was.
 #[must_use]
-pub fn expire(life: &Life, context: Context) -> Option<Change> {
+pub fn expire(message: &Message, life: &Life, context: Context) -> Option<Change> {
     (life.status == Status::Queued).then(|| {
-        let mut here = life.legs.iter().filter(|leg| leg.step == life.step);
-        let taken = here.any(|leg| {
-            let parts = leg_states(&life.parts, leg);
-            leg.any && parts.contains(&PartState::Accepted)
-        });
-        let (end, event) = match taken {
-            true => ((Status::Sent, true), EventKind::MessageSent),
-            false => ((Status::Expired, true), EventKind::MessageExpired),
+        let here = life
+            .legs
+            .iter()
+            .filter(|leg| leg.step == life.step && leg.any);
+        let parts: SmallVec<[PartState; 16]> =
+            here.flat_map(|leg| leg_states(&life.parts, leg)).collect();
+        let (end, event) = if parts.contains(&TOLD) {
+            ((Status::Delivered, true), EventKind::MessageDelivered)
+        } else if parts.contains(&PartState::Accepted) {
+            let waits = message.awaits_receipt(life.step, context.receipts);
+            ((Status::Sent, !waits), EventKind::MessageSent)
+        } else {
+            ((Status::Expired, true), EventKind::MessageExpired)
         };
         changed(life, context, end, event, What::ExpiredInQueue)
     })
@@ -277,18 +315,16 @@ pub fn rejected(life: &Life, reason: Reason, context: Context) -> Option<Change>
     })
 }
 
-/// What it means that no receipt came in time; `None` when the message does not wait for one.
+/// What it means that no receipt came in time; `None` when the message does not wait for one. A push stays
+/// sent, as one without receipts: most apps tell nothing when they are not opened.
 #[must_use]
-pub fn no_receipt(life: &Life, context: Context) -> Option<Change> {
+pub fn no_receipt(message: &Message, life: &Life, context: Context) -> Option<Change> {
     (life.status == Status::Sent && !life.is_final).then(|| {
-        let end = (Status::Unknown, true);
-        changed(
-            life,
-            context,
-            end,
-            EventKind::MessageUnknown,
-            What::NoReceipt,
-        )
+        let (end, event) = match message.channel(life.step) {
+            Channel::Sms => (Status::Unknown, EventKind::MessageUnknown),
+            Channel::Push => (Status::Sent, EventKind::MessageSent),
+        };
+        changed(life, context, (end, true), event, What::NoReceipt)
     })
 }
 
@@ -445,7 +481,9 @@ fn leg_ended(
         of_step.extend(leg_states(parts, leg));
     }
     let any = |state| of_step.contains(&state);
-    if any(PartState::Accepted) {
+    if any(TOLD) {
+        Step::End(Status::Delivered, EventKind::MessageDelivered)
+    } else if any(PartState::Accepted) {
         Step::Sent
     } else if any(PartState::Unknown) {
         Step::End(Status::Unknown, EventKind::MessageUnknown)
@@ -688,7 +726,7 @@ fn due(parts: &[PartState], leg: &LegLife, context: Context) -> UnixMs {
     UnixMs(context.now.0.saturating_add(own.max(asked)))
 }
 
-fn unchanged(life: &Life, context: Context, what: What) -> Change {
+pub(super) fn unchanged(life: &Life, context: Context, what: What) -> Change {
     Change {
         at: context.now,
         version: life.version,
@@ -700,7 +738,7 @@ fn unchanged(life: &Life, context: Context, what: What) -> Change {
     }
 }
 
-fn changed(
+pub(super) fn changed(
     life: &Life,
     context: Context,
     (status, is_final): (Status, bool),

@@ -1,5 +1,6 @@
 //! Lives as dialogues: outcomes and receipts in, states out.
 
+mod app;
 mod retries;
 mod steps;
 
@@ -486,7 +487,7 @@ fn that_nobody_knows_of_a_part_waits_for_what_the_others_say() {
     // When the others say nothing, the receipt's time ends the wait.
     let mut case = sent();
     let context = case.context();
-    let change = decide::no_receipt(&case.life, context).unwrap();
+    let change = decide::no_receipt(&case.message, &case.life, context).unwrap();
     assert_eq!((change.status, change.is_final), (Status::Unknown, true));
     // The receipt of it came before the answers.
     let mut case = Case::new(2, OnAmbiguous::Retry);

@@ -325,6 +325,7 @@ async fn the_first_segment_goes_out_first_also_after_the_parts_of_a_push() {
             steps: smallvec![step(Channel::Push), step(Channel::Sms)],
             legs: vec![leg(0, 0, 3), leg(1, 3, 2)],
             push: None,
+            app_receipts: false,
         })),
         ..long.clone()
     });

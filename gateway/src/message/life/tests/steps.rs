@@ -6,10 +6,10 @@ use super::*;
 use crate::message::Channel;
 use crate::message::steps::{Device, FallbackOn, Leg, Platform, PushTarget, Step, Steps};
 
-const APNS: u16 = 0;
+pub(super) const APNS: u16 = 0;
 const APNS_2: u16 = 1;
-const FCM: u16 = 2;
-const SMS: u16 = 3;
+pub(super) const FCM: u16 = 2;
+pub(super) const SMS: u16 = 3;
 
 /// Two iOS devices over two routes, an Android one over one, and then an SMS of two segments.
 fn steps(on: FallbackOn) -> Steps {
@@ -42,10 +42,11 @@ fn steps(on: FallbackOn) -> Steps {
             device(Platform::Ios),
             device(Platform::Android),
         ])),
+        app_receipts: false,
     }
 }
 
-fn case(on: FallbackOn, on_ambiguous: OnAmbiguous) -> Case {
+pub(super) fn case(on: FallbackOn, on_ambiguous: OnAmbiguous) -> Case {
     let plain = Case::new(2, on_ambiguous);
     let message = Message {
         routes: SmallVec::new(),
@@ -70,15 +71,15 @@ impl Case {
         self.settle(settle)
     }
 
-    fn take(&mut self, route: u16, part: u8) -> Then {
+    pub(super) fn take(&mut self, route: u16, part: u8) -> Then {
         self.answer(route, part, OutcomeResult::Accepted, Retry::Never)
     }
 
-    fn refuse(&mut self, route: u16, part: u8, retry: Retry) -> Then {
+    pub(super) fn refuse(&mut self, route: u16, part: u8, retry: Retry) -> Then {
         self.answer(route, part, OutcomeResult::Refused, retry)
     }
 
-    fn open_routes(&self) -> Vec<u16> {
+    pub(super) fn open_routes(&self) -> Vec<u16> {
         let open = self.life.open_legs(&self.message);
         open.map(|(route, ..)| route.0).collect()
     }
@@ -200,10 +201,10 @@ fn an_answer_counts_on_its_own_route_and_step_alone() {
 fn time_is_over_for_the_others_when_one_device_has_it() {
     let mut case = case(FallbackOn::DEFAULT, OnAmbiguous::Retry);
     let context = case.context();
-    let none = decide::expire(&case.life, context).unwrap();
+    let none = decide::expire(&case.message, &case.life, context).unwrap();
     assert_eq!(none.status, Status::Expired);
     case.take(FCM, 2);
-    let one = decide::expire(&case.life, context).unwrap();
+    let one = decide::expire(&case.message, &case.life, context).unwrap();
     assert_eq!((one.status, one.is_final), (Status::Sent, true));
 }
 
