@@ -8,6 +8,7 @@ fn a_later_try_lives_no_longer_at_the_service_than_the_message_has_left() {
         authority: "fcm.googleapis.com".parse().unwrap(),
         ids: Ids::new(7),
         auto_collapse: true,
+        receipt_keys: Default::default(),
         kind: Kind::Fcm {
             path: "/v1/projects/shop/messages:send".to_owned(),
         },
