@@ -24,7 +24,7 @@
 //! | 20, FCM node#2789 ECONNRESET ends the process or a promise | `pains` connections_that_are_cut_again…; `chaos` |
 //! | 21 leaks on ping timeouts | `pains` a_connection_that_falls_silent… (open connections) |
 //! | 23, FCM autopush#1393 idle connections closed, or not reaped | `http2` pings::a_connection_that_idles_for_days… |
-//! | FCM PyFCM#334 no refresh | credentials/access tests; `chaos` revokes access tokens |
+//! | FCM PyFCM#334 no refresh | credentials/access tests; interop_push_strict.rs a_withdrawn_access_token… |
 //! | FCM node#2488, java#994 a session for each call, a thread for each | `link` a_thousand_devices… over one connection |
 //! | FCM go#659 CPU after batches were removed | none: a matter of speed, bench/load |
 //! | FCM sygnal#133 nested retries | `chaos` (tries of one place: message/life/decide.rs) |
