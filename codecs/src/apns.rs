@@ -15,6 +15,7 @@ pub use push_type::{Auth, Priority, PushType, Rules};
 pub use reason::{REASONS, Row, classify};
 pub use request::{
     COLLAPSE_ID_OCTETS_MAX, Expiration, Header, Headers, Request, RequestError, TOPIC_OCTETS_MAX,
+    check_collapse_id,
 };
 
 /// Production host. "Sending notification requests to APNs".

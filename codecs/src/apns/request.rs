@@ -179,7 +179,11 @@ impl Request<'_> {
     }
 }
 
-fn check_collapse_id(id: &str) -> Result<(), RequestError> {
+/// Whether `apns-collapse-id` can be this.
+///
+/// # Errors
+/// [`RequestError::CollapseIdLength`] or [`RequestError::CollapseIdCharacter`].
+pub fn check_collapse_id(id: &str) -> Result<(), RequestError> {
     if !(1..=COLLAPSE_ID_OCTETS_MAX).contains(&id.len()) {
         return Err(RequestError::CollapseIdLength(id.len()));
     }

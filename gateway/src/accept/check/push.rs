@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use codecs::apns::PushType;
+use codecs::apns::{PushType, RequestError, check_collapse_id};
 use codecs::fcm::{self, Target};
 use codecs::push::{Content, ContentError, ReceiptKey};
 use codecs::receipt_token;
@@ -21,8 +21,6 @@ use crate::message::{Ids, MessageId, PushContent};
 const AT: &str = "/content/push";
 /// Characters of `title` (contract.md §1).
 const TITLE_MAX: usize = 256;
-/// Octets of `collapse_key` (contract.md §1; APNs' `apns-collapse-id`, push.md §1.4).
-const COLLAPSE_KEY_MAX: usize = 64;
 /// Characters of `sound`, `category` and `thread_id` (chosen: names of files and of things in apps).
 const NAME_MAX: usize = 256;
 /// Octets of `deep_link` and `image_url` (chosen: what browsers and apps commonly take; half of a
@@ -127,11 +125,17 @@ impl Check<'_> {
     /// Each field for itself.
     fn push_fields<'r>(&mut self, own: &'r PushIn<'_>) -> PushContent<'r> {
         let badge = self.integer("/content/push/badge", own.badge, BADGE);
-        if let Some(key) = own.collapse_key.as_deref()
-            && !(1..=COLLAPSE_KEY_MAX).contains(&key.len())
-        {
-            let detail = "must have 1..64 octets";
-            self.wrong("/content/push/collapse_key", "out_of_range", detail);
+        // APNs' rule for all: it is in a header there (contract.md §1; push.md §1.4).
+        let key = own.collapse_key.as_deref();
+        if let Some(why) = key.and_then(|key| check_collapse_id(key).err()) {
+            let (code, detail) = match why {
+                RequestError::CollapseIdLength(_) => ("out_of_range", "must have 1..64 octets"),
+                _ => (
+                    "invalid_value",
+                    "must have no control characters, and no blanks at its ends",
+                ),
+            };
+            self.wrong("/content/push/collapse_key", code, detail);
         }
         let push_type = own.push_type.as_deref().and_then(|word| {
             let known = PushType::parse(word);

@@ -318,6 +318,18 @@ fn each_wrong_field_of_a_push_is_told_where_it_stands() {
 }
 
 #[test]
+fn a_collapse_key_that_is_no_header_s_value_is_refused() {
+    // The push could never be written.
+    for key in ["a\\r\\nb", " a", "a ", "\\u0085"] {
+        refused(
+            &format!(r#"{{"title":"a","collapse_key":"{key}"}}"#),
+            "/collapse_key",
+            "invalid_value",
+        );
+    }
+}
+
+#[test]
 fn what_a_service_would_refuse_is_told_where_it_stands() {
     refused(
         r#"{"title":"a","data":{"from":"x"}}"#,
