@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::push::{ApnsAuth, Environment, PushRoute, PushService, Reference, Schedule};
 use crate::config::{Config, Rate};
 use crate::connect::credentials::{
-    AccountSpec, Certificate, CertificateSpec, Credentials, KeyName, Source,
+    AccountSpec, Certificate, CertificateSpec, Credentials, KeyName,
 };
 use crate::connect::http2::{self, Addresses, Target, client_tls};
 use crate::connect::push::guard::{Guard, Rule};
@@ -268,13 +268,13 @@ fn service(
                         team_id: team_id.as_str().into(),
                         key_id: key_id.as_str().into(),
                     };
-                    Who::Provider(credentials.provider(name, source(key))?)
+                    Who::Provider(credentials.provider(name, key.source())?)
                 }
                 ApnsAuth::Certificate { certificate, key } => {
                     let spec = CertificateSpec {
                         route: name.to_owned(),
-                        certificate: source(certificate),
-                        key: key.as_ref().map(source),
+                        certificate: certificate.source(),
+                        key: key.as_ref().map(Reference::source),
                     };
                     Who::Certificate(credentials.certificate(spec)?)
                 }
@@ -286,7 +286,7 @@ fn service(
             let url = fcm.token_url.as_ref();
             let spec = AccountSpec {
                 name: name.to_owned(),
-                source: source(&fcm.credentials),
+                source: fcm.credentials.source(),
                 token_url: url.map(|url| url.parse()).transpose()?,
                 extra_roots: roots(route)?,
             };
@@ -318,13 +318,6 @@ fn endpoint(route: &PushRoute) -> String {
         PushService::Fcm(_) => codecs::fcm::HOST,
     };
     format!("{host}:{HTTPS}")
-}
-
-fn source(reference: &Reference) -> Source {
-    match reference {
-        Reference::File(path) => Source::File(path.clone()),
-        Reference::Text(text) => Source::Text(text.expose().into()),
-    }
 }
 
 fn roots(route: &PushRoute) -> anyhow::Result<Vec<rustls_pki_types::CertificateDer<'static>>> {

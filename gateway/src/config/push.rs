@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Rate, Secret};
+use crate::connect::credentials::Source;
 
 /// One of `[routes.*]` to a push service.
 #[derive(Clone, Debug)]
@@ -104,6 +105,17 @@ pub enum Reference {
     File(PathBuf),
     /// The text itself, from the environment.
     Text(Secret),
+}
+
+impl Reference {
+    /// As connectors read it.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match self {
+            Self::File(path) => Source::File(path.clone()),
+            Self::Text(text) => Source::Text(text.expose().into()),
+        }
+    }
 }
 
 /// `routes.*.pool` and `connections`.

@@ -1,6 +1,4 @@
 //! Checks of `[routes.*]` to a push service: who we are there, and how it is talked to.
-//!
-//! Not reachable yet: [`AVAILABLE`](super::PUSH_AVAILABLE).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,6 +17,7 @@ use crate::config::push::{
     Schedule,
 };
 use crate::config::value;
+use crate::connect::credentials::{Access, Certificate, CertificateSpec};
 use crate::connect::push::retries::{FCM_LEAST, FCM_WITHIN};
 use crate::outcome::retries::PAUSES_MAX;
 
@@ -158,17 +157,24 @@ fn apns_auth(section: &Section<'_>) -> Option<ApnsAuth> {
         let key = section
             .opt("key")
             .map(|field| reference(&field, expected, is_pem_key));
-        return match (certificate, key) {
-            (Some(certificate), None) => Some(ApnsAuth::Certificate {
-                certificate,
-                key: None,
-            }),
-            (Some(certificate), Some(Some(key))) => Some(ApnsAuth::Certificate {
-                certificate,
-                key: Some(key),
-            }),
-            _ => None,
+        let key = match key {
+            Some(None) => return None,
+            Some(key) => key,
+            None => None,
         };
+        let certificate = certificate?;
+        let spec = CertificateSpec {
+            route: String::new(),
+            certificate: certificate.source(),
+            key: key.as_ref().map(Reference::source),
+        };
+        // As the route will read them: also whether they belong together.
+        if let Err(why) = Certificate::check(&spec) {
+            let expected = "Apple's certificate with its private key";
+            field.wrong_secret(expected, Some(why.to_string()));
+            return None;
+        }
+        return Some(ApnsAuth::Certificate { certificate, key });
     }
     let id = |key: &str, what: &str| {
         let expected = format!("{what}, 10 letters and digits");
@@ -232,6 +238,9 @@ fn fcm_service(section: &Section<'_>) -> Option<Fcm> {
         reference(&field, expected, |text| {
             let account = ServiceAccount::parse(text.as_bytes());
             let account = account.map_err(|error| error.to_string())?;
+            if section.opt("token_url").is_none() {
+                Access::check(&account)?;
+            }
             file_says = Some(account.project_id.to_string());
             Ok(())
         })

@@ -25,13 +25,20 @@ impl Files {
             "private_key_id": "one", "private_key": RSA,
             "token_uri": "https://oauth2.googleapis.com/token",
         });
-        let certificate =
-            "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_owned();
+        let certificate = || {
+            let own = rcgen::generate_simple_self_signed(Vec::new()).unwrap();
+            (own.cert.pem(), own.signing_key.serialize_pem())
+        };
+        let ((shop, key), (_, foreign)) = (certificate(), certificate());
+        let mut elsewhere = account.clone();
+        elsewhere["token_uri"] = "https://elsewhere.example/token".into();
         for (name, text) in [
             ("AuthKey_ABC1234567.p8", EC.to_owned()),
             ("other.p8", EC.to_owned()),
             ("fcm.json", account.to_string()),
-            ("shop.pem", certificate + EC),
+            ("fcm-elsewhere.json", elsewhere.to_string()),
+            ("shop.pem", shop.clone() + &key),
+            ("foreign.pem", shop + &foreign),
         ] {
             std::fs::write(dir.join(name), text).unwrap();
         }
@@ -197,6 +204,11 @@ fn a_certificate_stands_in_the_place_of_a_key_and_its_ids() {
         &apns.auth,
         ApnsAuth::Certificate { key: None, .. }
     ));
+    let problems = files.check(&by("certificate = { file = \"/run/secrets/foreign.pem\" }"));
+    assert!(problems.unwrap_err()[0].ends_with(
+        "routes.apns-shop.certificate: expected Apple's certificate with its private key \
+             (/run/secrets/foreign.pem: the key is not the certificate's)"
+    ),);
     let problems = files.check(&by("certificate = { file = \"/run/secrets/shop.p12\" }"));
     let problems = problems.unwrap_err();
     assert!(
@@ -292,6 +304,13 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "/run/secrets/fcm.json",
         "/run/secrets/other.p8",
         "routes.fcm-shop.credentials: expected the service account's JSON file (the file is no JSON",
+    ),
+    // What the gateway would not start with.
+    (
+        "/run/secrets/fcm.json",
+        "/run/secrets/fcm-elsewhere.json",
+        "routes.fcm-shop.credentials: expected the service account's JSON file (`token_uri` must be at \
+         https://oauth2.googleapis.com; where another endpoint is meant, the route's token_url names it)",
     ),
     (
         "invalid_token_ratio = \"20%\"  ",

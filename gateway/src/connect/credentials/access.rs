@@ -90,6 +90,14 @@ pub struct AccessTask {
 }
 
 impl Access {
+    /// Whether an account's own `token_uri` may be asked for tokens: that of a route without `token_url`.
+    ///
+    /// # Errors
+    /// That it names another endpoint than Google's, in words for whoever wrote the config.
+    pub fn check(account: &ServiceAccount) -> Result<(), String> {
+        ask::endpoint(account, None).map(drop)
+    }
+
     /// Reads the account. The first token is the task's to ask for: until then the state has none.
     /// Blocks for one small file.
     ///

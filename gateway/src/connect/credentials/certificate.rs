@@ -114,6 +114,14 @@ pub struct CertificateTask {
 }
 
 impl Certificate {
+    /// Whether [`Self::open`] would take these files. Blocks for two small files.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn check(spec: &CertificateSpec) -> Result<(), CertificateError> {
+        read(spec, 1).map(drop)
+    }
+
     /// Reads certificate and key. Blocks for two small files.
     ///
     /// # Errors
