@@ -84,6 +84,8 @@ pub struct Refusal {
     pub permanent: bool,
     /// What was said, escaped: fit for logs and views.
     pub text: Arc<str>,
+    /// When the service is asked again.
+    pub again_at: UnixMs,
 }
 
 impl State {

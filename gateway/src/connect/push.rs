@@ -130,6 +130,7 @@ pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
         busy_at: clock.instant(),
         paused_until: None,
         outdated: None,
+        lacking: None,
         alarmed_at: None,
         stopped: None,
         refusals: 0,
@@ -194,6 +195,8 @@ struct Link {
     paused_until: Option<Instant>,
     /// The service calls the token of this serial too old, and there is no newer one yet.
     outdated: Option<u64>,
+    /// Why there is no token to send with until the next one comes by itself, and when that may be.
+    lacking: Option<(String, UnixMs)>,
     /// When it was logged last that somebody has to look.
     alarmed_at: Option<Instant>,
     /// Why nothing goes on until somebody has looked, or there is another credential.
@@ -355,6 +358,14 @@ impl Link {
             }
             return;
         }
+        match bearer {
+            Err((why, false)) => self.lack(why, wanted),
+            Ok(_) if self.outdated.is_some() => {
+                let why = "the service calls our token too old, and there is no newer one yet";
+                self.lack(why.to_owned(), wanted);
+            }
+            _ => self.lacking = None,
+        }
         let stays = |held: &Held| held.connection.limit() > 0 && !held.leaves;
         let well = self.connections.iter().any(stays);
         let crowded = self.connections.len() > DRAINING_MAX;
@@ -364,6 +375,32 @@ impl Link {
             self.open(now);
         }
         self.grow_or_shrink(now);
+    }
+
+    /// There is no token, and nobody's hand is needed for the next one: the route waits for it, and says so.
+    fn lack(&mut self, why: String, wanted: bool) {
+        let refusal = self.state.as_ref().and_then(|state| {
+            let state = state.borrow();
+            state.refusal.as_ref().map(|refusal| refusal.again_at)
+        });
+        let lacking = Some((why, refusal.unwrap_or_else(|| self.clock.now())));
+        // That the first token of a start is still under way is no news.
+        let news = wanted && refusal.is_some() && self.lacking != lacking;
+        self.lacking = lacking;
+        if let Some((why, again_at)) = self.lacking.clone()
+            && self.out.is_empty()
+            && (self.is_up || news)
+        {
+            if self.is_up {
+                tracing::warn!(
+                    route = self.config.name,
+                    link = self.ends.link.0,
+                    why,
+                    "there is no token to send with: the route waits for the next one"
+                );
+            }
+            self.down(why, Then::Again(again_at));
+        }
     }
 
     fn grow_or_shrink(&mut self, now: Instant) {
@@ -747,9 +784,9 @@ impl Link {
         self.paused_until = self.paused_until.max(Some(until));
     }
 
-    /// Whether the service asks to wait, or would refuse our token.
+    /// Whether the service asks to wait, or would refuse our token, or there is none.
     fn is_paused(&self) -> bool {
-        self.paused_until.is_some() || self.outdated.is_some()
+        self.paused_until.is_some() || self.outdated.is_some() || self.lacking.is_some()
     }
 
     /// How many attempts may be out now.
@@ -779,6 +816,7 @@ impl Link {
         } else if !self.is_up
             && let Some(held) = self.connections.last()
             && held.connection.limit() > 0
+            && self.lacking.is_none()
         {
             let (peer, pulse) = (held.connection.peer().to_owned(), self.pulse.clone());
             self.ledger.up(window, peer, Carries::Attempts, pulse);

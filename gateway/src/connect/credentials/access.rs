@@ -341,7 +341,15 @@ impl AccessTask {
             );
         }
         let text = Arc::from(format!("token endpoint: {said}"));
-        let refusal = Some(Refusal { permanent, text });
+        let again_at = match next {
+            Next::Ask => now,
+            Next::At(at) => at,
+        };
+        let refusal = Some(Refusal {
+            permanent,
+            text,
+            again_at,
+        });
         shared.state.send_if_modified(|state| {
             let news = state.refusal != refusal;
             state.refusal = refusal;
