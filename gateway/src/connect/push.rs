@@ -571,6 +571,16 @@ impl Link {
                     "the connection is to be replaced"
                 );
             }
+            if let Some(why) = &news.closed {
+                let unknown = |(_, fate): &&(u64, Fate)| matches!(fate, Fate::Unknown(_));
+                tracing::info!(
+                    route = self.config.name,
+                    link = self.ends.link.0,
+                    why,
+                    unknown = news.fates.iter().filter(unknown).count(),
+                    "the connection to the push service has ended"
+                );
+            }
             held.closed = news.closed;
             fates.extend(news.fates.into_iter().map(|fate| (at, fate)));
         }
