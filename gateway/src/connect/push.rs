@@ -487,6 +487,8 @@ impl Link {
     fn go_on(&mut self) {
         self.stopped = None;
         self.refusals = 0;
+        // The clock that was wrong may have been the service's: one push tells.
+        self.outdated = None;
         self.pause = PAUSES.0;
         self.retry_at = None;
     }

@@ -439,6 +439,10 @@ async fn what_our_token_is_too_old_for_waits_for_the_next_one() {
     assert_eq!(outcomes.len(), 1);
     assert_eq!(outcomes[0].1.result, OutcomeResult::NotSent);
     assert_eq!(rig.apns.token(&refused).requests, 1, "once, not in a loop");
+    // Until an operator says that the service takes it again.
+    rig.resume.send_modify(|times| *times += 1);
+    let taken = rig.send(&token("", 3)).await.result;
+    assert_eq!(taken, OutcomeResult::Accepted);
     rig.stopper.stop();
 }
 
