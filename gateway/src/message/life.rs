@@ -518,6 +518,15 @@ impl Life {
         self.parts_where(all, |state| state == PartState::Claimed)
     }
 
+    /// Whether it waits on several routes at once, and a link may have some of it: then no dispatcher knows
+    /// of all that is out.
+    #[must_use]
+    pub fn is_out_on_several(&self, message: &Message) -> bool {
+        let may = |state| matches!(state, PartState::Claimed | PartState::Out);
+        self.open_legs(message).nth(1).is_some()
+            && !self.parts_where(Parts(u32::MAX), may).is_empty()
+    }
+
     /// Claims parts that wait, or releases them. Not a change: the message's log does not grow.
     pub fn claim(&mut self, parts: Parts, claimed: bool) {
         let (from, to) = match claimed {

@@ -145,6 +145,27 @@ async fn a_message_waits_on_each_of_its_routes_and_leaves_them_one_by_one() {
     store.close();
 }
 
+/// One dispatcher finds that the time of its leg is over, while the other one's part is out: were the
+/// message expired then, an answer that says "accepted" would change nothing any more.
+#[tokio::test]
+async fn what_is_out_on_one_route_is_not_expired_by_the_other() {
+    let dir = TempDir::new();
+    let store = open(&dir);
+    let id = accept_one(&store, both(1)).await;
+    let waits = accept_one(&store, both(2)).await;
+    let claimed = store.claim(APNS, vec![(id, Parts::one(0))]).await;
+    assert_eq!(claimed.unwrap(), []);
+    assert_eq!(store.expire_queued(vec![id, waits]).await, 1);
+    let status = async |id| store.get(id).await.unwrap().life.status;
+    assert_eq!(status(waits).await, Status::Expired);
+    assert_eq!(status(id).await, Status::Queued);
+    let taken = on(APNS, accepted(id, 0, "p"));
+    store.settle(vec![taken]).await.unwrap();
+    assert_eq!(store.expire_queued(vec![id]).await, 1);
+    assert_eq!(status(id).await, Status::Sent, "one device has it");
+    store.close();
+}
+
 #[tokio::test]
 async fn a_device_that_is_gone_is_told_of_beside_what_becomes_of_the_message() {
     let dir = TempDir::new();

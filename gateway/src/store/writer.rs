@@ -759,7 +759,9 @@ impl Writer {
             let Some(row) = young.row(id) else { continue };
             let deadline = handle::deadline(&shared, &row.message, &row.life);
             let sent = row.life.status == Status::Sent;
-            if sent && deadline.is_none_or(|at| at > now) {
+            let early = deadline.is_none_or(|at| at > now);
+            // Whose leg it is not may have some of it out: that answer is awaited, as long as it may come.
+            if early && (sent || row.life.is_out_on_several(&row.message)) {
                 continue;
             }
             let context = self.context(now, None);
