@@ -155,6 +155,18 @@ impl Service {
                 ..ours(result, reason, Whose::Us, Retry::Never, now)
             }
         };
+        if let Kind::Apns { apps } = &self.kind
+            && let Some(device) = attempt.message.device(attempt.part)
+            && !apps.contains_key(&*device.app)
+        {
+            // The config had it when the message was accepted: another route may have it now.
+            let (result, reason) = (OutcomeResult::Refused, Reason::AppMismatch);
+            let why = format!("the route has no app {}", device.app.escape_debug());
+            return Err(Outcome {
+                text: Some(why.into()),
+                ..ours(result, reason, Whose::Us, Retry::Elsewhere, now)
+            });
+        }
         let rendered = self.rendered(attempt, made, now);
         let rendered = rendered.map_err(unwritable)?;
         let (path, mut headers, body) = match (&*rendered, &self.kind) {

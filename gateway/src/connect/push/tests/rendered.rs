@@ -40,3 +40,30 @@ fn a_later_try_lives_no_longer_at_the_service_than_the_message_has_left() {
         "a one-time code is not to come later"
     );
 }
+
+#[test]
+fn what_a_route_does_not_serve_any_more_may_go_another_way() {
+    let service = Service {
+        authority: "api.push.apple.com".parse().unwrap(),
+        ids: Ids::new(7),
+        auto_collapse: true,
+        receipt_keys: Default::default(),
+        kind: Kind::Apns { apps: [].into() },
+    };
+    let attempt = Attempt {
+        token: 1,
+        message: message(1, &[&token("", 1)], UnixMs::ZERO),
+        part: 0,
+        form: Form::default(),
+    };
+    let made = service.request(&attempt, &mut Made::default(), None, UnixMs(1));
+    let outcome = made.unwrap_err();
+    assert_eq!(
+        (outcome.result, outcome.retry, outcome.reason),
+        (
+            OutcomeResult::Refused,
+            Retry::Elsewhere,
+            Some(Reason::AppMismatch)
+        )
+    );
+}
