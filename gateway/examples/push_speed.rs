@@ -50,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         tls: client_tls(Some(&ca_file), None)?,
         connect_timeout: Duration::from_secs(10),
         tcp_user_timeout: Duration::from_secs(30),
+        generation: 0,
         addresses: Addresses::default(),
     };
     std::fs::remove_dir_all(&dir)?;

@@ -337,12 +337,16 @@ fn target(
     let connect_timeout = route.pool.connect_timeout;
     let make = move |certificate: Option<&Certificate>| {
         let tls = client_tls(ca.as_deref(), None)?;
-        let shown = certificate.map(|one| one.state().identity.shown_by(&tls));
-        let tls = shown.unwrap_or(tls);
+        let identity = certificate.map(|one| one.state().identity);
+        let (tls, generation) = match identity {
+            Some(identity) => (identity.shown_by(&tls), identity.generation),
+            None => (tls, 0),
+        };
         Ok::<_, anyhow::Error>(Arc::new(Target {
             host: host.clone(),
             server_name: None,
             tls,
+            generation,
             connect_timeout,
             tcp_user_timeout: TCP_USER_TIMEOUT,
             addresses: Addresses::default(),

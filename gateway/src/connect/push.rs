@@ -316,7 +316,8 @@ impl Link {
                 .bearer
                 .as_ref()
                 .map_or(0, |bearer| bearer.generation),
-            None => self.config.who.generation(),
+            // Not the certificate's own: what is connected next is shown this one.
+            None => self.target.borrow().generation,
         }
     }
 

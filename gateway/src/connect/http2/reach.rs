@@ -44,6 +44,8 @@ pub struct Target {
     pub server_name: Option<String>,
     /// From [`client_tls`]. 0-RTT stays off: what it carries can be replayed.
     pub tls: Arc<ClientConfig>,
+    /// Rises with each certificate that it shows; 0 where it shows none.
+    pub generation: u64,
     /// How long all of it may take, to the peer's SETTINGS. 10 s: push.md §1.7.
     pub connect_timeout: Duration,
     /// How long what we wrote may stay without TCP's acknowledgement.

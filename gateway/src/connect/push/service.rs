@@ -432,14 +432,6 @@ impl Who {
         }
     }
 
-    /// Rises with each certificate.
-    pub(super) fn generation(&self) -> u64 {
-        match self {
-            Self::Certificate(certificate) => certificate.state().identity.generation,
-            Self::Provider(_) | Self::Access(_) => 0,
-        }
-    }
-
     /// The token of this serial was called too old: whether there is a newer one to send with.
     pub(super) fn expired(&self, serial: u64) -> bool {
         let again = match self {

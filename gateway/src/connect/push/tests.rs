@@ -87,6 +87,7 @@ struct Rig {
     events: mpsc::Receiver<LinkEvent>,
     stopper: Stopper,
     resume: watch::Sender<u64>,
+    retarget: watch::Sender<Arc<Target>>,
     window: usize,
     out: usize,
     tokens: u64,
@@ -125,6 +126,7 @@ impl Rig {
             host: format!("localhost:{}", apns.addr().port()),
             server_name: None,
             tls: client_tls(Some(&ca), None).unwrap(),
+            generation: 1,
             connect_timeout: SOON,
             tcp_user_timeout: SOON,
             addresses: Addresses::default(),
@@ -140,6 +142,7 @@ impl Rig {
             },
         };
         let (resume, resumed) = watch::channel(0);
+        let (retarget, target) = watch::channel(Arc::new(target));
         let config = Config {
             name: "apns".to_owned(),
             http2: Arc::new(http2::Config {
@@ -148,7 +151,7 @@ impl Rig {
             }),
             service,
             who,
-            target: watch::channel(Arc::new(target)).1,
+            target,
             pool: Pool::new(1, 1),
             guard: Mutex::new(Guard::new(Rule {
                 ratio: 1.0,
@@ -173,6 +176,7 @@ impl Rig {
             events,
             stopper,
             resume,
+            retarget,
             window: 0,
             out: 0,
             tokens: 0,

@@ -98,6 +98,7 @@ fn target(address: SocketAddr, ca: &Ca, dir: &TempDir, identity: Option<Identity
         tls: client_tls(Some(&path), identity).unwrap(),
         connect_timeout: Duration::from_secs(10),
         tcp_user_timeout: Duration::from_secs(30),
+        generation: 0,
         addresses: Addresses::default(),
     }
 }
