@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sim::push::apns::{Apns, ApnsConfig};
 use sim::push::fcm::{Fcm, FcmConfig};
 use trunkline_tests::scene::smsc_config;
-use trunkline_tests::{Directory, SOON, Scene};
+use trunkline_tests::{Directory, SOON, Scene, wait_for};
 
 /// Both services, and a gateway with a route to each beside its carrier.
 pub(super) struct Push {
@@ -178,10 +178,14 @@ async fn what_both_services_refuse_goes_out_as_sms_on_one_timeline() {
     let smsc = push.scene.smsc.report();
     assert_eq!((smsc.submits, push.apns.token(&gone).requests), (1, 1));
     // In the service's own words, where a carrier's would be SMPP's.
-    let route: Value = push.scene.client.json("/v1/routes/apns").await.unwrap();
-    assert_eq!(route["links"][0]["state"], "connected", "{route}");
-    assert_eq!(route["last_refusal"]["code"], "410", "{route}");
-    assert!(route.get("receipts").is_none(), "{route}");
+    wait_for("the route's own words", SOON, async || {
+        let route: Value = push.scene.client.json("/v1/routes/apns").await.unwrap();
+        let shown = route["links"][0]["state"] == "connected"
+            && route["last_refusal"]["code"] == "410"
+            && route.get("receipts").is_none();
+        shown.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ use crate::store::record::{BlobError, Op, Reading};
 use crate::store::state::{self, STATE, Snapshot};
 
 mod inbound;
+mod pushed;
 mod suppressed;
 
 /// Lines about one file, at most: the first ones tell enough.
@@ -365,6 +366,8 @@ struct Line<'a> {
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     push: Option<&'a serde_json::value::RawValue>,
+    #[serde(flatten)]
+    targets: pushed::Targets<'a>,
     status: &'a str,
     class: &'a str,
     client_ref: &'a str,
@@ -589,6 +592,7 @@ fn write_line(out: &mut impl Write, ids: Ids, record: &Record, source: &str) -> 
         from: message.text(Text::From),
         text: message.text(Text::Body),
         push: crate::event::render::raw(message.text(Text::Push)),
+        targets: pushed::Targets::of(message, life),
         status: life.status.name(),
         class: message.class.name(),
         client_ref: message.text(Text::ClientRef),
