@@ -229,3 +229,36 @@ async fn killed_on_the_way_no_push_is_lost_and_a_second_copy_is_told_of() {
         .unwrap()
         .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_has_more_to_send_than_one_connection_takes_opens_others() {
+    let apns = ApnsConfig {
+        common: sim::push::Config {
+            latency_ms: 50,
+            streams: 10,
+            ..sim::push::Config::default()
+        },
+        ..ApnsConfig::default()
+    };
+    let push = start("push-grows", apns).await;
+    // 200 a second on one connection: enough for ten seconds.
+    let messages: Vec<Value> = (0..2_000)
+        .map(|number| {
+            json!({
+                "to": {"devices": [ios(&format!("{number:064x}"))]},
+                "content": {"push": {"title": "Ready"}},
+            })
+        })
+        .collect();
+    for some in messages.chunks(500) {
+        let batch = json!({ "messages": some });
+        let answer = push.scene.client.post("/v1/batches", &batch).await;
+        assert_eq!(answer.unwrap().status, 200);
+    }
+    let grown = push.apns.until(SOON, |report| report.connections_open >= 3);
+    let report = grown.await.expect("more connections in time");
+    assert_eq!(
+        (report.tokens_doubled, report.stream_limit_violations),
+        (0, 0)
+    );
+}

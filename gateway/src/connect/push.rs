@@ -30,7 +30,7 @@ use tokio::time::{sleep, sleep_until};
 
 use self::guard::Guard;
 use self::meters::Meters;
-use self::pool::{FULL_FOR, IDLE_FOR, Pool};
+use self::pool::{IDLE_FOR, Pool, Pressure};
 use self::service::{Made, Read, Service, Who};
 use self::verdict::Beside;
 use super::http2::{self, Connection, Fate, NotConnected, Replace, Target, Unknown, Unsent};
@@ -126,7 +126,7 @@ pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
         pause: PAUSES.0,
         is_up: false,
         window: 0,
-        full_since: None,
+        pressure: Pressure::default(),
         busy_at: clock.instant(),
         paused_until: None,
         outdated: None,
@@ -189,7 +189,7 @@ struct Link {
     is_up: bool,
     /// … and the window that it was told last.
     window: usize,
-    full_since: Option<Instant>,
+    pressure: Pressure,
     busy_at: Instant,
     /// The service asks the whole route to wait.
     paused_until: Option<Instant>,
@@ -405,19 +405,13 @@ impl Link {
     }
 
     fn grow_or_shrink(&mut self, now: Instant) {
-        let room = self.connections.iter().map(|held| held.connection.room());
         let up = self.window > 0 && !self.is_paused();
         if !self.out.is_empty() {
             self.busy_at = now;
         }
-        if !up || room.sum::<usize>() > 0 {
-            self.full_since = None;
-        } else {
-            let since = *self.full_since.get_or_insert(now);
-            if now.saturating_duration_since(since) >= FULL_FOR {
-                self.config.pool.grow(now);
-                self.full_since = None;
-            }
+        let limits = self.connections.iter().map(|held| held.connection.limit());
+        if up && self.pressure.saw(now, self.out.len(), limits.sum()) {
+            self.config.pool.grow(now);
         }
         if up && now.saturating_duration_since(self.busy_at) >= IDLE_FOR {
             self.config.pool.shrink(self.ends.link.0);

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// A link that had no room for so long has its pool grow. Chosen: several round trips.
-pub(super) const FULL_FOR: Duration = Duration::from_millis(200);
+/// A link that was nearly full again and again for so long has its pool grow. Chosen: several round trips.
+const FULL_FOR: Duration = Duration::from_secs(1);
+/// Between two such moments at most. Chosen: above the round trip to either service.
+const FULL_AGAIN: Duration = Duration::from_millis(250);
 /// The pool grows by one at most in this time: rapid connecting counts as an attack (push.md §1.7).
 const GROW_PAUSE: Duration = Duration::from_secs(1);
 /// A link with nothing to do for so long gives its connection up. Chosen: far above the pauses of traffic.
@@ -93,6 +95,35 @@ impl Pool {
     }
 }
 
+/// How long a link has had all that it may, but for moments: while answers come one by one there is always
+/// room for the next request, and still more to send.
+#[derive(Debug, Default)]
+pub(super) struct Pressure {
+    since: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Pressure {
+    /// So many of its streams were used at this moment: whether another connection would help.
+    pub(super) fn saw(&mut self, now: Instant, used: usize, limit: usize) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) < FULL_AGAIN;
+        if !self.last.is_some_and(lately) {
+            self.since = None;
+        }
+        // Three quarters, because what was answered is replaced a little later.
+        if limit == 0 || 4 * used < 3 * limit {
+            return false;
+        }
+        self.last = Some(now);
+        let since = *self.since.get_or_insert(now);
+        let grows = now.saturating_duration_since(since) >= FULL_FOR;
+        if grows {
+            self.since = None;
+        }
+        grows
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +144,25 @@ mod tests {
         assert!(pool.shrink(2) && pool.shrink(1));
         assert!(!pool.shrink(0), "one stays");
         assert_eq!(is(), 1);
+    }
+
+    #[test]
+    fn a_link_that_is_filled_again_and_again_needs_another_beside_it() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        // Answers come one by one: it is never quite full.
+        let mut one_by_one = Pressure::default();
+        let grown = (0..3_000).filter(|ms| one_by_one.saw(at(*ms), 76 + (*ms as usize % 20), 100));
+        assert_eq!(grown.collect::<Vec<u64>>(), [1_000, 2_001]);
+        // They come all at once, each 200 ms.
+        let mut in_bursts = Pressure::default();
+        let used = |ms: u64| if ms % 200 < 5 { 1_000 } else { 10 };
+        assert!((0..3_000).any(|ms| in_bursts.saw(at(ms), used(ms), 1_000)));
+        // A peak now and then, and half of it all the time.
+        let mut peaks = Pressure::default();
+        let used = |ms: u64| if ms % 500 < 5 { 1_000 } else { 700 };
+        assert!(!(0..5_000).any(|ms| peaks.saw(at(ms), used(ms), 1_000)));
+        assert!(!(0..5_000).any(|ms| peaks.saw(at(ms), 0, 0)));
     }
 
     #[test]
