@@ -376,6 +376,13 @@ async fn a_provider_token_outlives_kills_and_stops() {
         .send(&[to_ios("courier-ios", &token("a", 0), &alert())])
         .await;
     push.ends(&ids).await;
+    // Node dates its answers: our clock is compared with them.
+    let metrics = push.scene.gateway.admin_client().get("/metrics").await;
+    let metrics = metrics.unwrap().body;
+    assert!(
+        String::from_utf8_lossy(&metrics).contains("trunkline_push_clock_skew_seconds{"),
+        "the skew is measured"
+    );
     let apns = push.finish("apns").await;
     let tokens = apns["providerTokens"].as_array().unwrap();
     assert_eq!(tokens.len(), 1, "one for all starts");

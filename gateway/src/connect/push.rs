@@ -71,6 +71,8 @@ const REFUSED_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duratio
 const REFUSALS_MAX: u32 = 2;
 /// One line in the log for all pushes that are refused so within it.
 const ALARM_PAUSE: Duration = Duration::from_secs(10);
+/// How often an answer's `date` is read. Chosen: clocks drift slowly, and answers come by the thousand.
+const DATE_AGAIN: Duration = Duration::from_secs(10);
 /// How often an idle link looks whether it is needed.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -132,6 +134,7 @@ pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
         outdated: None,
         lacking: None,
         alarmed_at: None,
+        dated_at: None,
         stopped: None,
         refusals: 0,
         goaway: None,
@@ -199,6 +202,8 @@ struct Link {
     lacking: Option<(String, UnixMs)>,
     /// When it was logged last that somebody has to look.
     alarmed_at: Option<Instant>,
+    /// When an answer's `date` was read last.
+    dated_at: Option<Instant>,
     /// Why nothing goes on until somebody has looked, or there is another credential.
     stopped: Option<Stopped>,
     /// Refused credentials in a row.
@@ -640,6 +645,12 @@ impl Link {
                     read.outcome.unregistered = UnixMs::ZERO;
                 }
                 self.meters.answered(&read, answered.latency);
+                let instant = self.clock.instant();
+                let lately = |at: Instant| instant.saturating_duration_since(at) < DATE_AGAIN;
+                if !self.dated_at.is_some_and(lately) {
+                    self.dated_at = Some(instant);
+                    self.config.who.saw_date(&answered);
+                }
                 self.beside(at, &read, out.serial);
                 if self.outdated.is_some() && read.beside == Beside::Expired {
                     // It waits for the next token, however long that takes.

@@ -9,7 +9,7 @@ use codecs::apns::{self, ApnsId, DeviceToken, Expiration};
 use codecs::fcm;
 use codecs::push::{ReceiptKey, Urgency};
 use codecs::verdict::{self, Class};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Request, Uri};
 
@@ -119,7 +119,7 @@ impl Service {
     #[must_use]
     pub fn headers(&self) -> Vec<HeaderName> {
         match self.kind {
-            Kind::Apns { .. } => vec![APNS_ID],
+            Kind::Apns { .. } => vec![APNS_ID, DATE],
             Kind::Fcm { .. } => vec![RETRY_AFTER],
         }
     }
@@ -440,6 +440,17 @@ impl Who {
             Self::Certificate(_) => return true,
         };
         matches!(again, Again::With(_))
+    }
+
+    /// An answer: where our clock makes the tokens, its `date` tells how far that is off.
+    pub(super) fn saw_date(&self, answered: &Answered) {
+        let Self::Provider(provider) = self else {
+            return;
+        };
+        let date = answered.header(&DATE).and_then(|date| date.to_str().ok());
+        if let Some(server) = date.and_then(crate::outbound::date) {
+            provider.saw_date(server);
+        }
     }
 
     /// Tokens were renewed too often.
