@@ -122,13 +122,15 @@ async fn a_recipient_whose_queue_is_full_waits_alone() {
     scene.receiver.wait_until(others, SOON).await.unwrap();
     let waits = wait_for("the recipient to wait", SOON, async || {
         let route = scene.client.json("/v1/routes/main").await.ok()?;
+        // The others' last answers may still be on their way into the store, and hold the route for as
+        // long as that takes.
         let ready = route["throttle"]["destinations_waiting"] == 1
-            && route["throttle"]["messages_behind"] == 2;
+            && route["throttle"]["messages_behind"] == 2
+            && route["hold_reason"] == "backoff";
         ready.then_some(route)
     })
     .await;
     assert_eq!(waits["queue"]["depth"]["transactional"], 3);
-    assert_eq!(waits["hold_reason"], "backoff");
     // It was asked twice, and not for each of its messages.
     let asked = scene.smsc.messages();
     let asked = asked.iter().filter(|seen| seen.dest.2 == to).count();
