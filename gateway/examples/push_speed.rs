@@ -208,6 +208,9 @@ async fn serve(ca_file: &Path, streams: u32, latency: Duration) -> anyhow::Resul
     Ok(address)
 }
 
+/// When to answer what, and where.
+type Asked = (Instant, Request<RecvStream>, SendResponse<Bytes>);
+
 async fn answer(
     acceptor: TlsAcceptor,
     stream: TcpStream,
@@ -221,7 +224,7 @@ async fn answer(
         .initial_connection_window_size(16 << 20)
         .handshake::<_, Bytes>(stream)
         .await?;
-    let (later, mut due) = mpsc::unbounded_channel::<(Instant, Request<RecvStream>, SendResponse<Bytes>)>();
+    let (later, mut due) = mpsc::channel::<Asked>(usize::try_from(streams)?);
     // One after the other: all take the same time.
     tokio::spawn(async move {
         while let Some((at, mut request, mut answers)) = due.recv().await {
@@ -244,7 +247,8 @@ async fn answer(
     });
     while let Some(accepted) = h2.accept().await {
         let (request, answers) = accepted?;
-        later.send((Instant::now() + latency, request, answers))?;
+        // There are never more than there may be streams.
+        later.try_send((Instant::now() + latency, request, answers))?;
     }
     Ok(())
 }
