@@ -16,10 +16,8 @@
 //! The window is never larger than what the service allows at that moment (push.md R3): what waits, waits
 //! in the dispatcher's queue, where it can go another way.
 
-use std::future::{Future, pending, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::header::HeaderValue;
@@ -28,19 +26,22 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
+use self::connections::{Connections, Worked};
+use self::credential::{Credential, Lack};
 use self::guard::Guard;
 use self::meters::Meters;
-use self::pool::{IDLE_FOR, Pool, Pressure};
-use self::service::{Made, Read, Service, Who};
-use self::verdict::Beside;
-use super::http2::{self, Connection, Fate, NotConnected, Replace, Target, Unknown, Unsent};
-use super::ledger::{Ledger, ours};
+use self::pool::{Place, Pool};
+use self::service::{Made, Service, Who};
+use super::http2::{self, Connection, Fate, NotConnected, Replace, Target};
+use super::ledger::Ledger;
 use crate::clock::{Clock, UnixMs};
-use crate::connect::credentials::{Bearer, State};
 use crate::link::{Beat, Carries, LinkEvent, LinkIx, Pulse, Then};
-use crate::outcome::{Attempt, OutcomeResult, Reason, Retry, Whose};
+use crate::outcome::Attempt;
 use crate::stop::Stop;
 
+mod connections;
+mod credential;
+mod fates;
 pub mod guard;
 mod meters;
 pub mod pool;
@@ -53,26 +54,6 @@ mod tests;
 
 /// First and longest pause between two tries to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// A connection that stood so long starts again from the shortest pause.
-const STABLE: Duration = Duration::from_secs(60);
-/// Connections that drain beside the newest one. Chosen: a service that ends them faster than it answers
-/// what is out on them is sick.
-const DRAINING_MAX: usize = 4;
-/// Server faults in a row after which a connection is given up (push.md §1.5: two 500s); also pushes that
-/// are not answered while no other is.
-const FAULTS_MAX: u32 = 2;
-/// Streams refused in a row that are tried again at once. Chosen: one push that is always refused, between
-/// others that are answered, holds up none of them.
-const REFUSED_AT_ONCE: u32 = 2;
-/// The link's pause after more of them, doubled for each that follows it, and the longest. Chosen: from
-/// some round trips to what PING takes to find a connection dead.
-const REFUSED_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// Refusals of our credentials in a row before the route stops (push.md §1.5: "after 2").
-const REFUSALS_MAX: u32 = 2;
-/// One line in the log for all pushes that are refused so within it.
-const ALARM_PAUSE: Duration = Duration::from_secs(10);
-/// How often an answer's `date` is read. Chosen: clocks drift slowly, and answers come by the thousand.
-const DATE_AGAIN: Duration = Duration::from_secs(10);
 /// How often an idle link looks whether it is needed.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -122,53 +103,19 @@ pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
         ledger: Ledger::new(ends.link, ends.events.clone(), clock.clone()),
         meters: Meters::new(&config.name),
         out: FxHashMap::default(),
-        connections: Vec::new(),
-        next: None,
-        retry_at: None,
-        pause: PAUSES.0,
-        is_up: false,
-        window: 0,
-        pressure: Pressure::default(),
-        busy_at: clock.instant(),
+        connections: Connections::new(),
+        credential: Credential::new(&config),
+        place: Place::new(&config.pool, ends.link.0, clock.instant()),
+        shown: Shown::default(),
         paused_until: None,
-        outdated: None,
-        lacking: None,
-        alarmed_at: None,
-        dated_at: None,
-        stopped: None,
-        refusals: 0,
-        goaway: None,
         made: Made::default(),
-        pulse: Arc::default(),
         resumed: config.resumed.clone(),
-        wanted: config.pool.wanted(),
-        state: config.who.subscribe(),
-        target: config.target.clone(),
         config,
         ends,
         clock,
         stop,
     };
     link.run().await;
-}
-
-type Connecting = Pin<Box<dyn Future<Output = Result<Connection, NotConnected>> + Send>>;
-
-/// One connection and what is counted of it.
-struct Held {
-    connection: Connection,
-    /// The credential it was made with.
-    generation: u64,
-    opened: Instant,
-    /// When a request was answered last; before the first, when it was made.
-    answered: Instant,
-    faults: u32,
-    /// Streams that the service refused since.
-    refused: u32,
-    /// It is to make room for the next one, which comes or is there.
-    leaves: bool,
-    /// It is over, and why.
-    closed: Option<String>,
 }
 
 /// What is out.
@@ -182,66 +129,44 @@ struct Link {
     ledger: Ledger,
     meters: Meters,
     out: FxHashMap<u64, Out>,
-    /// The newest last.
-    connections: Vec<Held>,
-    /// The next one, and the credential it is made with.
-    next: Option<(Connecting, u64)>,
-    retry_at: Option<Instant>,
-    pause: Duration,
-    /// Whether the dispatcher takes the link for up …
-    is_up: bool,
-    /// … and the window that it was told last.
-    window: usize,
-    pressure: Pressure,
-    busy_at: Instant,
+    connections: Connections,
+    credential: Credential,
+    place: Place,
+    shown: Shown,
     /// The service asks the whole route to wait.
     paused_until: Option<Instant>,
-    /// The service calls the token of this serial too old, and there is no newer one yet.
-    outdated: Option<u64>,
-    /// Why there is no token to send with until the next one comes by itself, and when that may be.
-    lacking: Option<(String, UnixMs)>,
-    /// When it was logged last that somebody has to look.
-    alarmed_at: Option<Instant>,
-    /// When an answer's `date` was read last.
-    dated_at: Option<Instant>,
-    /// Why nothing goes on until somebody has looked, or there is another credential.
-    stopped: Option<Stopped>,
-    /// Refused credentials in a row.
-    refusals: u32,
-    goaway: Option<String>,
     made: Made,
-    pulse: Arc<Pulse>,
     resumed: watch::Receiver<u64>,
-    wanted: watch::Receiver<u16>,
-    state: Option<watch::Receiver<State>>,
-    target: watch::Receiver<Arc<Target>>,
     config: Arc<Config>,
     ends: Ends,
     clock: Clock,
     stop: Stop,
 }
 
-/// Why a link has stopped.
-struct Stopped {
-    why: String,
-    /// The credential that was refused.
-    generation: u64,
-    /// It had no token at all.
-    tokenless: bool,
+/// What the dispatcher knows of the link.
+#[derive(Default)]
+struct Shown {
+    /// Whether it takes the link for up …
+    is_up: bool,
+    /// … and the window that it was told last.
+    window: usize,
+    /// What made the service end a connection, not told yet.
+    goaway: Option<String>,
+    pulse: Arc<Pulse>,
 }
 
 /// What woke the link.
 enum Woken {
     Turn,
     Attempts(Option<Vec<Attempt>>),
-    Connected(Box<Result<Connection, NotConnected>>),
+    Connected(Box<Result<Connection, NotConnected>>, u64),
     Look,
     Stop,
 }
 
 impl Link {
     async fn run(mut self) {
-        if !self.is_wanted() {
+        if !self.place.is_wanted() {
             let link = self.ends.link;
             self.ledger.event(LinkEvent::Unused { link });
         }
@@ -256,7 +181,7 @@ impl Link {
                 Woken::Turn | Woken::Look => {}
                 Woken::Attempts(Some(batch)) => self.hand_over(batch),
                 Woken::Attempts(None) | Woken::Stop => break,
-                Woken::Connected(result) => self.connected(*result),
+                Woken::Connected(result, generation) => self.connected(*result, generation),
             }
         }
         self.part().await;
@@ -268,17 +193,16 @@ impl Link {
         let look = self
             .paused_until
             .map_or(now + LOOK, |until| until.min(now + LOOK));
-        let connections = &mut self.connections;
-        let next = &mut self.next;
         tokio::select! {
             biased;
             () = self.stop.stopped() => Woken::Stop,
-            () = turn(connections) => Woken::Turn,
+            worked = self.connections.work() => match worked {
+                Worked::News => Woken::Turn,
+                Worked::Connected(result, generation) => Woken::Connected(result, generation),
+            },
             batch = self.ends.attempts.recv() => Woken::Attempts(batch),
-            result = connecting(next) => Woken::Connected(Box::new(result)),
-            () = changed(&mut self.state) => Woken::Look,
-            Ok(()) = self.target.changed() => Woken::Look,
-            Ok(()) = self.wanted.changed() => Woken::Look,
+            () = self.credential.changed() => Woken::Look,
+            () = self.place.changed() => Woken::Look,
             Ok(()) = self.resumed.changed() => {
                 self.go_on();
                 Woken::Look
@@ -287,62 +211,17 @@ impl Link {
         }
     }
 
-    /// Whether the pool wants a connection here.
-    fn is_wanted(&self) -> bool {
-        *self.wanted.borrow() > self.ends.link.0
-    }
-
-    /// The token to send with now: `Ok(None)` when the connection itself says who we are.
-    ///
-    /// # Errors
-    /// Why there is none, and whether only somebody's hand helps.
-    fn bearer(&self) -> Result<Option<Arc<Bearer>>, (String, bool)> {
-        let now = self.clock.now();
-        let Some(state) = &self.state else {
-            return match self.config.who.stopped(now) {
-                Some(why) => Err((why, true)),
-                None => Ok(None),
-            };
-        };
-        let state = state.borrow();
-        if let Some(bearer) = state.usable(now) {
-            return Ok(Some(bearer.clone()));
-        }
-        match &state.refusal {
-            Some(refusal) => Err((refusal.text.to_string(), refusal.permanent)),
-            None => Err(("there is no access token yet".to_owned(), false)),
-        }
-    }
-
-    fn generation(&self) -> u64 {
-        match &self.state {
-            Some(state) => state
-                .borrow()
-                .bearer
-                .as_ref()
-                .map_or(0, |bearer| bearer.generation),
-            // Not the certificate's own: what is connected next is shown this one.
-            None => self.target.borrow().generation,
-        }
-    }
-
     /// Opens, replaces and gives up connections as it stands now.
     fn look(&mut self) {
         let now = self.clock.instant();
         self.paused_until = self.paused_until.filter(|until| *until > now);
-        let generation = self.generation();
-        let bearer = self.bearer();
-        let serial = bearer.as_ref().ok().and_then(Option::as_ref);
-        let serial = serial.map_or(0, |bearer| bearer.serial);
-        self.outdated = self.outdated.filter(|outdated| serial <= *outdated);
-        let usable = bearer.is_ok();
-        let over =
-            |stopped: &Stopped| stopped.generation != generation || stopped.tokenless && usable;
-        if self.stopped.as_ref().is_some_and(over) {
+        let bearer = self.credential.look(self.clock.now());
+        if self.credential.is_another(bearer.is_ok()) {
             self.go_on();
         }
-        let (wanted, stopped) = (self.is_wanted(), self.stopped.is_some());
-        for held in &mut self.connections {
+        let generation = self.credential.generation();
+        let (wanted, stopped) = (self.place.is_wanted(), self.credential.stopped().is_some());
+        for held in self.connections.iter_mut() {
             if held.generation != generation {
                 // A service holds a connection to its first key, and refuses another one's tokens on it.
                 held.connection.fence("it was made with another credential");
@@ -352,90 +231,72 @@ impl Link {
                 held.connection.fence("it is not needed");
             }
         }
-        // Also where a connection stands: what would be sent on it would not be taken.
-        if wanted
-            && !stopped
-            && let Err((why, true)) = bearer
-        {
-            self.stop_for(why.clone(), true);
-            // Where some are left, the last one's end says it.
-            if self.connections.is_empty() {
-                self.down(why, Then::Stopped);
-            }
-            return;
-        }
+        let usable = bearer.is_ok();
         match bearer {
-            Err((why, false)) => self.lack(why, wanted),
-            Ok(_) if self.outdated.is_some() => {
+            // Also where a connection stands: what would be sent on it would not be taken.
+            Err(Lack {
+                why,
+                for_good: true,
+            }) if wanted && !stopped => {
+                self.stop_for(why.clone(), true);
+                // Where some are left, the last one's end says it.
+                if self.connections.is_empty() {
+                    self.down(why, Then::Stopped);
+                }
+                return;
+            }
+            Err(Lack {
+                why,
+                for_good: false,
+            }) => self.lack(why, wanted),
+            Ok(_) if self.credential.is_outdated() => {
                 let why = "the service calls our token too old, and there is no newer one yet";
                 self.lack(why.to_owned(), wanted);
             }
-            _ => self.lacking = None,
+            _ => self.credential.lack_none(),
         }
-        let stays = |held: &Held| held.connection.limit() > 0 && !held.leaves;
-        let well = self.connections.iter().any(stays);
-        let crowded = self.connections.len() > DRAINING_MAX;
-        let due = self.retry_at.is_none_or(|at| at <= now);
         // Without a token the next state wakes us.
-        if wanted && !stopped && usable && !well && !crowded && self.next.is_none() && due {
+        if wanted && !stopped && usable && self.connections.is_next_due(now) {
             self.open(now);
         }
-        self.grow_or_shrink(now);
+        let up = self.shown.window > 0 && !self.is_paused();
+        let used = (self.out.len(), self.connections.limit());
+        self.place.saw(&self.config.pool, now, up, used);
     }
 
     /// There is no token, and nobody's hand is needed for the next one: the route waits for it, and says so.
     fn lack(&mut self, why: String, wanted: bool) {
-        let refusal = self.state.as_ref().and_then(|state| {
-            let state = state.borrow();
-            state.refusal.as_ref().map(|refusal| refusal.again_at)
-        });
-        let lacking = Some((why, refusal.unwrap_or_else(|| self.clock.now())));
-        // That the first token of a start is still under way is no news.
-        let news = wanted && refusal.is_some() && self.lacking != lacking;
-        self.lacking = lacking;
-        if let Some((why, again_at)) = self.lacking.clone()
-            && self.out.is_empty()
-            && (self.is_up || news)
-        {
-            if self.is_up {
-                tracing::warn!(
-                    route = self.config.name,
-                    link = self.ends.link.0,
-                    why,
-                    "there is no token to send with: the route waits for the next one"
-                );
-            }
-            self.down(why, Then::Again(again_at));
+        let news = self.credential.lack(why, self.clock.now()) && wanted;
+        if !self.out.is_empty() || !(self.shown.is_up || news) {
+            return;
         }
-    }
-
-    fn grow_or_shrink(&mut self, now: Instant) {
-        let up = self.window > 0 && !self.is_paused();
-        if !self.out.is_empty() {
-            self.busy_at = now;
+        let Some((why, again_at)) = self.credential.lacking().cloned() else {
+            return;
+        };
+        if self.shown.is_up {
+            tracing::warn!(
+                route = self.config.name,
+                link = self.ends.link.0,
+                why,
+                "there is no token to send with: the route waits for the next one"
+            );
         }
-        let limits = self.connections.iter().map(|held| held.connection.limit());
-        if up && self.pressure.saw(now, self.out.len(), limits.sum()) {
-            self.config.pool.grow(now);
-        }
-        if up && now.saturating_duration_since(self.busy_at) >= IDLE_FOR {
-            self.config.pool.shrink(self.ends.link.0);
-        }
+        self.down(why, Then::Again(again_at));
     }
 
     fn open(&mut self, now: Instant) {
-        let (target, http2) = (self.target.borrow().clone(), self.config.http2.clone());
+        let (target, http2) = (self.credential.target(), self.config.http2.clone());
         let (clock, meters) = (self.clock.clone(), http2::Meters::new(&self.config.name));
         let at = self.config.pool.connect_at(now);
         let connect = async move {
             sleep_until(at.into()).await;
             http2::connect(&target, http2, clock, meters).await
         };
-        self.next = Some((Box::pin(connect), self.generation()));
+        let generation = self.credential.generation();
+        self.connections.open(Box::pin(connect), generation);
     }
 
-    fn connected(&mut self, result: Result<Connection, NotConnected>) {
-        let generation = self.next.take().map_or(0, |next| next.1);
+    fn connected(&mut self, result: Result<Connection, NotConnected>, generation: u64) {
         let now = self.clock.instant();
         match result {
             Ok(connection) => {
@@ -446,19 +307,7 @@ impl Link {
                     streams = connection.limit(),
                     "connected"
                 );
-                for held in &mut self.connections {
-                    held.connection.fence("another one takes its place");
-                }
-                self.connections.push(Held {
-                    connection,
-                    generation,
-                    opened: now,
-                    answered: now,
-                    faults: 0,
-                    refused: 0,
-                    leaves: false,
-                    closed: None,
-                });
+                self.connections.add(connection, generation, now);
             }
             Err(why) => self.failed(&why.to_string(), now),
         }
@@ -466,10 +315,7 @@ impl Link {
 
     /// There is no connection, or it did not last: the next try waits.
     fn failed(&mut self, why: &str, now: Instant) {
-        let half = self.pause / 2;
-        let pause = half + half / 1_000 * (getrandom::u32().unwrap_or_default() % 1_000);
-        self.pause = (self.pause * 2).min(PAUSES.1);
-        self.retry_at = Some(now + pause);
+        let pause = self.connections.failed(now);
         tracing::warn!(
             route = self.config.name,
             link = self.ends.link.0,
@@ -485,16 +331,12 @@ impl Link {
 
     /// Somebody has looked, or there is another credential.
     fn go_on(&mut self) {
-        self.stopped = None;
-        self.refusals = 0;
-        // The clock that was wrong may have been the service's: one push tells.
-        self.outdated = None;
-        self.pause = PAUSES.0;
-        self.retry_at = None;
+        self.credential.go_on();
+        self.connections.start_again();
     }
 
     fn stop_for(&mut self, why: String, tokenless: bool) {
-        if self.stopped.is_some() {
+        if !self.credential.stop(&why, tokenless) {
             return;
         }
         tracing::error!(
@@ -504,38 +346,29 @@ impl Link {
             "the push route is stopped: put it right, then POST /v1/routes/{{name}}/resume"
         );
         self.meters.stopped();
-        for held in &mut self.connections {
-            held.connection.fence(&why);
-        }
-        self.next = None;
-        self.stopped = Some(Stopped {
-            why,
-            generation: self.generation(),
-            tokenless,
-        });
+        self.connections.fence(&why);
+        self.connections.do_not_open();
     }
 
     /// Hands attempts to the connection that has room; what finds none goes back at once.
     fn hand_over(&mut self, batch: Vec<Attempt>) {
         let now = self.clock.now();
         let paused = self.is_paused();
-        let bearer = self.bearer();
+        let bearer = self.credential.bearer(now);
         for attempt in batch {
             let token = attempt.token;
-            let room = |held: &&mut Held| held.connection.room() > 0;
-            let held = self.connections.iter_mut().rev().find(room);
-            let (Some(held), Ok(bearer), false) = (held, &bearer, paused) else {
-                self.ledger.hand(token, now);
+            self.ledger.hand(token, now);
+            let connection = self.connections.with_room();
+            let (Some(connection), Ok(bearer), false) = (connection, &bearer, paused) else {
                 self.ledger.not_sent(token, now);
                 continue;
             };
-            self.ledger.hand(token, now);
             let authorization = bearer.as_ref().map(|bearer| &bearer.authorization);
             let made = (&mut self.made, authorization);
             match request(&self.config.service, &attempt, made, now) {
                 Ok((request, body)) => {
                     self.meters.handed(body.len());
-                    held.connection.send(token, request, body);
+                    connection.send(token, request, body);
                     let serial = bearer.as_ref().map_or(0, |bearer| bearer.serial);
                     self.out.insert(token, Out { attempt, serial });
                 }
@@ -553,7 +386,7 @@ impl Link {
                 .clock
                 .instant()
                 .saturating_duration_since(connection.heard_at())));
-            self.pulse.set(Beat {
+            self.shown.pulse.set(Beat {
                 heard_at: UnixMs(heard),
                 round_trip: connection.round_trip(),
                 misses: 0,
@@ -564,7 +397,7 @@ impl Link {
                 if let Replace::GoAway(goaway) = &replace {
                     let said = codecs::apns::GoAway::read(&goaway.debug_data);
                     let (code, said) = (goaway.code_name(), said.reason.text().to_owned());
-                    self.goaway = Some(format!("{code} {}", said.escape_debug()));
+                    self.shown.goaway = Some(format!("{code} {}", said.escape_debug()));
                 }
                 tracing::info!(
                     route = self.config.name,
@@ -590,29 +423,16 @@ impl Link {
             self.fate(at, token, fate);
         }
         let now = self.clock.instant();
-        let mut last = None;
-        for held in self
-            .connections
-            .extract_if(.., |held| held.closed.is_some())
-        {
-            if now.saturating_duration_since(held.opened) >= STABLE {
-                self.pause = PAUSES.0;
-            }
-            last = held.closed;
-        }
-        if let Some(why) = last
-            && self.connections.is_empty()
-            && self.next.is_none()
-        {
+        if let Some(why) = self.connections.let_go(now) {
             self.ended(&why, now);
         }
     }
 
     /// The last connection is gone.
     fn ended(&mut self, why: &str, now: Instant) {
-        if let Some(stopped) = &self.stopped {
-            self.down(stopped.why.clone(), Then::Stopped);
-        } else if self.is_wanted() {
+        if let Some(why) = self.credential.stopped() {
+            self.down(why.to_owned(), Then::Stopped);
+        } else if self.place.is_wanted() {
             self.failed(why, now);
         } else {
             let then = Then::Again(self.clock.now());
@@ -622,189 +442,9 @@ impl Link {
         }
     }
 
-    /// What became of one request.
-    fn fate(&mut self, at: usize, token: u64, fate: Fate) {
-        let Some(out) = self.out.remove(&token) else {
-            return;
-        };
-        let now = self.clock.now();
-        match fate {
-            Fate::Answered(answered) => {
-                if let Some(held) = self.connections.get_mut(at) {
-                    held.answered = self.clock.instant();
-                    held.refused = 0;
-                }
-                let mut read = self.config.service.read(&out.attempt, &answered);
-                let trusted = self
-                    .config
-                    .guard
-                    .lock()
-                    .saw(self.clock.instant(), read.bad_token);
-                if read.bad_token && !trusted {
-                    self.meters.distrusted();
-                    read.outcome.unregistered = UnixMs::ZERO;
-                }
-                self.meters.answered(&read, answered.latency);
-                let instant = self.clock.instant();
-                let lately = |at: Instant| instant.saturating_duration_since(at) < DATE_AGAIN;
-                if !self.dated_at.is_some_and(lately) {
-                    self.dated_at = Some(instant);
-                    self.config.who.saw_date(&answered);
-                }
-                self.beside(at, &read, out.serial);
-                if self.outdated.is_some() && read.beside == Beside::Expired {
-                    // It waits for the next token, however long that takes.
-                    self.ledger.not_sent(token, now);
-                } else {
-                    self.ledger.answer(token, read.outcome);
-                }
-            }
-            // It would be the same on any connection.
-            Fate::Unsent(Unsent::Invalid(why)) => {
-                tracing::error!(route = self.config.name, why, "a push cannot be written");
-                self.meters.alarm("invalid");
-                let (refused, reason) = (OutcomeResult::Refused, Reason::ProviderError);
-                let outcome = ours(refused, reason, Whose::Us, Retry::Never, now);
-                self.ledger.answer(token, outcome);
-            }
-            Fate::Unsent(why) => {
-                if why == Unsent::Refused {
-                    self.stream_refused(at);
-                }
-                self.meters.unsent();
-                self.ledger.not_sent(token, now);
-            }
-            Fate::Unknown(why) => {
-                if why == Unknown::Deadline {
-                    self.unanswered(at);
-                }
-                tracing::debug!(route = self.config.name, %why, "nobody knows of a push");
-                self.meters.unknown();
-                self.ledger.unknown(token, Reason::ProviderTimeout, now);
-            }
-        }
-    }
-
-    /// The service refused a stream. It may do so with many when its limit has fallen; but what is tried
-    /// again at once, and refused again, would go round and round as fast as the network is.
-    fn stream_refused(&mut self, at: usize) {
-        let now = self.clock.instant();
-        let waits = self.paused_until.is_some_and(|until| until > now);
-        let Some(held) = self.connections.get_mut(at).filter(|_| !waits) else {
-            return;
-        };
-        held.refused = held.refused.saturating_add(1);
-        let doublings = held.refused.saturating_sub(REFUSED_AT_ONCE);
-        if doublings > 0 {
-            let pause = REFUSED_PAUSES.0.saturating_mul(1 << doublings.min(16));
-            self.paused_until = Some(now + pause.min(REFUSED_PAUSES.1));
-        }
-    }
-
-    /// A request was not answered in its time. PING may be answered nevertheless: where no request was for
-    /// so long, the connection is as good as a silent one.
-    fn unanswered(&mut self, at: usize) {
-        let now = self.clock.instant();
-        let Some(held) = self.connections.get_mut(at) else {
-            return;
-        };
-        if now.saturating_duration_since(held.answered) < self.config.http2.request_timeout {
-            return;
-        }
-        held.faults += 1;
-        if held.faults >= FAULTS_MAX {
-            held.connection.fence("no push is answered on it");
-        }
-    }
-
-    /// What an answer means for more than its own push.
-    fn beside(&mut self, at: usize, read: &Read, serial: u64) {
-        let word = read.label;
-        if read.beside != Beside::Stop {
-            self.refusals = 0;
-        }
-        let generation = self.generation();
-        let newest = self.connections.get_mut(at);
-        let counts = newest
-            .as_ref()
-            .is_some_and(|held| held.connection.limit() > 0 && held.generation == generation);
-        match read.beside {
-            Beside::Nothing => {
-                if let Some(held) = newest {
-                    held.faults = 0;
-                }
-            }
-            Beside::Fence => {
-                if let Some(held) = newest {
-                    held.connection.fence(word);
-                }
-            }
-            Beside::TooManyUpdates => {
-                if let Some(held) = newest {
-                    held.connection.fence(word);
-                }
-                self.config.who.too_many_updates();
-            }
-            Beside::Expired => {
-                if !self.config.who.expired(serial) {
-                    self.outdated = self.outdated.max(Some(serial));
-                }
-            }
-            Beside::Pause(pause) => self.pause(pause),
-            Beside::Fault => {
-                if let Some(held) = newest {
-                    held.faults += 1;
-                    if held.faults >= FAULTS_MAX {
-                        held.connection.fence(word);
-                    }
-                }
-            }
-            Beside::Alarm => {
-                self.meters.alarm(word);
-                let now = self.clock.instant();
-                let lately = |at: Instant| now.saturating_duration_since(at) < ALARM_PAUSE;
-                if !self.alarmed_at.is_some_and(lately) {
-                    self.alarmed_at = Some(now);
-                    tracing::error!(
-                        route = self.config.name,
-                        reason = word,
-                        "the push service refuses an app's topic or our request; \
-                         trunkline_push_alarms_total counts them"
-                    );
-                }
-            }
-            // What was under way on it is refused with it, and what was sent with another credential says
-            // nothing of this one.
-            Beside::Stop if !counts => {}
-            Beside::Stop => {
-                self.refusals += 1;
-                if self.refusals >= REFUSALS_MAX {
-                    self.stop_for(
-                        format!("the service refuses our credentials: {word}"),
-                        false,
-                    );
-                } else if let Some(held) = newest {
-                    // What teams share a connection is refused so, too: a new one is tried once.
-                    held.connection.fence(word);
-                }
-            }
-        }
-    }
-
-    /// The service asks the whole account to wait.
-    fn pause(&mut self, pause: Duration) {
-        let until = self.clock.instant() + pause;
-        // Whatever was under way is refused so, too: said once.
-        let known = self.paused_until.map(|known| known + LOOK);
-        if known.is_none_or(|known| known < until) {
-            self.ledger.event(LinkEvent::Refusing { until });
-        }
-        self.paused_until = self.paused_until.max(Some(until));
-    }
-
     /// Whether the service asks to wait, or would refuse our token, or there is none.
     fn is_paused(&self) -> bool {
-        self.paused_until.is_some() || self.outdated.is_some() || self.lacking.is_some()
+        self.paused_until.is_some() || self.credential.waits()
     }
 
     /// How many attempts may be out now.
@@ -812,35 +452,33 @@ impl Link {
         if self.connections.is_empty() {
             return 0;
         }
-        let paused = self.is_paused() || self.stopped.is_some() || self.bearer().is_err();
-        let of = |held: &Held| match (held.connection.limit(), paused) {
-            (0, _) | (_, true) => held.connection.in_flight(),
-            (limit, false) => limit,
-        };
-        self.connections.iter().map(of).sum()
+        let paused = self.is_paused()
+            || self.credential.stopped().is_some()
+            || self.credential.bearer(self.clock.now()).is_err();
+        self.connections.window(paused)
     }
 
     /// Tells the dispatcher what has changed.
     async fn tell(&mut self) {
         let window = self.window_now();
         let link = self.ends.link;
-        if self.is_up && (window != self.window || self.goaway.is_some()) {
-            let goaway = self.goaway.take();
+        if self.shown.is_up && (window != self.shown.window || self.shown.goaway.is_some()) {
+            let goaway = self.shown.goaway.take();
             self.ledger.event(LinkEvent::Window {
                 link,
                 window,
                 goaway,
             });
-        } else if !self.is_up
-            && let Some(held) = self.connections.last()
-            && held.connection.limit() > 0
-            && self.lacking.is_none()
+        } else if !self.shown.is_up
+            && let Some(newest) = self.connections.newest()
+            && newest.limit() > 0
+            && self.credential.lacking().is_none()
         {
-            let (peer, pulse) = (held.connection.peer().to_owned(), self.pulse.clone());
+            let (peer, pulse) = (newest.peer().to_owned(), self.shown.pulse.clone());
             self.ledger.up(window, peer, Carries::Attempts, pulse);
-            self.is_up = true;
+            self.shown.is_up = true;
         }
-        self.window = window;
+        self.shown.window = window;
         self.meters.flush();
         // The dispatcher takes answers as long as it lives; without it there is nobody to answer.
         self.ledger.tell_all().await;
@@ -851,7 +489,7 @@ impl Link {
         while let Ok(batch) = self.ends.attempts.try_recv() {
             self.hand_over(batch);
         }
-        self.is_up = false;
+        self.shown.is_up = false;
         let link = self.ends.link;
         self.ledger.event(LinkEvent::Down { link, why, then });
     }
@@ -859,7 +497,7 @@ impl Link {
     /// The gateway stops: what is out is awaited, the rest goes back.
     async fn part(&mut self) {
         self.ends.attempts.close();
-        self.next = None;
+        self.connections.do_not_open();
         while let Ok(batch) = self.ends.attempts.try_recv() {
             self.ledger.receive(batch);
         }
@@ -867,7 +505,7 @@ impl Link {
         let mut over = pin!(sleep(self.config.drain));
         while !self.out.is_empty() {
             tokio::select! {
-                () = turn(&mut self.connections) => {}
+                _ = self.connections.work() => {}
                 () = &mut over => break,
             }
             self.news();
@@ -895,39 +533,4 @@ fn request(
 
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Works on all connections until one has news.
-async fn turn(connections: &mut [Held]) {
-    poll_fn(|context| {
-        let mut ready = false;
-        for held in connections.iter_mut() {
-            ready |= pin!(held.connection.turn()).poll(context).is_ready();
-        }
-        match ready {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
-}
-
-/// Works on the next connection, if one is being made.
-async fn connecting(next: &mut Option<(Connecting, u64)>) -> Result<Connection, NotConnected> {
-    match next {
-        Some((connecting, _)) => connecting.as_mut().await,
-        None => pending().await,
-    }
-}
-
-/// The credential has changed.
-async fn changed(state: &mut Option<watch::Receiver<State>>) {
-    match state {
-        None => pending().await,
-        Some(state) => {
-            if state.changed().await.is_err() {
-                pending().await
-            }
-        }
-    }
 }

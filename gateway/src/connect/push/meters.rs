@@ -1,11 +1,14 @@
 //! What push links count, by route. What is of connections is counted by [`http2`](crate::connect::http2).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram, counter, histogram};
 
 use super::service::Read;
 use crate::outcome::OutcomeResult;
+
+/// One line in the log for all pushes that are refused so within it.
+const ALARM_PAUSE: Duration = Duration::from_secs(10);
 
 /// One link's meters.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(super) struct Meters {
     payload: Histogram,
     /// Accepted since the last flush.
     taken: u64,
+    /// When it was logged last that somebody has to look.
+    alarmed_at: Option<Instant>,
 }
 
 impl Meters {
@@ -34,6 +39,7 @@ impl Meters {
             latency: histogram!("trunkline_push_latency_seconds", "route" => route.to_owned()),
             payload: histogram!("trunkline_push_payload_bytes", "route" => route.to_owned()),
             taken: 0,
+            alarmed_at: None,
         }
     }
 
@@ -76,6 +82,21 @@ impl Meters {
     pub(super) fn alarm(&self, reason: &'static str) {
         counter!("trunkline_push_alarms_total", "route" => self.route.clone(), "reason" => reason)
             .increment(1);
+    }
+
+    /// The service refuses an app's settings, or our request: somebody has to look.
+    pub(super) fn refused(&mut self, now: Instant, reason: &'static str) {
+        self.alarm(reason);
+        let lately = |at: Instant| now.saturating_duration_since(at) < ALARM_PAUSE;
+        if !self.alarmed_at.is_some_and(lately) {
+            self.alarmed_at = Some(now);
+            tracing::error!(
+                route = self.route,
+                reason,
+                "the push service refuses an app's topic or our request; \
+                 trunkline_push_alarms_total counts them"
+            );
+        }
     }
 
     /// The route has stopped.

@@ -4,6 +4,7 @@
 //! for a while asks for one more, a link that has been idle for long gives itself up. Chosen figures are
 //! those of push.md §1.7 where it has them.
 
+use std::future::pending;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -16,7 +17,7 @@ const FULL_AGAIN: Duration = Duration::from_millis(250);
 /// The pool grows by one at most in this time: rapid connecting counts as an attack (push.md §1.7).
 const GROW_PAUSE: Duration = Duration::from_secs(1);
 /// A link with nothing to do for so long gives its connection up. Chosen: far above the pauses of traffic.
-pub(super) const IDLE_FOR: Duration = Duration::from_secs(600);
+const IDLE_FOR: Duration = Duration::from_secs(600);
 /// Connections of one pool are opened this far apart at least (push.md §1.7: a few a second).
 const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -55,13 +56,8 @@ impl Pool {
         self.max
     }
 
-    /// How many of its links are to be connected, and each change of that.
-    pub(super) fn wanted(&self) -> watch::Receiver<u16> {
-        self.wanted.subscribe()
-    }
-
     /// There is more to send than the connections take.
-    pub(super) fn grow(&self, now: Instant) {
+    fn grow(&self, now: Instant) {
         let mut times = self.times.lock();
         let lately = |at: Instant| now.saturating_duration_since(at) < GROW_PAUSE;
         if times.grown.is_some_and(lately) {
@@ -78,7 +74,7 @@ impl Pool {
     }
 
     /// A link has nothing to do. Whether it is to give its connection up: only the last one ever does.
-    pub(super) fn shrink(&self, link: u16) -> bool {
+    fn shrink(&self, link: u16) -> bool {
         self.wanted.send_if_modified(|wanted| {
             let goes = *wanted > self.min && link + 1 == *wanted;
             *wanted -= u16::from(goes);
@@ -98,14 +94,14 @@ impl Pool {
 /// How long a link has had all that it may, but for moments: while answers come one by one there is always
 /// room for the next request, and still more to send.
 #[derive(Debug, Default)]
-pub(super) struct Pressure {
+struct Pressure {
     since: Option<Instant>,
     last: Option<Instant>,
 }
 
 impl Pressure {
     /// So many of its streams were used at this moment: whether another connection would help.
-    pub(super) fn saw(&mut self, now: Instant, used: usize, limit: usize) -> bool {
+    fn saw(&mut self, now: Instant, used: usize, limit: usize) -> bool {
         let lately = |at: Instant| now.saturating_duration_since(at) < FULL_AGAIN;
         if !self.last.is_some_and(lately) {
             self.since = None;
@@ -124,6 +120,57 @@ impl Pressure {
     }
 }
 
+/// A link's place in its pool: whether a connection is wanted there, and whether one more beside it is.
+#[derive(Debug)]
+pub(super) struct Place {
+    link: u16,
+    wanted: watch::Receiver<u16>,
+    pressure: Pressure,
+    busy_at: Instant,
+}
+
+impl Place {
+    pub(super) fn new(pool: &Pool, link: u16, now: Instant) -> Self {
+        Self {
+            link,
+            wanted: pool.wanted.subscribe(),
+            pressure: Pressure::default(),
+            busy_at: now,
+        }
+    }
+
+    /// Whether the pool wants a connection here.
+    pub(super) fn is_wanted(&self) -> bool {
+        *self.wanted.borrow() > self.link
+    }
+
+    /// Waits until the pool wants another number of them. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        if self.wanted.changed().await.is_err() {
+            pending().await
+        }
+    }
+
+    /// So many requests are out, of `limit`; `up`: more could be handed over. Grows or shrinks the pool.
+    pub(super) fn saw(
+        &mut self,
+        pool: &Pool,
+        now: Instant,
+        up: bool,
+        (out, limit): (usize, usize),
+    ) {
+        if out > 0 {
+            self.busy_at = now;
+        }
+        if up && self.pressure.saw(now, out, limit) {
+            pool.grow(now);
+        }
+        if up && now.saturating_duration_since(self.busy_at) >= IDLE_FOR {
+            pool.shrink(self.link);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +179,7 @@ mod tests {
     fn a_pool_grows_one_by_one_and_its_last_link_goes_first() {
         let pool = Pool::new(1, 3);
         let now = Instant::now();
-        let wanted = pool.wanted();
+        let wanted = pool.wanted.subscribe();
         let is = || *wanted.borrow();
         pool.grow(now);
         pool.grow(now);

@@ -14,7 +14,7 @@ use crate::connect::credentials::{KeyName, Provider, Source};
 use crate::connect::http2::{Addresses, client_tls};
 use crate::message::steps::{Device, FallbackOn, Leg, Platform, PushTarget, Step, Steps};
 use crate::message::{Channel, FailoverOn, Ids, Message, MessageId, RouteIx, Texts};
-use crate::outcome::{Form, Outcome, OutcomeResult, Retry};
+use crate::outcome::{Form, Outcome, OutcomeResult, Reason, Retry};
 use crate::stop::Stopper;
 use crate::store::tests::TempDir;
 

@@ -1,0 +1,138 @@
+//! Fates: what became of each request, and what that means beside for its connection, its route, and as whom
+//! we send.
+
+use std::time::Duration;
+
+use super::connections::Held;
+use super::service::Read;
+use super::verdict::Beside;
+use super::{LOOK, Link};
+use crate::clock::UnixMs;
+use crate::connect::http2::{Fate, Unknown, Unsent};
+use crate::connect::ledger::ours;
+use crate::link::LinkEvent;
+use crate::outcome::{OutcomeResult, Reason, Retry, Whose};
+
+impl Link {
+    /// What became of one request.
+    pub(super) fn fate(&mut self, at: usize, token: u64, fate: Fate) {
+        let Some(out) = self.out.remove(&token) else {
+            return;
+        };
+        let now = self.clock.now();
+        match fate {
+            Fate::Answered(answered) => {
+                let instant = self.clock.instant();
+                if let Some(held) = self.connections.at(at) {
+                    held.answered(instant);
+                }
+                let mut read = self.config.service.read(&out.attempt, &answered);
+                let mut guard = self.config.guard.lock();
+                let trusted = guard.saw(instant, read.bad_token);
+                drop(guard);
+                if read.bad_token && !trusted {
+                    self.meters.distrusted();
+                    read.outcome.unregistered = UnixMs::ZERO;
+                }
+                self.meters.answered(&read, answered.latency);
+                self.credential.saw_date(instant, &answered);
+                self.beside(at, &read, out.serial);
+                if self.credential.is_outdated() && read.beside == Beside::Expired {
+                    // It waits for the next token, however long that takes.
+                    self.ledger.not_sent(token, now);
+                } else {
+                    self.ledger.answer(token, read.outcome);
+                }
+            }
+            // It would be the same on any connection.
+            Fate::Unsent(Unsent::Invalid(why)) => {
+                tracing::error!(route = self.config.name, why, "a push cannot be written");
+                self.meters.alarm("invalid");
+                let (refused, reason) = (OutcomeResult::Refused, Reason::ProviderError);
+                let outcome = ours(refused, reason, Whose::Us, Retry::Never, now);
+                self.ledger.answer(token, outcome);
+            }
+            Fate::Unsent(why) => {
+                if why == Unsent::Refused {
+                    self.stream_refused(at);
+                }
+                self.meters.unsent();
+                self.ledger.not_sent(token, now);
+            }
+            Fate::Unknown(why) => {
+                if why == Unknown::Deadline {
+                    self.unanswered(at);
+                }
+                tracing::debug!(route = self.config.name, %why, "nobody knows of a push");
+                self.meters.unknown();
+                self.ledger.unknown(token, Reason::ProviderTimeout, now);
+            }
+        }
+    }
+
+    fn stream_refused(&mut self, at: usize) {
+        let now = self.clock.instant();
+        if self.paused_until.is_some_and(|until| until > now) {
+            return;
+        }
+        let pause = self.connections.at(at).and_then(Held::stream_refused);
+        self.paused_until = pause.map_or(self.paused_until, |pause| Some(now + pause));
+    }
+
+    fn unanswered(&mut self, at: usize) {
+        let (now, timeout) = (self.clock.instant(), self.config.http2.request_timeout);
+        if let Some(held) = self.connections.at(at) {
+            held.unanswered(now, timeout);
+        }
+    }
+
+    /// What an answer means for more than its own push.
+    fn beside(&mut self, at: usize, read: &Read, serial: u64) {
+        let word = read.label;
+        if read.beside != Beside::Stop {
+            self.credential.taken();
+        }
+        let generation = self.credential.generation();
+        let held = self.connections.at(at);
+        match (read.beside, held) {
+            (Beside::Nothing, Some(held)) => held.is_well(),
+            (Beside::Fault, Some(held)) => held.fault(word),
+            (Beside::Fence, Some(held)) => held.connection.fence(word),
+            (Beside::Nothing | Beside::Fault | Beside::Fence, None) => {}
+            (Beside::TooManyUpdates, held) => {
+                if let Some(held) = held {
+                    held.connection.fence(word);
+                }
+                self.credential.too_many_updates();
+            }
+            (Beside::Expired, _) => self.credential.expired(serial),
+            (Beside::Pause(pause), _) => self.pause(pause),
+            (Beside::Alarm, _) => self.meters.refused(self.clock.instant(), word),
+            (Beside::Stop, Some(held))
+                if held.connection.limit() > 0 && held.generation == generation =>
+            {
+                if self.credential.refused() {
+                    let why = format!("the service refuses our credentials: {word}");
+                    self.stop_for(why, false);
+                } else {
+                    // What teams share a connection is refused so, too: a new one is tried once.
+                    held.connection.fence(word);
+                }
+            }
+            // What was under way on it is refused with it, and what was sent with another credential says
+            // nothing of this one.
+            (Beside::Stop, _) => {}
+        }
+    }
+
+    /// The service asks the whole account to wait.
+    fn pause(&mut self, pause: Duration) {
+        let until = self.clock.instant() + pause;
+        // Whatever was under way is refused so, too: said once.
+        let known = self.paused_until.map(|known| known + LOOK);
+        if known.is_none_or(|known| known < until) {
+            self.ledger.event(LinkEvent::Refusing { until });
+        }
+        self.paused_until = self.paused_until.max(Some(until));
+    }
+}
