@@ -28,6 +28,7 @@ use crate::message::steps::Platform;
 use crate::message::tlv::{TlvRefusal, TlvWish};
 use crate::message::{Class, Encoding, EndpointIx, Phone, RouteIx, SmsOptions, TenantIx};
 use crate::names::Names;
+use crate::outcome::FormWords;
 use crate::receipt_keys::ReceiptKeys;
 use crate::route_view::{OrphanView, RouteView};
 use crate::stop::Stop;
@@ -342,6 +343,7 @@ pub struct RoutesView {
     routes: Arc<dyn Fn() -> Vec<RouteView> + Send + Sync>,
     orphans: Arc<Orphans>,
     resume: Arc<Resume>,
+    form_words: FormWords,
 }
 
 /// One route's receipts without a message; `None` for a route that is not there.
@@ -361,6 +363,7 @@ impl RoutesView {
             routes: Arc::new(routes),
             orphans: Arc::new(orphans),
             resume: Arc::new(|_| false),
+            form_words: FormWords::default(),
         }
     }
 
@@ -368,6 +371,13 @@ impl RoutesView {
     #[must_use]
     pub fn with_resume(mut self, resume: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.resume = Arc::new(resume);
+        self
+    }
+
+    /// With the connectors' words for the forms that they write messages in; without, none is shown.
+    #[must_use]
+    pub fn with_form_words(mut self, words: FormWords) -> Self {
+        self.form_words = words;
         self
     }
 

@@ -406,6 +406,7 @@ fn view(shown: Arc<shown::Shown>, resumes: Resumes) -> accept::RoutesView {
     let resume = move |name: &str| resumes.get(name).map(|resume| resume());
     accept::RoutesView::new(move || shown.routes(), orphans)
         .with_resume(move |name| resume(name).is_some())
+        .with_form_words(shown::FORM_WORDS)
 }
 
 /// Has a route's links that wait or have stopped try again.

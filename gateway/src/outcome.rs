@@ -15,7 +15,10 @@ use crate::clock::UnixMs;
 use crate::message::{Message, MessageId, Phone, RouteIx};
 
 pub mod error_map;
+mod form;
 pub mod retries;
+
+pub use form::{Form, FormWords};
 
 /// One part handed to a link. Exactly one [`Answer`] with its token follows.
 #[derive(Clone, Debug)]
@@ -28,15 +31,6 @@ pub struct Attempt {
     pub part: u8,
     /// How it differs from what was planned.
     pub form: Form,
-}
-
-/// How a part is written on a route that has refused the planned form: smpp.md §3.3.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Form {
-    /// Without a validity_period: the carrier's own holds, and may be longer than the message's.
-    pub without_validity: bool,
-    /// In UCS-2 instead of GSM 7-bit.
-    pub ucs2: bool,
 }
 
 /// A link's answer to one attempt.
@@ -128,16 +122,36 @@ pub enum Retry {
         /// How many tries at this route in all may follow the first.
         tries: u8,
     },
-    /// Here once more without a validity_period, which the carrier does not take; then never.
-    WithoutValidity,
-    /// Here once more in UCS-2, if that is possible: the carrier does not take the data_coding; then
-    /// elsewhere.
-    AsUcs2,
     /// Again here when the route's [`retries`] say so, and as often, then elsewhere.
     Scheduled {
         /// No sooner than this, before jitter: the peer said so, or its documentation does; 0: neither.
         seconds: u32,
     },
+    /// Here once more in another form, which the peer may take; once for each part, route and form.
+    Otherwise {
+        /// What is added to the form it had.
+        form: Form,
+        /// What follows when it has been tried so.
+        or: Or,
+    },
+}
+
+/// What follows a refusal in the last form that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Or {
+    /// As [`Retry::Never`].
+    Never,
+    /// As [`Retry::Elsewhere`].
+    Elsewhere,
+}
+
+impl From<Or> for Retry {
+    fn from(or: Or) -> Self {
+        match or {
+            Or::Never => Self::Never,
+            Or::Elsewhere => Self::Elsewhere,
+        }
+    }
 }
 
 /// The contract's reason codes (contract.md §3 "Reason taxonomy").

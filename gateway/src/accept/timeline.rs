@@ -19,7 +19,7 @@ use crate::message::life::{Change, Status, Then, What};
 use crate::message::steps::Platform;
 use crate::message::{Channel, Ids, Message, Parts};
 use crate::names::Names;
-use crate::outcome::{OutcomeResult, Reason, Retry};
+use crate::outcome::{FormWords, OutcomeResult, Reason, Retry};
 use crate::store::Record;
 
 /// A message's timeline. What policy refuses, at acceptance or just before a submit, is `rejected`, and
@@ -139,18 +139,29 @@ struct NetworkErrorView {
     code: u16,
 }
 
+/// The words that it is told in.
+#[derive(Clone, Copy)]
+struct Told<'a> {
+    names: &'a Names,
+    forms: FormWords,
+}
+
 /// Answers `GET /v1/messages/{id}/timeline`.
 pub(crate) async fn of_message(
     gateway: &Arc<Gateway>,
     asked: &Asked,
 ) -> Result<Response<Body>, Problem> {
     let record = view::own_record(gateway, asked).await?;
-    let mut timeline = timeline(&record, gateway.store.ids(), &gateway.door.names);
+    let told = Told {
+        names: &gateway.door.names,
+        forms: gateway.routes.form_words,
+    };
+    let mut timeline = timeline(&record, gateway.store.ids(), told);
     timeline.deliveries = gateway.deliveries(&record);
     answer::json(StatusCode::OK, &timeline)
 }
 
-fn timeline<'a>(record: &'a Record, ids: Ids, names: &'a Names) -> TimelineView<'a> {
+fn timeline<'a>(record: &'a Record, ids: Ids, told: Told<'a>) -> TimelineView<'a> {
     let (message, life) = (&record.message, &record.life);
     let mut data = Vec::with_capacity(life.log.len() + 1);
     let accepted = (life.accepted_seq != 0).then(|| EventRef {
@@ -168,12 +179,12 @@ fn timeline<'a>(record: &'a Record, ids: Ids, names: &'a Names) -> TimelineView<
                 .first_step()
                 .and_then(|step| message.legs().find(|leg| leg.step == step))
                 .and_then(|leg| leg.routes.first())
-                .map(|route| names.route(*route)),
+                .map(|route| told.names.route(*route)),
             ..Details::default()
         },
     });
     let changes = life.log.iter();
-    data.extend(changes.map(|change| entry(message, change, ids, names)));
+    data.extend(changes.map(|change| entry(message, change, ids, told)));
     TimelineView {
         message_id: ids.message(message.id),
         status: life.status.name(),
@@ -184,8 +195,8 @@ fn timeline<'a>(record: &'a Record, ids: Ids, names: &'a Names) -> TimelineView<
     }
 }
 
-fn entry<'a>(message: &Message, change: &'a Change, ids: Ids, names: &'a Names) -> EntryView<'a> {
-    let (kind, what) = details(message, &change.what, names);
+fn entry<'a>(message: &Message, change: &'a Change, ids: Ids, told: Told<'a>) -> EntryView<'a> {
+    let (kind, what) = details(message, &change.what, told);
     let made = change.event.filter(|_| change.seq != 0);
     EntryView {
         at: At(change.at),
@@ -200,19 +211,19 @@ fn entry<'a>(message: &Message, change: &'a Change, ids: Ids, names: &'a Names) 
     }
 }
 
-fn details<'a>(message: &Message, what: &'a What, names: &'a Names) -> (&'static str, Details<'a>) {
+fn details<'a>(message: &Message, what: &'a What, told: Told<'a>) -> (&'static str, Details<'a>) {
     let none = Details::default();
     match what {
         What::Rejected { reason } => ("rejected", because(Some(*reason))),
         What::Intent { route, parts } => (
             "intent",
             Details {
-                route: Some(names.route(*route)),
+                route: Some(told.names.route(*route)),
                 parts: Some(listed(*parts)),
                 ..none
             },
         ),
-        What::Answered { .. } => ("attempt", attempt(message, what, names)),
+        What::Answered { .. } => ("attempt", attempt(message, what, told)),
         What::MovedOn { reason, then, .. } => ("moved_on", decided(because(Some(*reason)), *then)),
         What::Receipt { .. } => ("receipt", receipt(what)),
         What::ExpiredInQueue => ("expired_in_queue", because(Some(Reason::ExpiredInQueue))),
@@ -290,7 +301,7 @@ fn decided(details: Details<'_>, then: Then) -> Details<'_> {
     }
 }
 
-fn attempt<'a>(message: &Message, what: &'a What, names: &'a Names) -> Details<'a> {
+fn attempt<'a>(message: &Message, what: &'a What, told: Told<'a>) -> Details<'a> {
     let What::Answered {
         route,
         part,
@@ -306,10 +317,11 @@ fn attempt<'a>(message: &Message, what: &'a What, names: &'a Names) -> Details<'
     else {
         return Details::default();
     };
-    let is_push = protocol(message, *part) != "smpp";
+    let protocol = protocol(message, *part);
+    let is_push = protocol != "smpp";
     let said = text.as_deref().unwrap_or_default();
     let details = Details {
-        route: Some(names.route(*route)),
+        route: Some(told.names.route(*route)),
         part: Some(*part),
         result: Some(match result {
             OutcomeResult::Accepted => "accepted",
@@ -318,7 +330,7 @@ fn attempt<'a>(message: &Message, what: &'a What, names: &'a Names) -> Details<'
             OutcomeResult::NotSent => "not_sent",
         }),
         provider: Some(ProviderView {
-            protocol: protocol(message, *part),
+            protocol,
             http: (is_push && *code != 0).then_some(*code),
             message_id: (!provider_id.is_empty())
                 .then(|| String::from_utf8_lossy(provider_id).into_owned()),
@@ -332,8 +344,7 @@ fn attempt<'a>(message: &Message, what: &'a What, names: &'a Names) -> Details<'
         }),
         handed_at: handed_at.known().map(At),
         next_form: match retry {
-            Retry::WithoutValidity => Some("without_validity"),
-            Retry::AsUcs2 => Some("ucs2"),
+            Retry::Otherwise { form, .. } => told.forms.word(protocol, *form),
             _ => None,
         },
         ..because(*reason)

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use crate::clock::{Clock, UnixMs};
 use crate::config::push::PushService;
 use crate::config::{Bind, Config, IdFormat};
+use crate::connect::smpp;
 use crate::dispatch::limit::pace::LimitedBy;
 use crate::dispatch::view::{LinkState, Refusal, RouteStates, Standing};
 use crate::link::{Carries, Then};
 use crate::message::{Phone, RouteIx};
-use crate::outcome::{PartRule, Reason};
+use crate::outcome::{FormWords, PartRule, Reason};
 use crate::route_view::{
     Depths, HitsView, IdsView, KeepAliveView, LinkView, OrphanView, PartsView, QueueView, RateView,
     ReceiptsView, RefusalView, RouteState, RouteView, ThrottleView,
 };
 use crate::store::{Learned, Orphan, Store, Stray};
+
+/// The connectors' words for the forms that they write messages in, by the protocols of the timeline.
+pub(super) const FORM_WORDS: FormWords = FormWords(&[("smpp", smpp::form::WORDS)]);
 
 /// What is shown of the routes, and where it comes from.
 pub(super) struct Shown {

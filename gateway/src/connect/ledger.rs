@@ -17,6 +17,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::clock::{Clock, UnixMs};
 use crate::link::{Carries, LinkEvent, LinkIx, Pulse};
+use crate::message::Message;
 use crate::outcome::{Answer, Attempt, Outcome, OutcomeResult, ProviderId, Reason, Retry, Whose};
 
 /// What has been handed over and what is known of it. Bounded by what the dispatcher hands over: at
@@ -28,8 +29,8 @@ pub(in crate::connect) struct Ledger {
     clock: Clock,
     /// Handed over, not given to the session.
     pub(in crate::connect) waiting: VecDeque<Attempt>,
-    /// Given to the session: token → when.
-    out: FxHashMap<u64, UnixMs>,
+    /// Given to the session, by token.
+    out: FxHashMap<u64, Out>,
     up: Option<LinkEvent>,
     /// How the link is otherwise: told after the answers that came before. At most a few.
     told: VecDeque<LinkEvent>,
@@ -39,6 +40,14 @@ pub(in crate::connect) struct Ledger {
     late: Vec<Answer>,
     /// Answers since the meters took them, by result.
     pub(in crate::connect) results: [u64; 4],
+}
+
+/// What was given to the session.
+#[derive(Debug)]
+struct Out {
+    at: UnixMs,
+    /// `None` where the link keeps it. The dispatcher has its message until it is answered in any case.
+    attempt: Option<Attempt>,
 }
 
 /// Whether the dispatcher took what there was.
@@ -95,22 +104,39 @@ impl Ledger {
         self.told.push_back(event);
     }
 
-    /// The attempt goes into the session.
-    pub(in crate::connect) fn hand(&mut self, token: u64, now: UnixMs) {
-        self.out.insert(token, now);
+    /// An attempt that the link keeps goes into the session.
+    pub(in crate::connect) fn hand(&mut self, token: u64, at: UnixMs) {
+        let attempt = None;
+        self.out.insert(token, Out { at, attempt });
     }
 
-    /// The session did not take it.
-    pub(in crate::connect) fn take_back(&mut self, attempt: Attempt) {
-        self.out.remove(&attempt.token);
-        self.waiting.push_front(attempt);
+    /// The attempt that waits first goes into the session.
+    pub(in crate::connect) fn hand_next(&mut self, at: UnixMs) -> Option<&Attempt> {
+        let attempt = self.waiting.pop_front()?;
+        let token = attempt.token;
+        let attempt = Some(attempt);
+        let out = self.out.entry(token).insert_entry(Out { at, attempt });
+        out.into_mut().attempt.as_ref()
+    }
+
+    /// The session did not take what [`Self::hand_next`] gave: it waits first again.
+    pub(in crate::connect) fn take_back(&mut self, token: u64) {
+        if let Some(attempt) = self.out.remove(&token).and_then(|out| out.attempt) {
+            self.waiting.push_front(attempt);
+        }
+    }
+
+    /// The message of what [`Self::hand_next`] gave and is not answered yet.
+    pub(in crate::connect) fn message(&self, token: u64) -> Option<&Message> {
+        let attempt = self.out.get(&token)?.attempt.as_ref()?;
+        Some(&attempt.message)
     }
 
     /// Answers what was given to the session; its `handed_at` is filled in. A token that is not out
     /// has been answered already, and is not answered again.
     pub(in crate::connect) fn answer(&mut self, token: u64, mut outcome: Outcome) {
-        if let Some(handed_at) = self.out.remove(&token) {
-            outcome.handed_at = handed_at;
+        if let Some(out) = self.out.remove(&token) {
+            outcome.handed_at = out.at;
             self.results[outcome.result as usize] += 1;
             self.answers.push(Answer { token, outcome });
         }

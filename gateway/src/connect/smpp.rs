@@ -53,6 +53,7 @@ mod bind;
 pub mod classify;
 mod config;
 mod connection;
+pub mod form;
 mod header;
 mod inbound;
 mod inbox;

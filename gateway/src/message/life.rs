@@ -489,17 +489,15 @@ impl Life {
     /// How parts are written on a route: another way than planned once that was refused.
     #[must_use]
     pub fn form(&self, here: RouteIx) -> Form {
-        let mut form = Form::default();
-        for change in &self.log {
-            match &change.what {
-                What::Answered { route, retry, .. } if *route == here => {
-                    form.without_validity |= *retry == Retry::WithoutValidity;
-                    form.ucs2 |= *retry == Retry::AsUcs2;
-                }
-                _ => {}
-            }
-        }
-        form
+        let asked = self.log.iter().filter_map(|change| match &change.what {
+            What::Answered {
+                route,
+                retry: Retry::Otherwise { form, .. },
+                ..
+            } if *route == here => Some(*form),
+            _ => None,
+        });
+        asked.fold(Form::PLANNED, Form::with)
     }
 
     /// The parts that an intent says are out: unknown after a crash.

@@ -17,7 +17,7 @@ use crate::store::archive::file::open_for_reading;
 use crate::store::{EndpointState, Learned, Orphan, room};
 
 /// The layout of the directory that this version writes and reads.
-const LAYOUT: u64 = 18;
+const LAYOUT: u64 = 19;
 
 /// The state database's name.
 pub(crate) const STATE: &str = "state.db";

@@ -6,7 +6,8 @@
 
 use codecs::smpp::CommandStatus;
 
-use crate::outcome::{Reason, Retry, Whose};
+use super::form::{UCS2, WITHOUT_VALIDITY};
+use crate::outcome::{Form, Or, Reason, Retry, Whose};
 
 /// What a status means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,11 @@ const fn throttle(reason: Reason) -> Class {
     class(Retry::Throttle, reason)
 }
 
+/// P or A, after one more try in another form.
+const fn otherwise(form: Form, or: Or, reason: Reason) -> Class {
+    class(Retry::Otherwise { form, or }, reason)
+}
+
 /// + C: our configuration or request is at fault.
 const fn ours(class: Class) -> Class {
     Class {
@@ -120,7 +126,11 @@ pub const TABLE: [(u32, Class); 64] = [
     (0x61, ours(never(Reason::ProviderError))),
     (
         0x62,
-        ours(class(Retry::WithoutValidity, Reason::ProviderError)),
+        ours(otherwise(
+            WITHOUT_VALIDITY,
+            Or::Never,
+            Reason::ProviderError,
+        )),
     ),
     (0x63, never(Reason::ProviderError)),
     (0x64, retried(TRIES, Reason::ProviderError)),
@@ -138,7 +148,10 @@ pub const TABLE: [(u32, Class); 64] = [
     (0x101, ours(never(Reason::Unclassified))),
     (0x102, retried(1, Reason::ProviderError)),
     (0x103, ours(elsewhere(Reason::ProviderError))),
-    (0x104, class(Retry::AsUcs2, Reason::EncodingUnsupported)),
+    (
+        0x104,
+        otherwise(UCS2, Or::Elsewhere, Reason::EncodingUnsupported),
+    ),
     (0x105, never(Reason::ProviderError)),
     (0x106, never(Reason::ProviderError)),
     (0x107, never(Reason::ProviderError)),
@@ -334,8 +347,9 @@ mod tests {
             assert_eq!(of(status).retry, Retry::Here { tries }, "{status:#x}");
         }
         // P and A, after one more try in another form.
-        assert_eq!(of(0x62).retry, Retry::WithoutValidity);
-        assert_eq!(of(0x104).retry, Retry::AsUcs2);
+        let asked = |form, or| Retry::Otherwise { form, or };
+        assert_eq!(of(0x62).retry, asked(WITHOUT_VALIDITY, Or::Never));
+        assert_eq!(of(0x104).retry, asked(UCS2, Or::Elsewhere));
         for status in [0x14, 0x58] {
             assert_eq!(of(status).retry, Retry::Throttle, "{status:#x}");
         }

@@ -17,6 +17,7 @@ use super::account::{Bound, Turn};
 use super::backoff::Failure;
 use super::classify::{Answered, classify, said};
 use super::config::Config;
+use super::form;
 use super::inbound;
 use super::inbox::Inbox;
 use super::meters::{LinkState, Meters};
@@ -386,7 +387,7 @@ impl<'a> Connection<'a> {
         outcome.result = OutcomeResult::Refused;
         outcome.whose = class.whose;
         outcome.reason = Some(class.reason);
-        outcome.retry = class.retry;
+        outcome.retry = form::possible(class.retry, self.lent.ledger.message(answer.token));
         if class.alarm {
             self.lent.meters.tally.alarms += 1;
             self.alarm(answer.status, outcome.text.as_deref());
@@ -473,22 +474,21 @@ impl<'a> Connection<'a> {
 
     /// Says whether the next one may be tried.
     fn submit_next(&mut self, now: Instant, wall: UnixMs) -> bool {
-        let ledger = &mut *self.lent.ledger;
-        let Some(attempt) = ledger.waiting.pop_front() else {
+        let Some(attempt) = self.lent.ledger.hand_next(wall) else {
             return false;
         };
-        ledger.hand(attempt.token, wall);
-        match submit(&mut self.session, self.lent.config, now, wall, &attempt) {
+        let token = attempt.token;
+        match submit(&mut self.session, self.lent.config, now, wall, attempt) {
             Ok(()) => {
                 self.lent.meters.tally.submits += 1;
                 true
             }
             Err(NotTaken::NoRoom | NotTaken::NotBound) => {
-                ledger.take_back(attempt);
+                self.lent.ledger.take_back(token);
                 false
             }
             Err(NotTaken::Impossible(outcome)) => {
-                ledger.answer(attempt.token, *outcome);
+                self.lent.ledger.answer(token, *outcome);
                 true
             }
         }

@@ -8,6 +8,7 @@ use codecs::text::segment::segment;
 use codecs::text::{self, Dialect, ESM_CLASS_UDHI, Reference};
 
 use super::config::{Config, SourceRules};
+use super::form::{UCS2, WITHOUT_VALIDITY};
 use crate::clock::UnixMs;
 use crate::connect::ledger::ours;
 use crate::message::{Encoding, Message, Phone, Priority, Text};
@@ -112,14 +113,14 @@ pub(super) fn submit(
 }
 
 fn encoding_of(attempt: &Attempt) -> Encoding {
-    match attempt.form.ucs2 {
+    match attempt.form.has(UCS2) {
         true => Encoding::Ucs2,
         false => attempt.message.encoding,
     }
 }
 
 fn validity_of<'v>(attempt: &Attempt, validity: &'v Validity) -> &'v [u8] {
-    match attempt.form.without_validity {
+    match attempt.form.has(WITHOUT_VALIDITY) {
         true => b"",
         false => validity.as_octets(),
     }

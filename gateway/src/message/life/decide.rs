@@ -8,7 +8,7 @@ use crate::clock::UnixMs;
 use crate::event::EventKind;
 use crate::message::life::{Change, LegLife, LegState, Life, PartState, Status, Then, What};
 use crate::message::steps::{FallbackOn, LegView};
-use crate::message::{Channel, Class, Encoding, FailoverOn, Message, OnAmbiguous, RouteIx, Text};
+use crate::message::{Channel, Class, FailoverOn, Message, OnAmbiguous, RouteIx};
 use crate::outcome::retries::{OTP_RETRIES, Retries};
 use crate::outcome::{OutcomeResult, PartRule, Reason, Receipt, ReceiptState, Retry, Settle};
 
@@ -22,9 +22,6 @@ pub const UNKNOWN_TRIES: u8 = 3;
 /// Tries on one route of a part whose destination's queue stays full (chosen: about eight hours of the
 /// longest pauses; smpp.md §3.4 wants it bounded by attempts and not by validity alone).
 pub const THROTTLED_TRIES: u8 = 100;
-
-/// Characters of a text that is one part in UCS-2: 140 octets. 3GPP TS 23.040.
-const UCS2_UNITS_MAX: usize = 70;
 
 /// A part that arrived.
 const TOLD: PartState = PartState::Receipted(ReceiptState::Delivered);
@@ -50,7 +47,7 @@ pub struct Context {
 #[must_use]
 pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context) -> Change {
     let outcome = &settle.outcome;
-    let retry = granted(message, life, settle);
+    let retry = granted(life, settle);
     // A message that has ended, or moved on, keeps the answer (its id may still be receipted), but
     // nothing follows from it.
     let here = life.leg_on(message, settle.route);
@@ -374,28 +371,23 @@ enum Step {
     End(Status, EventKind),
 }
 
-/// What may follow an outcome. A second try in another form is made once for each part and route, and of
-/// one part alone: the parts of a long message are written alike, and others may be taken already.
-fn granted(message: &Message, life: &Life, settle: &Settle) -> Retry {
+/// What may follow an outcome. A second try in another form is made once for each part, route and form;
+/// what comes too late to be followed by anything asks for none.
+fn granted(life: &Life, settle: &Settle) -> Retry {
     let retry = settle.outcome.retry;
-    let (possible, otherwise) = match retry {
-        Retry::WithoutValidity => (true, Retry::Never),
-        Retry::AsUcs2 => (fits_ucs2(message), Retry::Elsewhere),
-        _ => return retry,
+    let Retry::Otherwise { form, or } = retry else {
+        return retry;
     };
     let tried = life.log.iter().any(|change| {
-        matches!(&change.what, What::Answered { route, part, retry: before, .. }
-            if *route == settle.route && *part == settle.part && *before == retry)
+        matches!(&change.what,
+            What::Answered { route, part, retry: Retry::Otherwise { form: before, .. }, .. }
+                if *route == settle.route && *part == settle.part && *before == form)
     });
-    if possible && !tried { retry } else { otherwise }
-}
-
-/// Whether a text that was planned in GSM 7-bit is one part in UCS-2 as well, without anything that was
-/// planned for the one it is.
-fn fits_ucs2(message: &Message) -> bool {
-    let plain = message.encoding == Encoding::Gsm7 && message.sms.is_none();
-    let units = || message.text(Text::Body).encode_utf16().count();
-    plain && message.segments == 1 && units() <= UCS2_UNITS_MAX
+    if tried || settle.late {
+        or.into()
+    } else {
+        retry
+    }
 }
 
 fn next_step(
@@ -608,7 +600,7 @@ impl Worst {
             {
                 Self::Here
             }
-            PartState::Refused(Retry::WithoutValidity | Retry::AsUcs2) => Self::Here,
+            PartState::Refused(Retry::Otherwise { .. }) => Self::Here,
             PartState::Refused(
                 Retry::Here { .. }
                 | Retry::After { .. }

@@ -12,7 +12,7 @@ use crate::message::{
     Class, Encoding, FailoverOn, MessageId, OnAmbiguous, Phone, Priority, TenantIx, Texts,
 };
 use crate::outcome::retries::Retries;
-use crate::outcome::{Outcome, PartRule, Receipt, Settle, Whose};
+use crate::outcome::{Or, Outcome, PartRule, Receipt, Settle, Whose};
 
 /// A message, its life, and what happens to it in turn.
 struct Case {
@@ -164,73 +164,66 @@ fn another_form_is_tried_once_for_each_part_and_route() {
         let settle = case.settled(part, OutcomeResult::Refused, retry);
         case.settle(Settle { last, ..settle })
     };
-    let planned = Form::default();
-    assert_eq!(
-        case.life.form(case.life.route(&case.message).unwrap()),
-        planned
-    );
-    // Both parts are refused for the validity, and both get their second try.
-    assert_eq!(
-        refuse(&mut case, 0, false, Retry::WithoutValidity),
-        Then::Wait
-    );
-    let then = refuse(&mut case, 1, true, Retry::WithoutValidity);
-    assert!(matches!(then, Then::Again { .. }), "{then:?}");
-    let without = Form {
-        without_validity: true,
-        ucs2: false,
+    let form = |case: &Case| case.life.form(case.life.route(&case.message).unwrap());
+    assert_eq!(form(&case), Form::PLANNED);
+    // Both parts are refused in the planned form, and both get their second try.
+    let (one, other) = (Form(1), Form(2));
+    let asked = |form| Retry::Otherwise {
+        form,
+        or: Or::Never,
     };
-    assert_eq!(
-        case.life.form(case.life.route(&case.message).unwrap()),
-        without
-    );
+    assert_eq!(refuse(&mut case, 0, false, asked(one)), Then::Wait);
+    let then = refuse(&mut case, 1, true, asked(one));
+    assert!(matches!(then, Then::Again { .. }), "{then:?}");
+    assert_eq!(form(&case), one);
     case.accepted(0, false);
+    // Another form is another try, and takes nothing back.
+    let then = refuse(&mut case, 1, true, asked(other));
+    assert!(matches!(then, Then::Again { .. }), "{then:?}");
+    assert_eq!(form(&case), one.with(other));
     // What is refused again is a permanent error, as the table has it.
-    assert_eq!(
-        refuse(&mut case, 1, true, Retry::WithoutValidity),
-        Then::Rest
-    );
+    assert_eq!(refuse(&mut case, 1, true, asked(one)), Then::Rest);
     assert_eq!(case.life.status, Status::Failed);
 }
 
 #[test]
-fn a_text_goes_out_in_ucs2_only_where_it_is_one_part_in_both() {
+fn another_form_is_tried_anew_on_another_route() {
+    let mut case = Case::new(1, OnAmbiguous::Retry);
     let refused = |case: &mut Case| {
-        let settle = case.settled(0, OutcomeResult::Refused, Retry::AsUcs2);
+        let (form, or) = (Form(4), Or::Elsewhere);
+        let settle = case.settled(0, OutcomeResult::Refused, Retry::Otherwise { form, or });
         case.settle(Settle {
             last: true,
             ..settle
         })
     };
-    let with = |segments, encoding, text: &str| {
-        let mut case = Case::new(segments, OnAmbiguous::Retry);
-        case.message.encoding = encoding;
-        case.message.texts = Texts::pack(["ACME", text, "", "", "", "", "", "", "", ""]).unwrap();
-        case
+    let form = |case: &Case| case.life.form(case.life.route(&case.message).unwrap());
+    assert!(matches!(refused(&mut case), Then::Again { .. }));
+    assert_eq!(form(&case), Form(4));
+    assert!(matches!(refused(&mut case), Then::NextRoute { .. }));
+    assert_eq!(form(&case), Form::PLANNED, "a new route");
+    assert!(matches!(refused(&mut case), Then::Again { .. }));
+}
+
+#[test]
+fn an_answer_that_comes_late_asks_for_no_other_form() {
+    let mut case = Case::new(1, OnAmbiguous::Retry);
+    let (form, or) = (Form(1), Or::Elsewhere);
+    let settle = case.settled(0, OutcomeResult::Refused, Retry::Otherwise { form, or });
+    let late = Settle {
+        late: true,
+        ..settle.clone()
     };
-    let mut short = with(1, Encoding::Gsm7, &"x".repeat(70));
-    assert!(matches!(refused(&mut short), Then::Again { .. }));
-    assert!(
-        short
-            .life
-            .form(short.life.route(&short.message).unwrap())
-            .ucs2
-    );
-    assert!(matches!(refused(&mut short), Then::NextRoute { .. }));
-    let planned = Form::default();
-    assert_eq!(
-        short.life.form(short.life.route(&short.message).unwrap()),
-        planned,
-        "a new route"
-    );
-    assert!(matches!(refused(&mut short), Then::Again { .. }));
-    for mut other in [
-        with(1, Encoding::Gsm7, &"x".repeat(71)),
-        with(1, Encoding::Ucs2, "x"),
-        with(2, Encoding::Gsm7, "x"),
-    ] {
-        assert!(matches!(refused(&mut other), Then::NextRoute { .. }));
-    }
+    assert_eq!(case.settle(late), Then::Kept);
+    let route = case.life.route(&case.message).unwrap();
+    assert_eq!(case.life.form(route), Form::PLANNED);
+    // So that the try which is out meanwhile may still ask for it.
+    let then = case.settle(Settle {
+        last: true,
+        ..settle
+    });
+    assert!(matches!(then, Then::Again { .. }), "{then:?}");
+    assert_eq!(case.life.form(route), form);
 }
 
 #[test]

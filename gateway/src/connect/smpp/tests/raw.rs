@@ -4,6 +4,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::connect::smpp::form::{UCS2, WITHOUT_VALIDITY};
+use crate::outcome::Or;
 
 /// One PDU as it came: command, status, sequence, body.
 #[derive(Debug, PartialEq, Eq)]
@@ -272,14 +274,11 @@ async fn a_second_try_goes_out_without_validity_or_in_ucs2() {
     carrier.bind().await;
     rig.up().await;
     let message = Arc::new(message("+46701234567", "hi"));
-    let with = |token, without_validity, ucs2| Attempt {
-        form: Form {
-            without_validity,
-            ucs2,
-        },
+    let with = |token, form| Attempt {
+        form,
         ..attempt(token, &message, 0)
     };
-    rig.send(vec![with(1, true, false), with(2, false, true)])
+    rig.send(vec![with(1, WITHOUT_VALIDITY), with(2, UCS2)])
         .await;
     let Pdu(_, _, first, body) = carrier.read().await;
     assert!(
@@ -296,8 +295,22 @@ async fn a_second_try_goes_out_without_validity_or_in_ucs2() {
         ])
         .await;
     let answers = rig.answers(2).await;
-    assert_eq!(answers[&1].retry, Retry::WithoutValidity);
-    assert_eq!(answers[&2].retry, Retry::AsUcs2);
+    let asked = |form, or| Retry::Otherwise { form, or };
+    assert_eq!(answers[&1].retry, asked(WITHOUT_VALIDITY, Or::Never));
+    assert_eq!(answers[&2].retry, asked(UCS2, Or::Elsewhere));
+}
+
+#[tokio::test]
+async fn ucs2_is_not_asked_for_where_it_would_take_more_parts() {
+    let mut carrier = Carrier::new().await;
+    let mut rig = start(carrier.config());
+    carrier.bind().await;
+    rig.up().await;
+    let message = Arc::new(message("+46701234567", &"x".repeat(71)));
+    rig.send(vec![attempt(1, &message, 0)]).await;
+    let Pdu(_, _, sequence, _) = carrier.read().await;
+    carrier.write(&[(SUBMIT_RESP, 0x104, sequence, b"")]).await;
+    assert_eq!(rig.answers(1).await[&1].retry, Retry::Elsewhere);
 }
 
 #[tokio::test]
