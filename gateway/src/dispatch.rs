@@ -294,7 +294,7 @@ impl Dispatcher {
                 break;
             };
             if entry.message.expires_at <= wall {
-                expired.push(entry.message.id);
+                expired.push((entry.message.id, entry.parts));
                 self.queue.done(&entry.message);
                 continue;
             }
@@ -441,15 +441,15 @@ impl Dispatcher {
         });
     }
 
-    fn expire(&mut self, ids: Vec<MessageId>) {
-        if ids.is_empty() {
+    fn expire(&mut self, over: Vec<(MessageId, Parts)>) {
+        if over.is_empty() {
             return;
         }
-        ids.iter().for_each(|id| self.flights.forget(*id));
+        over.iter().for_each(|(id, _)| self.flights.forget(*id));
         self.expiring = true;
         let store = self.store.clone();
         self.work.spawn(async move {
-            store.expire_queued(ids).await;
+            store.expire_queued(over).await;
             Done::Expired
         });
     }
@@ -461,8 +461,8 @@ impl Dispatcher {
         }
         let (store, route) = (self.store.clone(), self.config.route);
         self.work.spawn(async move {
-            let ids = entries.iter().map(|entry| entry.message.id).collect();
-            let left = store.reject_suppressed(route, ids).await;
+            let parts = entries.iter().map(|entry| (entry.message.id, entry.parts));
+            let left = store.reject_suppressed(route, parts.collect()).await;
             Done::Rejected(entries, left)
         });
     }
@@ -805,8 +805,8 @@ impl Dispatcher {
                 .queue
                 .take_where(MOVE_AT_ONCE, |e| e.message.expires_at <= now);
             over.extend(self.overdue(now));
-            let ids = over.iter().map(|entry| entry.message.id).collect();
-            self.expire(ids);
+            let over = over.iter().map(|entry| (entry.message.id, entry.parts));
+            self.expire(over.collect());
         }
         self.move_on();
         self.publish();
@@ -818,7 +818,9 @@ impl Dispatcher {
         let down = self
             .down_since
             .is_some_and(|at| now.saturating_duration_since(at) >= DOWN_GRACE);
-        if !down || self.moving {
+        // An answer that is not settled yet may say that a part has been taken.
+        let unsettled = self.settling > 0 || !self.settles.is_empty();
+        if !down || self.moving || unsettled {
             return;
         }
         let (route, routes) = (self.config.route, self.routes.clone());

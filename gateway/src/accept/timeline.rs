@@ -44,8 +44,9 @@ pub(crate) struct TimelineView<'a> {
 pub(crate) struct EntryView<'a> {
     #[schema(value_type = String, format = DateTime)]
     at: At,
-    /// `accepted`, `rejected`, `intent`, `attempt`, `moved_on`, `receipt`, `expired_in_queue`,
-    /// `no_receipt`, `maybe_sent`, `app_receipt`.
+    /// `accepted`, `rejected`, `intent`, `attempt`, `moved_on`, `replanned`, `no_route`, `began_later`,
+    /// `receipt`, `expired_in_queue`, `withdrawn`, `no_receipt`, `maybe_sent`, `device_unregistered`,
+    /// `app_receipt`.
     r#type: &'static str,
     /// The message's status after it.
     status: &'static str,
@@ -256,6 +257,13 @@ fn details<'a>(message: &Message, what: &'a What, told: Told<'a>) -> (&'static s
                 told_at: receipt.told_at.map(At),
                 by: Some(if receipt.by_token { "token" } else { "key" }),
                 ..none
+            },
+        ),
+        What::Withdrawn { parts, reason } => (
+            "withdrawn",
+            Details {
+                parts: Some(listed(*parts)),
+                ..because(Some(*reason))
             },
         ),
         What::MaybeSent { parts } => (

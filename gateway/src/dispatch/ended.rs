@@ -10,7 +10,7 @@ use super::{Config, Dispatcher};
 use crate::clock::{Clock, UnixMs};
 use crate::link::{Carries, LinkEvent, LinkHandle, LinkIx};
 use crate::message::life::Status;
-use crate::message::{MessageId, OnAmbiguous, RouteIx};
+use crate::message::{MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::Answer;
 use crate::stop::Stopper;
 use crate::store::tests::{TempDir, accepted, config, draft};
@@ -63,7 +63,7 @@ async fn a_message_that_has_ended_is_neither_sent_nor_held() {
         }
     };
     tokio::time::timeout(SOON, loaded).await.unwrap();
-    assert_eq!(store.expire_queued(vec![ended]).await, 1);
+    assert_eq!(store.expire_queued(vec![(ended, Parts::one(0))]).await, 1);
     let up = LinkEvent::Up {
         link,
         window: 10,

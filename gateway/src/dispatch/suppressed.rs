@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::smallvec;
 use tokio::sync::mpsc;
 
 use super::view::RouteStates;
@@ -11,7 +12,8 @@ use crate::clock::{Clock, UnixMs};
 use crate::event::{EventKind, EventKinds};
 use crate::link::{Carries, LinkEvent, LinkHandle, LinkIx};
 use crate::message::life::Status;
-use crate::message::{MessageId, OnAmbiguous, RouteIx};
+use crate::message::steps::{Device, FallbackOn, Leg, Platform, PushTarget, Step, Steps};
+use crate::message::{Channel, FailoverOn, MessageId, OnAmbiguous, RouteIx};
 use crate::outcome::{Answer, Attempt, Reason};
 use crate::stop::Stopper;
 use crate::store::tests::{TempDir, accepted, config, draft};
@@ -40,7 +42,7 @@ async fn suppress(store: &Store, of: &Draft) -> MessageId {
         key: Key {
             tenant: of.message.tenant,
             phone: of.message.to,
-            scope: Scope::Sender("acme".into()),
+            scope: Scope::All,
         },
         cause: Cause {
             source: Source::Api,
@@ -78,7 +80,7 @@ impl Scene {
             name: "a".to_owned(),
             limits: Default::default(),
             lanes: [50, 30, 15, 5],
-            channel: crate::message::Channel::Sms,
+            channel: Channel::Sms,
         };
         let links = vec![LinkHandle {
             link: LINK,
@@ -116,11 +118,10 @@ impl Scene {
     }
 
     async fn answer(&self, attempt: &Attempt) {
-        let settle = accepted(attempt.message.id, attempt.part, "p");
-        let answers = vec![Answer {
-            token: attempt.token,
-            outcome: settle.outcome,
-        }];
+        self.answers(vec![taken(attempt)]).await;
+    }
+
+    async fn answers(&self, answers: Vec<Answer>) {
         let answered = LinkEvent::Answers {
             link: LINK,
             answers,
@@ -144,6 +145,13 @@ impl Scene {
         soon(self.running).await.unwrap();
         assert!(self.attempts.try_recv().is_err(), "nothing more went out");
         store.close();
+    }
+}
+
+fn taken(attempt: &Attempt) -> Answer {
+    Answer {
+        token: attempt.token,
+        outcome: accepted(attempt.message.id, attempt.part, "p").outcome,
     }
 }
 
@@ -241,6 +249,64 @@ async fn parts_that_are_out_stay_what_they_are_and_the_others_never_go() {
     );
     assert_eq!(rejections(&store, id).await.len(), 1);
     scene.stop(&store).await;
+}
+
+/// The answer that a device has it and the discovery that the other one may not have it come in the same
+/// turn: whichever reaches the store first, the message was sent.
+#[tokio::test]
+async fn a_device_that_has_it_is_told_of_though_the_other_was_suppressed_in_the_same_turn() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let two = devices(2);
+    let id = accept(&store, two.clone()).await;
+    let mut scene = Scene::new(&store);
+    scene.up(10).await;
+    let out = scene.take().await;
+    assert_eq!(out.len(), 2);
+    suppress(&store, &two).await;
+    let now = UnixMs(1);
+    let back = Answer {
+        token: out[1].token,
+        outcome: super::not_sent(now),
+    };
+    scene.answers(vec![taken(&out[0]), back]).await;
+    soon(async {
+        while !store.get(id).await.unwrap().life.is_final {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let life = store.get(id).await.unwrap().life;
+    assert_eq!((life.status, life.reason), (Status::Sent, None));
+    assert!(rejections(&store, id).await.is_empty());
+    scene.stop(&store).await;
+}
+
+/// A push to so many devices, over the scene's route.
+fn devices(count: u8) -> Draft {
+    let mut draft = draft(1, 1);
+    let device = |at: u8| Device {
+        platform: Platform::Ios,
+        app: "shop".into(),
+        token: format!("{at:02x}").into(),
+        registered_at: UnixMs::ZERO,
+    };
+    draft.message.steps = Some(Box::new(Steps {
+        steps: smallvec![Step {
+            channel: Channel::Push,
+            on: FallbackOn::DEFAULT,
+            failover_on: FailoverOn::ALL,
+        }],
+        legs: vec![Leg {
+            step: 0,
+            first: 0,
+            count,
+            routes: std::mem::take(&mut draft.message.routes),
+        }],
+        push: Some(PushTarget::Devices((0..count).map(device).collect())),
+        app_receipts: false,
+    }));
+    draft
 }
 
 #[tokio::test]

@@ -249,7 +249,10 @@ pub fn reason<'a>(message: &Message, life: &'a Life) -> Option<ReasonView<'a>> {
                 tlvs: Named(tlvs),
             }),
         )),
-        What::MovedOn { .. } | What::ExpiredInQueue | What::NoRoute { .. } => Some(("queue", None)),
+        What::MovedOn { .. }
+        | What::ExpiredInQueue
+        | What::NoRoute { .. }
+        | What::Withdrawn { .. } => Some(("queue", None)),
         What::NoReceipt => Some(("carrier", None)),
         What::Rejected { .. } if change.version > 1 => Some(("queue", None)),
         What::Rejected { .. } => Some(("accept", None)),

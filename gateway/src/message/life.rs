@@ -233,6 +233,13 @@ pub enum What {
         /// What was decided then.
         then: Then,
     },
+    /// These parts go out no more, while a link may have others of the same step.
+    Withdrawn {
+        /// Which parts.
+        parts: Parts,
+        /// Why: their time is over, or policy refuses them.
+        reason: Reason,
+    },
 }
 
 /// What was decided for the message's next step.
@@ -516,13 +523,33 @@ impl Life {
         self.parts_where(all, |state| state == PartState::Claimed)
     }
 
-    /// Whether it waits on several routes at once, and a link may have some of it: then no dispatcher knows
-    /// of all that is out.
+    /// Whether a link may have some of it beside these parts, which stand for itself: on another route, of
+    /// which their dispatcher knows nothing, or on theirs with its answer on the way to the store.
     #[must_use]
-    pub fn is_out_on_several(&self, message: &Message) -> bool {
+    pub fn is_out_beside(&self, parts: Parts) -> bool {
         let may = |state| matches!(state, PartState::Claimed | PartState::Out);
-        self.open_legs(message).nth(1).is_some()
-            && !self.parts_where(Parts(u32::MAX), may).is_empty()
+        let open = |leg: &&LegLife| leg.any && leg.state == LegState::Open;
+        let mut legs = self.legs.iter().filter(open);
+        self.status == Status::Queued
+            && legs.any(|leg| {
+                !self
+                    .parts_where(Parts(leg.parts().0 & !parts.0), may)
+                    .is_empty()
+            })
+    }
+
+    /// Why parts of its step were withdrawn, if any were; a refusal by policy before the rest.
+    fn withdrawn(&self) -> Option<Reason> {
+        let of_step = |parts: &Parts| {
+            let leg = parts.iter().next().and_then(|part| self.leg_at(part));
+            let leg = leg.and_then(|at| self.legs.get(usize::from(at)));
+            leg.is_some_and(|leg| leg.step == self.step)
+        };
+        let reasons = self.log.iter().filter_map(|change| match &change.what {
+            What::Withdrawn { parts, reason } if of_step(parts) => Some(*reason),
+            _ => None,
+        });
+        reasons.max_by_key(|reason| *reason == Reason::Suppressed)
     }
 
     /// Claims parts that wait, or releases them. Not a change: the message's log does not grow.
@@ -576,6 +603,9 @@ impl Life {
             match change.status {
                 Status::Sent => self.sent_at = change.at,
                 Status::Delivered => self.reason = None,
+                Status::Rejected | Status::Expired => {
+                    self.reason = self.withdrawn().or(self.reason);
+                }
                 _ => {}
             }
         }
@@ -592,7 +622,7 @@ impl Life {
 
     fn apply_parts(&mut self, change: &Change) {
         match &change.what {
-            What::Rejected { reason } => self.reason = Some(*reason),
+            What::Rejected { reason } => self.end_for(change.status, *reason),
             What::Intent { parts, .. } => {
                 for part in parts.iter() {
                     self.set_part(part, PartState::Out);
@@ -638,7 +668,7 @@ impl Life {
                     self.set_part(*part, PartState::Receipted(*state));
                 }
             }
-            What::ExpiredInQueue => self.reason = Some(Reason::ExpiredInQueue),
+            What::ExpiredInQueue => self.end_for(change.status, Reason::ExpiredInQueue),
             // A push that its app told nothing of was sent all the same.
             What::NoReceipt if change.status == Status::Sent => {}
             What::NoReceipt => self.reason = Some(Reason::NoReceipt),
@@ -648,10 +678,30 @@ impl Life {
             What::NoRoute { leg, then } => self.apply_no_route(*leg, *then),
             What::BeganLater { .. } | What::Unregistered { .. } => {}
             What::App { receipt, then } => self.apply_app(*receipt, *then),
+            What::Withdrawn { parts, reason } => self.apply_withdrawn(*parts, *reason),
             What::MaybeSent { parts } => {
                 self.duplicate_possible = true;
                 self.claim(*parts, false);
             }
+        }
+    }
+
+    /// Nothing more is done about it. It has no reason where it was taken all the same.
+    fn end_for(&mut self, status: Status, reason: Reason) {
+        let taken = matches!(status, Status::Sent | Status::Delivered);
+        self.reason = (!taken).then_some(reason);
+    }
+
+    fn apply_withdrawn(&mut self, parts: Parts, reason: Reason) {
+        self.reason = Some(reason);
+        for part in parts.iter() {
+            self.set_part(part, PartState::Refused(Retry::Never));
+        }
+        let at = parts.iter().next().and_then(|part| self.leg_at(part));
+        if let Some((at, leg)) = at.and_then(|at| Some((at, *self.legs.get(usize::from(at))?)))
+            && self.parts_to_send(&leg).is_empty()
+        {
+            self.change_leg(at, |leg| leg.state = LegState::Ended);
         }
     }
 

@@ -474,20 +474,31 @@ impl Store {
         if ids.is_empty() {
             return 0;
         }
+        let items = ids.into_iter().map(|id| (id, None)).collect();
+        self.over(items, adopt).await
+    }
+
+    async fn over(&self, items: Vec<(MessageId, Option<Parts>)>, adopt: Adopted) -> usize {
         let (reply, answer) = oneshot::channel();
-        self.shared
-            .inbox
-            .push(Request::Overdue { ids, adopt, reply }, true);
+        let request = Request::Overdue {
+            items,
+            adopt,
+            reply,
+        };
+        self.shared.inbox.push(request, true);
         answer.await.unwrap_or(0)
     }
 
-    /// Expires queued messages that their dispatcher holds and has not handed out.
-    pub async fn expire_queued(&self, ids: Vec<MessageId>) -> usize {
+    /// Expires queued messages of which a dispatcher holds these parts and has not handed them out. Where
+    /// a link may have others of a push, only these are withdrawn. Returns for how many messages that was
+    /// so.
+    pub async fn expire_queued(&self, items: Vec<(MessageId, Parts)>) -> usize {
         let adopt = {
             let missing: Vec<MessageId> = {
                 let young = self.shared.young.read();
-                ids.iter()
-                    .copied()
+                items
+                    .iter()
+                    .map(|item| item.0)
                     .filter(|id| young.row(*id).is_none())
                     .collect()
             };
@@ -497,11 +508,8 @@ impl Store {
                 self.archived(missing).await
             }
         };
-        let (reply, answer) = oneshot::channel();
-        self.shared
-            .inbox
-            .push(Request::Overdue { ids, adopt, reply }, true);
-        answer.await.unwrap_or(0)
+        let items = items.into_iter().map(|(id, parts)| (id, Some(parts)));
+        self.over(items.collect(), adopt).await
     }
 
     fn is_overdue(&self, row: &Row, now: UnixMs) -> bool {

@@ -134,9 +134,10 @@ pub(crate) enum Request {
         ids: Vec<MessageId>,
         reply: oneshot::Sender<()>,
     },
-    /// Messages whose time is over: queued ones expire, sent ones have had no receipt.
+    /// Messages whose time is over: queued ones expire, sent ones have had no receipt. With each, the
+    /// parts that a dispatcher holds of it and has not out; `None` when nobody asked one.
     Overdue {
-        ids: Vec<MessageId>,
+        items: Vec<(MessageId, Option<Parts>)>,
         adopt: Adopted,
         reply: oneshot::Sender<usize>,
     },
@@ -161,9 +162,9 @@ pub(crate) enum Request {
     /// The reply names those that are not.
     RejectSuppressed {
         route: RouteIx,
-        ids: Vec<MessageId>,
+        items: Vec<(MessageId, Parts)>,
         adopt: Adopted,
-        reply: Reply<Vec<MessageId>, Vec<MessageId>>,
+        reply: Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
     },
     /// Somebody is not to be sent to any more.
     Suppress {
@@ -234,10 +235,9 @@ impl Request {
             Self::Unreadable { receipts, .. } => receipts.len(),
             Self::AppReceipts { receipts, .. } => receipts.len(),
             Self::Inbound { parts, .. } => parts.len(),
-            Self::MoveOn { ids, .. }
-            | Self::RejectSuppressed { ids, .. }
-            | Self::Overdue { ids, .. }
-            | Self::MaybeSent { ids, .. } => ids.len(),
+            Self::MoveOn { ids, .. } | Self::MaybeSent { ids, .. } => ids.len(),
+            Self::Overdue { items, .. } => items.len(),
+            Self::RejectSuppressed { items, .. } => items.len(),
             Self::Intent { parts, .. } => parts.len(),
             Self::Replan { items, .. } => items.len(),
             Self::Suppress { items, .. } => items.len(),

@@ -9,9 +9,11 @@ use crate::message::steps::{Device, FallbackOn, Leg, Platform, PushTarget, Step,
 use crate::message::{
     Channel, Class, FailoverOn, MessageId, Parts, RouteIx, TenantIx, Text, Texts,
 };
-use crate::outcome::{Next, OutcomeResult, Retry, Settle};
+use crate::outcome::{Next, OutcomeResult, Reason, Retry, Settle};
+use crate::store::suppressions::tests::new as suppression;
 use crate::store::tests::{TempDir, accept_one, accepted, config, draft, settle};
 use crate::store::{Draft, Entry, Query, RouteFacts, Store};
+use crate::suppression::Scope;
 
 pub(super) const APNS: RouteIx = RouteIx(0);
 pub(super) const FCM: RouteIx = RouteIx(1);
@@ -79,6 +81,13 @@ pub(super) fn on(route: RouteIx, settle: Settle) -> Settle {
 
 fn refused(id: MessageId, part: u8) -> Settle {
     settle(id, part, OutcomeResult::Refused, Retry::Never, "")
+}
+
+/// One link may have a part from now on.
+async fn claim(store: &Store, id: MessageId, part: u8) {
+    let route = if part == 0 { APNS } else { FCM };
+    let over = store.claim(route, vec![(id, Parts::one(part))]).await;
+    assert_eq!(over, Ok(Vec::new()));
 }
 
 fn depth(store: &Store, route: RouteIx) -> u64 {
@@ -153,16 +162,98 @@ async fn what_is_out_on_one_route_is_not_expired_by_the_other() {
     let store = open(&dir);
     let id = accept_one(&store, both(1)).await;
     let waits = accept_one(&store, both(2)).await;
-    let claimed = store.claim(APNS, vec![(id, Parts::one(0))]).await;
-    assert_eq!(claimed.unwrap(), []);
-    assert_eq!(store.expire_queued(vec![id, waits]).await, 1);
+    let both = [id, waits].map(|id| (id, Parts::one(1)));
+    claim(&store, id, 0).await;
+    assert_eq!(store.expire_queued(both.to_vec()).await, 2);
     let status = async |id| store.get(id).await.unwrap().life.status;
     assert_eq!(status(waits).await, Status::Expired);
     assert_eq!(status(id).await, Status::Queued);
+    assert_eq!([APNS, FCM].map(|route| depth(&store, route)), [1, 0]);
     let taken = on(APNS, accepted(id, 0, "p"));
     store.settle(vec![taken]).await.unwrap();
-    assert_eq!(store.expire_queued(vec![id]).await, 1);
     assert_eq!(status(id).await, Status::Sent, "one device has it");
+    store.close();
+}
+
+/// Both legs may be claimed long before a link has anything of them: while both routes are down, nobody's
+/// answer is awaited.
+#[tokio::test]
+async fn what_is_claimed_on_two_routes_expires_when_both_have_given_it_up() {
+    let dir = TempDir::new();
+    let store = open(&dir);
+    let refused_first = accept_one(&store, both(1)).await;
+    let id = accept_one(&store, both(2)).await;
+    for part in 0..2 {
+        claim(&store, id, part).await;
+    }
+    claim(&store, refused_first, 0).await;
+    for part in [1, 0] {
+        let given_up = vec![(id, Parts::one(part))];
+        assert_eq!(store.expire_queued(given_up).await, 1);
+    }
+    let life = store.get(id).await.unwrap().life;
+    assert_eq!(
+        (life.status, life.reason, life.is_final),
+        (Status::Expired, Some(Reason::ExpiredInQueue), true)
+    );
+    // And no step begins when time is over: what is refused after it has expired too.
+    store
+        .expire_queued(vec![(refused_first, Parts::one(1))])
+        .await;
+    let gone = on(APNS, refused(refused_first, 0));
+    store.settle(vec![gone]).await.unwrap();
+    let life = store.get(refused_first).await.unwrap().life;
+    assert_eq!(
+        (life.status, life.reason, life.step),
+        (Status::Expired, Some(Reason::ExpiredInQueue), 0)
+    );
+    store.close();
+}
+
+/// As above, for a recipient who is suppressed while one route has a part out.
+#[tokio::test]
+async fn what_is_out_on_one_route_is_not_rejected_by_the_other() {
+    let dir = TempDir::new();
+    let mut store = open(&dir);
+    let mut made = Vec::new();
+    for number in 1..=4 {
+        made.push(accept_one(&store, both(number)).await);
+    }
+    let [taken, refused_later, waits, had] = made[..] else {
+        panic!("four were accepted");
+    };
+    let answer = on(APNS, accepted(had, 0, "p"));
+    store.settle(vec![answer]).await.unwrap();
+    claim(&store, taken, 0).await;
+    claim(&store, refused_later, 0).await;
+    let all = (1..=4).map(|number| suppression(number, Scope::All));
+    store.suppress(all.collect()).await.unwrap();
+    let given_up = made.iter().map(|id| (*id, Parts::one(1))).collect();
+    let left = store.reject_suppressed(FCM, given_up).await;
+    assert_eq!(left, Ok(Vec::new()), "nothing of them waits for this route");
+    assert_eq!(depth(&store, FCM), 0);
+    let stands = async |store: &Store, id| {
+        let life = store.get(id).await.unwrap().life;
+        (life.status, life.reason)
+    };
+    let suppressed = (Status::Rejected, Some(Reason::Suppressed));
+    assert_eq!(stands(&store, waits).await, suppressed);
+    assert_eq!(stands(&store, had).await, (Status::Sent, None));
+    assert_eq!(stands(&store, taken).await.0, Status::Queued);
+    assert_eq!(stands(&store, refused_later).await.0, Status::Queued);
+    // It is on disk: a later process knows of it, and awaits the same.
+    store.archive_now().await;
+    let answers = [accepted(taken, 0, "p"), refused(refused_later, 0)];
+    let answers = answers.map(|settle| on(APNS, settle)).to_vec();
+    store.settle(answers).await.unwrap();
+    store.close();
+    drop(store);
+    store = open(&dir);
+    assert_eq!(stands(&store, taken).await, (Status::Sent, None));
+    assert_eq!(stands(&store, refused_later).await, suppressed);
+    let life = store.get(refused_later).await.unwrap().life;
+    assert_eq!((life.step, life.is_final), (0, true), "the plan has ended");
+    assert_eq!(store.figures().queued, 0);
     store.close();
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKind, EventKinds};
-use crate::message::{Channel, Class, Message, MessageId, Phone, RouteIx, TenantIx, Text};
+use crate::message::{Channel, Class, Message, MessageId, Parts, Phone, RouteIx, TenantIx, Text};
 use crate::store::inbox::{Adopted, Request, Undone};
 use crate::store::shared::Shared;
 use crate::store::{Refused, Store};
@@ -157,24 +157,24 @@ impl Store {
     }
 
     /// Ends queued messages of a route that are suppressed, durably: what a carrier has of them stays
-    /// as it is. Returns those that are suppressed no longer and still wait there; the others have
-    /// ended, one way or another.
+    /// as it is. With each come the parts that wait there; where a link may have others of a push, only
+    /// those are withdrawn. Returns the messages that are suppressed no longer and still wait there.
     ///
     /// # Errors
     /// [`Refused::Closed`] when the store has stopped.
     pub async fn reject_suppressed(
         &self,
         route: RouteIx,
-        ids: Vec<MessageId>,
+        items: Vec<(MessageId, Parts)>,
     ) -> Result<Vec<MessageId>, Refused> {
-        let mut ids = ids;
+        let mut items = items;
         let mut adopt = Adopted::default();
         loop {
             let (reply, answer) = oneshot::channel();
             self.shared().inbox.push(
                 Request::RejectSuppressed {
                     route,
-                    ids,
+                    items,
                     adopt,
                     reply,
                 },
@@ -183,10 +183,10 @@ impl Store {
             match answer.await {
                 Ok(Ok(left)) => return Ok(left),
                 Ok(Err(Undone::Missing(back, missing))) => {
-                    (ids, adopt) = self.fetch(back, missing, |id| *id).await;
+                    (items, adopt) = self.fetch(back, missing, |item| item.0).await;
                 }
                 Ok(Err(Undone::Stale(back) | Undone::Refused(back))) => {
-                    (ids, adopt) = (back, Adopted::default());
+                    (items, adopt) = (back, Adopted::default());
                 }
                 Err(_) => return Err(Refused::Closed),
             }

@@ -371,7 +371,7 @@ async fn a_dispatcher_is_told_what_has_ended_or_is_gone() {
     last.message.routes = smallvec![RouteIx(0)];
     let last = accept_one(&store, last).await;
     let gone = MessageId(1);
-    assert_eq!(store.expire_queued(vec![ended]).await, 1);
+    assert_eq!(store.expire_queued(vec![(ended, Parts::one(0))]).await, 1);
     let parts = Parts::default();
     let asked = [gone, ended, waits].map(|id| (id, parts)).to_vec();
     let mut over = store.mark_inflight(RouteIx(0), asked).await.unwrap();

@@ -111,7 +111,10 @@ enum Done {
     Archived(oneshot::Sender<Vec<PathBuf>>, Vec<PathBuf>),
     Overdue(oneshot::Sender<usize>, usize),
     Replanned(oneshot::Sender<Replanned>, Replanned),
-    Rejected(Reply<Vec<MessageId>, Vec<MessageId>>, Vec<MessageId>),
+    Rejected(
+        Reply<Vec<MessageId>, Vec<(MessageId, Parts)>>,
+        Vec<MessageId>,
+    ),
     Suppressed(oneshot::Sender<Vec<Suppressed>>, Vec<Suppressed>),
     Unsuppressed(oneshot::Sender<Option<Ended>>, Option<Ended>),
     Plain(oneshot::Sender<()>),
@@ -409,9 +412,13 @@ impl Writer {
                 self.apply_receipts(young, request, now, batch);
             }
             Request::AppReceipts { .. } => self.apply_app_receipts(young, request, now, batch),
-            Request::Overdue { ids, adopt, reply } => {
+            Request::Overdue {
+                items,
+                adopt,
+                reply,
+            } => {
                 adopt_all(&self.shared, young, adopt);
-                let count = self.overdue(young, ids, now);
+                let count = self.overdue(young, items, now);
                 batch.done.push(Done::Overdue(reply, count));
             }
             Request::Replan {
@@ -746,26 +753,36 @@ impl Writer {
     }
 
     /// Ends messages whose time is over. It may have been settled since it was listed: one that was sent
-    /// just now is not overdue.
-    fn overdue(&mut self, young: &mut Young, ids: Vec<MessageId>, now: UnixMs) -> usize {
-        let over = |row: &Row, context| {
+    /// just now is not overdue. Of what a dispatcher has not out another one may have some: that answer is
+    /// awaited, as long as it may come.
+    fn overdue(
+        &mut self,
+        young: &mut Young,
+        items: Vec<(MessageId, Option<Parts>)>,
+        now: UnixMs,
+    ) -> usize {
+        let over = |row: &Row, parts: Option<Parts>, context| {
             let (message, life) = (&row.message, &row.life);
-            decide::expire(message, life, context)
+            let reason = Reason::ExpiredInQueue;
+            parts
+                .and_then(|parts| decide::withdrawn(life, parts, reason, context))
+                .or_else(|| decide::expire(message, life, context))
                 .or_else(|| decide::no_receipt(message, life, context))
         };
         let shared = self.shared.clone();
         let mut count = 0;
-        for id in ids {
+        for (id, parts) in items {
             let Some(row) = young.row(id) else { continue };
             let deadline = handle::deadline(&shared, &row.message, &row.life);
             let sent = row.life.status == Status::Sent;
             let early = deadline.is_none_or(|at| at > now);
-            // Whose leg it is not may have some of it out: that answer is awaited, as long as it may come.
-            if early && (sent || row.life.is_out_on_several(&row.message)) {
+            if early && sent {
                 continue;
             }
+            let parts = parts.filter(|_| early);
             let context = self.context(now, None);
-            let Some(change) = young.row(id).and_then(|row| over(row, context)) else {
+            let change = young.row(id).and_then(|row| over(row, parts, context));
+            let Some(change) = change else {
                 continue;
             };
             self.record(young, id, change);

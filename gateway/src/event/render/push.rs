@@ -214,6 +214,10 @@ impl<'a> Told<'a> {
             } if *own == part => Some((route, reason, code, text, provider_id)),
             _ => None,
         });
+        let withdrawn = life.log.iter().find_map(|change| match &change.what {
+            What::Withdrawn { parts, reason } if parts.has(part) => Some(*reason),
+            _ => None,
+        });
         let state = life.parts.get(usize::from(part)).copied();
         let ended = life.status != Status::Queued
             || life.leg_at(part).is_some_and(|leg| {
@@ -224,10 +228,14 @@ impl<'a> Told<'a> {
         let result = match state.unwrap_or_default() {
             PartState::Accepted => "sent",
             PartState::Receipted(_) => told_of(life, part),
+            _ if withdrawn == Some(Reason::ExpiredInQueue) => "expired",
             PartState::Refused(crate::outcome::Retry::Never) => "rejected",
             PartState::Unknown | PartState::Out if ended => "unknown",
             PartState::Refused(_) if ended => "rejected",
             _ if life.status == Status::Sent || life.status == Status::Expired => "expired",
+            PartState::Waiting | PartState::Claimed if life.status == Status::Rejected => {
+                "rejected"
+            }
             _ if ended => "unknown",
             PartState::Unknown => "unknown",
             _ => "queued",
@@ -236,10 +244,10 @@ impl<'a> Told<'a> {
             code: reason.code(),
             category: reason.category(),
             permanent: reason.permanent(),
-            stage: if provider_stage(reason) {
-                "carrier"
-            } else {
-                "accept"
+            stage: match withdrawn {
+                Some(_) => "queue",
+                None if provider_stage(reason) => "carrier",
+                None => "accept",
             },
             provider,
         };
@@ -248,6 +256,7 @@ impl<'a> Told<'a> {
             .leg_of(part)
             .is_some_and(|leg| leg.routes.is_empty());
         let reason = match answer {
+            _ if withdrawn.is_some() => withdrawn.map(|reason| told(reason, None)),
             Some((_, Some(reason), code, text, _)) if !has_it => {
                 let said = (*code, text.as_deref().unwrap_or_default());
                 Some(told(*reason, Provider::answered(message, part, said)))

@@ -8,7 +8,7 @@ use crate::clock::UnixMs;
 use crate::event::EventKind;
 use crate::message::life::{Change, LegLife, LegState, Life, PartState, Status, Then, What};
 use crate::message::steps::{FallbackOn, LegView};
-use crate::message::{Channel, Class, FailoverOn, Message, OnAmbiguous, RouteIx};
+use crate::message::{Channel, Class, FailoverOn, Message, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::retries::{OTP_RETRIES, Retries};
 use crate::outcome::{OutcomeResult, PartRule, Reason, Receipt, ReceiptState, Retry, Settle};
 
@@ -282,34 +282,49 @@ pub fn receipt(
 /// stand for themselves, it was sent if one of them was.
 #[must_use]
 pub fn expire(message: &Message, life: &Life, context: Context) -> Option<Change> {
+    let expired = Step::End(Status::Expired, EventKind::MessageExpired);
+    ended(message, life, expired, What::ExpiredInQueue, context)
+}
+
+/// What it means that nothing more of a queued message goes out: where parts stand for themselves it ends
+/// as what became of them, and else as `otherwise` says.
+fn ended(
+    message: &Message,
+    life: &Life,
+    otherwise: Step,
+    what: What,
+    context: Context,
+) -> Option<Change> {
     (life.status == Status::Queued).then(|| {
-        let here = life
-            .legs
-            .iter()
-            .filter(|leg| leg.step == life.step && leg.any);
+        let here = life.legs.iter();
+        let here = here.filter(|leg| leg.step == life.step && leg.any);
         let parts: SmallVec<[PartState; 16]> =
             here.flat_map(|leg| leg_states(&life.parts, leg)).collect();
-        let (end, event) = if parts.contains(&TOLD) {
-            ((Status::Delivered, true), EventKind::MessageDelivered)
-        } else if parts.contains(&PartState::Accepted) {
-            let waits = message.awaits_receipt(life.step, context.receipts);
-            ((Status::Sent, !waits), EventKind::MessageSent)
-        } else {
-            ((Status::Expired, true), EventKind::MessageExpired)
-        };
-        changed(life, context, end, event, What::ExpiredInQueue)
+        let step = taken_by_any(&parts).unwrap_or(otherwise);
+        follow(message, life, step, context, what)
     })
 }
 
-/// What it means that policy refuses a queued message just before it is sent; `None` when it is not
-/// queued. What a carrier has of it stays as it is.
+/// What it means that parts of a queued message go out no more, because their time is over or policy
+/// refuses them, while a link may have others: the message goes on with those. `None` when no link may.
 #[must_use]
-pub fn rejected(life: &Life, reason: Reason, context: Context) -> Option<Change> {
-    (life.status == Status::Queued).then(|| {
-        let end = (Status::Rejected, true);
-        let what = What::Rejected { reason };
-        changed(life, context, end, EventKind::MessageRejected, what)
-    })
+pub fn withdrawn(life: &Life, parts: Parts, reason: Reason, context: Context) -> Option<Change> {
+    let what = What::Withdrawn { parts, reason };
+    (life.is_out_beside(parts)).then(|| unchanged(life, context, what))
+}
+
+/// What it means that policy refuses a queued message just before it is sent; `None` when it is not
+/// queued. What a carrier has of it stays as it is, and where parts stand for themselves it was sent if one
+/// of them was.
+#[must_use]
+pub fn rejected(
+    message: &Message,
+    life: &Life,
+    reason: Reason,
+    context: Context,
+) -> Option<Change> {
+    let rejected = Step::End(Status::Rejected, EventKind::MessageRejected);
+    ended(message, life, rejected, What::Rejected { reason }, context)
 }
 
 /// What it means that no receipt came in time; `None` when the message does not wait for one. A push stays
@@ -408,7 +423,9 @@ fn next_step(
     if hold && !stands.any && parts.contains(&PartState::Unknown) {
         return unknown;
     }
-    if !settle.last {
+    // Of parts that stand for themselves, those that were withdrawn do not come back.
+    let over = || stands.any && parts.iter().all(|part| life.is_settled(stands, *part));
+    if !settle.last && !over() {
         return Step::Wait;
     }
     let next_route = |on| leg.failover_on.has(on) && has_next_route(message, leg.at, stands);
@@ -472,15 +489,23 @@ fn leg_ended(
         }
         of_step.extend(leg_states(parts, leg));
     }
-    let any = |state| of_step.contains(&state);
+    taken_by_any(&of_step).unwrap_or_else(|| match life.withdrawn() {
+        Some(Reason::Suppressed) => Step::End(Status::Rejected, EventKind::MessageRejected),
+        Some(_) => Step::End(Status::Expired, EventKind::MessageExpired),
+        None => gave_up(message, life, trigger),
+    })
+}
+
+/// How a message ends of which these parts stand for themselves, as far as somebody has one or may have.
+fn taken_by_any(parts: &[PartState]) -> Option<Step> {
+    let any = |state| parts.contains(&state);
     if any(TOLD) {
-        Step::End(Status::Delivered, EventKind::MessageDelivered)
+        Some(Step::End(Status::Delivered, EventKind::MessageDelivered))
     } else if any(PartState::Accepted) {
-        Step::Sent
-    } else if any(PartState::Unknown) {
-        Step::End(Status::Unknown, EventKind::MessageUnknown)
+        Some(Step::Sent)
     } else {
-        gave_up(message, life, trigger)
+        let unknown = Step::End(Status::Unknown, EventKind::MessageUnknown);
+        any(PartState::Unknown).then_some(unknown)
     }
 }
 

@@ -6,8 +6,8 @@
 use super::{Batch, Done, Writer, is_queued_on};
 use crate::clock::UnixMs;
 use crate::event::EventKinds;
-use crate::message::life::decide;
-use crate::message::{MessageId, RouteIx};
+use crate::message::life::{Status, decide};
+use crate::message::{MessageId, Parts, RouteIx};
 use crate::outcome::Reason;
 use crate::store::inbox::Request;
 use crate::store::record::OpRef;
@@ -27,17 +27,20 @@ impl Writer {
         match request {
             Request::RejectSuppressed {
                 route,
-                ids,
+                items,
                 adopt,
                 reply,
             } => {
-                let Some((ids, reply)) = self.present(young, adopt, (ids, reply), |id| *id) else {
+                let given = (items, reply);
+                let Some((items, reply)) = self.present(young, adopt, given, |item| item.0) else {
                     return;
                 };
-                let left = ids
-                    .into_iter()
-                    .filter(|id| !self.reject(young, *id, route, now))
-                    .collect();
+                let mut left = Vec::new();
+                for (id, parts) in items {
+                    if !self.reject(young, (id, parts), route, now) {
+                        left.push(id);
+                    }
+                }
                 batch.done.push(Done::Rejected(reply, left));
             }
             Request::Suppress { items, reply } => {
@@ -68,8 +71,15 @@ impl Writer {
         }
     }
 
-    /// Ends a message that is suppressed. Whether it does not wait for the route any more.
-    fn reject(&mut self, young: &mut Young, id: MessageId, route: RouteIx, now: UnixMs) -> bool {
+    /// Ends a message that is suppressed; where a link may have some of it, only these parts. Whether it
+    /// does not wait for the route any more.
+    fn reject(
+        &mut self,
+        young: &mut Young,
+        (id, parts): (MessageId, Parts),
+        route: RouteIx,
+        now: UnixMs,
+    ) -> bool {
         if !is_queued_on(young, id, route) {
             return true;
         }
@@ -81,11 +91,18 @@ impl Writer {
         if !young.row(id).is_some_and(suppressed) {
             return false;
         }
-        let reason = Reason::Suppressed;
-        self.plain_change(young, id, now, |life, context| {
-            decide::rejected(life, reason, context)
+        let context = self.context(now, None);
+        let change = young.row(id).and_then(|row| {
+            let (message, life, reason) = (&row.message, &row.life, Reason::Suppressed);
+            decide::withdrawn(life, parts, reason, context)
+                .or_else(|| decide::rejected(message, life, reason, context))
         });
-        metrics::counter!("trunkline_messages_suppressed_total", "at" => "submit").increment(1);
+        let Some(change) = change else { return true };
+        if change.status == Status::Rejected {
+            metrics::counter!("trunkline_messages_suppressed_total", "at" => "submit").increment(1);
+        }
+        self.record(young, id, change);
+        self.catch_up(young, id, now);
         true
     }
 
