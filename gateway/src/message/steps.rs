@@ -57,6 +57,13 @@ impl Channel {
     pub fn any_part_does(self) -> bool {
         self == Self::Push
     }
+
+    /// Whether a provider's receipts name the id that it answered with. A push service sends none, and an
+    /// app's name the message and the device (contract.md §2).
+    #[must_use]
+    pub fn is_receipted_by_id(self) -> bool {
+        self == Self::Sms
+    }
 }
 
 /// Why a step may give way to the next one: `step.on` of contract.md §1, as far as this version has it.

@@ -56,4 +56,10 @@ impl Carriers {
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
+
+    /// How many entries there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.iter().count()
+    }
 }

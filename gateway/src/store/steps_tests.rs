@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::clock::{Clock, UnixMs};
 use crate::event::EventKind;
-use crate::message::life::Status;
+use crate::message::life::{Change, Status, What};
 use crate::message::steps::{Device, FallbackOn, Leg, Platform, PushTarget, Step, Steps};
 use crate::message::{
     Channel, Class, FailoverOn, MessageId, Parts, RouteIx, TenantIx, Text, Texts,
@@ -254,6 +254,46 @@ async fn what_is_out_on_one_route_is_not_rejected_by_the_other() {
     let life = store.get(refused_later).await.unwrap().life;
     assert_eq!((life.step, life.is_final), (0, true), "the plan has ended");
     assert_eq!(store.figures().queued, 0);
+    store.close();
+}
+
+/// No receipt names it: as a key it would be memory, and then disk for days, for nothing.
+#[tokio::test]
+async fn the_id_of_a_push_is_kept_with_its_message_and_leads_to_it_from_nowhere() {
+    let dir = TempDir::new();
+    let store = open(&dir);
+    let [pushed, fallen] = [
+        accept_one(&store, both(1)).await,
+        accept_one(&store, both(2)).await,
+    ];
+    let keys = || store.shared().young.read().carrier_count();
+    let files = || {
+        let names = std::fs::read_dir(&dir.0).unwrap();
+        let names = names.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names
+            .filter(|name| name.starts_with("carriers-") && name.ends_with(".db"))
+            .count()
+    };
+    let taken = [
+        (APNS, 0, "A3C1B6E2-0000"),
+        (FCM, 1, "projects/x/messages/1"),
+    ];
+    let taken = taken.map(|(route, part, id)| on(route, accepted(pushed, part, id)));
+    store.settle(taken.to_vec()).await.unwrap();
+    assert_eq!(keys(), 0);
+    store.archive_now().await;
+    assert_eq!(files(), 0);
+    let ids: Vec<_> = store.get(pushed).await.unwrap().life.log;
+    let told = |change: &Change| matches!(&change.what, What::Answered { provider_id, .. } if !provider_id.is_empty());
+    assert_eq!(ids.iter().filter(|change| told(change)).count(), 2);
+    // The SMS that follows a push has one.
+    let gone = [on(APNS, refused(fallen, 0)), on(FCM, refused(fallen, 1))];
+    store.settle(gone.to_vec()).await.unwrap();
+    let sent = on(SMS, accepted(fallen, 2, "7A3F01C2"));
+    store.settle(vec![sent]).await.unwrap();
+    assert_eq!(keys(), 1);
+    store.archive_now().await;
+    assert_eq!(files(), 1);
     store.close();
 }
 

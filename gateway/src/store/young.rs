@@ -268,6 +268,14 @@ impl Young {
             .flat_map(move |generation| generation.carriers.get(key))
     }
 
+    /// How many parts are found by their carriers' ids.
+    #[cfg(test)]
+    pub(crate) fn carrier_count(&self) -> usize {
+        let frozen = self.frozen.iter().map(Arc::as_ref);
+        let all = self.live.iter().chain(frozen);
+        all.map(|generation| generation.carriers.len()).sum()
+    }
+
     /// Adds a handset's message; its events begin with `seq`.
     pub(crate) fn receive(&mut self, inbound: Arc<Inbound>, seq: u64) {
         for event in inbound.events(seq) {
@@ -370,6 +378,7 @@ impl Young {
                 ..
             } = &change.what
                 && !provider_id.is_empty()
+                && (row.message.leg_of(*part)).is_some_and(|leg| leg.channel.is_receipted_by_id())
             {
                 let transform = match self.transforms.is_empty() {
                     true => None,
