@@ -3,122 +3,14 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sim::push::apns::{Apns, ApnsConfig};
-use sim::push::fcm::{Fcm, FcmConfig};
-use trunkline_tests::scene::smsc_config;
-use trunkline_tests::{Directory, SOON, Scene, wait_for};
-
-/// Both services, and a gateway with a route to each beside its carrier.
-pub(super) struct Push {
-    pub(super) scene: Scene,
-    pub(super) apns: Apns,
-    pub(super) fcm: Fcm,
-    _files: Directory,
-}
+use sim::push::apns::ApnsConfig;
+use sim::push::fcm::FcmConfig;
+use trunkline_tests::push::{Push, android, ios, push_then_sms};
+use trunkline_tests::{SOON, wait_for};
 
 async fn start(name: &str, apns: ApnsConfig) -> Push {
-    start_with(name, apns, "").await
-}
-
-/// With further lines of the route to Apple.
-pub(super) async fn start_with(name: &str, apns: ApnsConfig, apns_lines: &str) -> Push {
-    start_both(name, (apns, FcmConfig::default()), [apns_lines, ""]).await
-}
-
-/// With further lines of each route.
-pub(super) async fn start_both(
-    name: &str,
-    (apns, fcm): (ApnsConfig, FcmConfig),
-    [apns_lines, fcm_lines]: [&str; 2],
-) -> Push {
-    let apns = Apns::start(apns).await.unwrap();
-    let fcm = Fcm::start(fcm).await.unwrap();
-    let files = Directory::new(&format!("{name}-keys")).unwrap();
-    let write = |name: &str, text: &str| {
-        let path = files.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let (apns_ca, fcm_ca) = (
-        write("apns-ca.pem", apns.ca().unwrap()),
-        write("fcm-ca.pem", fcm.ca().unwrap()),
-    );
-    let key = write("key.p8", &apns.credentials().p8);
-    // Its token_uri is this machine's: the file alone may not name such a one, the operator may.
-    let account: Value = serde_json::from_str(&fcm.service_account()).unwrap();
-    let token_url = account["token_uri"].as_str().unwrap().to_owned();
-    let account = write("account.json", &account.to_string());
-    let sections = format!(
-        r#"
-[routes.apns]
-type = "apns"
-app = "shop-ios"
-topic = "com.acme.shop"
-environment = "production"
-key = {{ file = {key:?} }}
-key_id = "{key_id}"
-team_id = "{team_id}"
-endpoint = "localhost:{apns_port}"
-extra_ca = {apns_ca:?}
-{apns_lines}
-[routes.fcm]
-type = "fcm"
-app = "shop-android"
-credentials = {{ file = {account:?} }}
-token_url = "{token_url}"
-endpoint = "localhost:{fcm_port}"
-extra_ca = {fcm_ca:?}
-{fcm_lines}
-[routes.fcm-two]
-type = "fcm"
-app = "courier-android"
-credentials = {{ file = {account:?} }}
-token_url = "{token_url}"
-endpoint = "localhost:{fcm_port}"
-extra_ca = {fcm_ca:?}
-[[routing.rules]]
-match = {{ channel = "push" }}
-routes = ["apns", "fcm", "fcm-two"]
-"#,
-        key_id = apns.credentials().key_id,
-        team_id = apns.credentials().team_id,
-        apns_port = apns.addr().port(),
-        fcm_port = fcm.addr().port(),
-    );
-    let scene = Scene::start(name, smsc_config(), |setup| {
-        setup.sections.push_str(&sections);
-        setup.endpoints[0] = setup.endpoints[0]
-            .clone()
-            .with("types = [\"message.*\", \"message.fallback_started\", \"device.*\"]");
-    })
-    .await
-    .unwrap();
-    Push {
-        scene,
-        apns,
-        fcm,
-        _files: files,
-    }
-}
-
-pub(super) fn ios(token: &str) -> Value {
-    json!({"platform": "ios", "app": "shop-ios", "token": token})
-}
-
-pub(super) fn android(token: &str) -> Value {
-    json!({"platform": "android", "app": "shop-android", "token": token})
-}
-
-pub(super) fn push_then_sms(devices: Vec<Value>) -> Value {
-    json!({
-        "to": {"phone": "+46701234567", "devices": devices},
-        "from": "ACME",
-        "content": {"text": "Ready for pickup", "push": {"title": "Ready"}},
-        "plan": {"steps": [
-            {"channel": "push", "on": ["no_route", "rejected"]},
-            {"channel": "sms"},
-        ]},
-    })
+    let services = (apns, FcmConfig::default());
+    Push::start(name, services, "").await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -235,7 +235,7 @@ impl Chaos {
              guard = {{ invalid_token_ratio = \"100%\" }}\n\
              retry = {{ schedule = [\"1s\", \"1s\", \"1s\"] }}"
         );
-        let push = Push::start(name, services, &lines).await.unwrap();
+        let push = Push::start(name, services, &*lines).await.unwrap();
         let credentials = push.apns.credentials();
         let public = apns::public_key(&credentials.p8).unwrap();
         Self {

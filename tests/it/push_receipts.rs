@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use sim::push::apns::ApnsConfig;
 use sim::push::fcm::FcmConfig;
 use trunkline_tests::http::Answer;
-
-use crate::push::{Push, android, ios, start_both};
+use trunkline_tests::push::{Push, android, ios};
 
 const APP: &str = "android-token-1";
 
@@ -30,7 +29,7 @@ async fn start(name: &str, lines: &str) -> Push {
         common: common(),
         ..FcmConfig::default()
     };
-    start_both(name, (apns, fcm), [lines; 2]).await
+    Push::start(name, (apns, fcm), lines).await.unwrap()
 }
 
 async fn send(push: &Push) -> String {

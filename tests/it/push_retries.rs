@@ -4,10 +4,21 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sim::push::apns::ApnsConfig;
+use trunkline_tests::push::{Lines, Push, android, ios, push_then_sms};
 use trunkline_tests::{SOON, wait_for};
 
-use crate::push::{android, ios, push_then_sms, start_with};
+/// With these lines of the route to Apple.
+async fn start(name: &str, apns: &str) -> Push {
+    let lines = Lines {
+        apns,
+        ..Lines::default()
+    };
+    start_with(name, lines).await
+}
+
+async fn start_with(name: &str, lines: Lines<'_>) -> Push {
+    Push::start(name, Default::default(), lines).await.unwrap()
+}
 
 /// A token whose first `times` requests are answered 503 without a Retry-After.
 fn busy(times: u32, number: u32) -> String {
@@ -17,7 +28,7 @@ fn busy(times: u32, number: u32) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passing_fault_is_tried_again_by_the_routes_schedule() {
     let retry = r#"retry = { schedule = ["200ms", "300ms"] }"#;
-    let push = start_with("push-schedule", ApnsConfig::default(), retry).await;
+    let push = start("push-schedule", retry).await;
     let passing = busy(2, 1);
     let body = json!({"to": {"devices": [ios(&passing)]}, "content": {"push": {"title": "Ready"}}});
     let id = push.scene.send(&body).await;
@@ -37,7 +48,7 @@ async fn a_passing_fault_is_tried_again_by_the_routes_schedule() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_one_time_code_goes_as_sms_after_two_tries() {
     let retry = r#"retry = { schedule = ["200ms", "200ms", "200ms", "200ms"] }"#;
-    let push = start_with("push-otp", ApnsConfig::default(), retry).await;
+    let push = start("push-otp", retry).await;
     let token = busy(4, 1);
     let mut body = push_then_sms(vec![ios(&token)]);
     body["class"] = json!("otp");
@@ -53,7 +64,7 @@ async fn a_service_that_refuses_everything_sees_no_more_than_the_budget_and_late
     const REFUSALS: u32 = 4;
     let retry =
         r#"retry = { schedule = ["200ms", "200ms", "200ms", "200ms", "200ms"], budget = "10%" }"#;
-    let push = start_with("push-budget", ApnsConfig::default(), retry).await;
+    let push = start("push-budget", retry).await;
     let tokens: Vec<String> = (0..MESSAGES).map(|number| busy(REFUSALS, number)).collect();
     let start = Instant::now();
     let mut ids = Vec::new();
@@ -81,7 +92,14 @@ async fn a_service_that_refuses_everything_sees_no_more_than_the_budget_and_late
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_that_google_calls_exceeded_stops_all_routes_of_its_project() {
-    let push = start_with("push-quota", ApnsConfig::default(), "").await;
+    let push = start_with(
+        "push-quota",
+        Lines {
+            fcm_two: Some(""),
+            ..Lines::default()
+        },
+    )
+    .await;
     let to = |device: Value| json!({"to": {"devices": [device]}, "content": {"push": {"title": "Ready"}}});
     // 429 without a Retry-After: a minute.
     let first = push.scene.send(&to(android("42900000-one"))).await;
