@@ -69,7 +69,7 @@ pub(crate) enum Request {
         known: KnownKeys,
         /// How many generations had been archived when the keys were looked up.
         seen: u64,
-        reply: Reply<Vec<Accepted>, (Vec<Draft>, Refused)>,
+        reply: AcceptReply,
     },
     Settle {
         settles: Vec<Settle>,
@@ -191,6 +191,9 @@ pub(crate) enum Request {
         reply: oneshot::Sender<Vec<PathBuf>>,
     },
 }
+
+/// Where an accept is answered.
+pub(crate) type AcceptReply = Reply<Vec<Accepted>, (Vec<Draft>, Refused)>;
 
 /// A request that the writer handed back: look into the archive again, or give up.
 #[derive(Debug)]
@@ -376,6 +379,27 @@ impl Inbox {
         Turn { requests, closed }
     }
 
+    /// Takes the accepts that wait, and nothing else: the replies of what is not going to be written.
+    pub(crate) fn take_accepts(&self) -> Vec<AcceptReply> {
+        let mut guard = self.lines.lock();
+        let lines = &mut *guard;
+        let (mut replies, mut weight) = (Vec::new(), 0);
+        for line in [&mut lines.urgent, &mut lines.bulk] {
+            for request in std::mem::take(line) {
+                let weighs = request.weight();
+                match request {
+                    Request::Accept { reply, .. } => {
+                        replies.push(reply);
+                        weight += weighs;
+                    }
+                    other => line.push_back(other),
+                }
+            }
+        }
+        lines.weight -= weight;
+        replies
+    }
+
     /// Waits until the next commit may begin.
     fn linger(&self, lines: &mut MutexGuard<'_, Lines>) {
         let Some(until) = lines.began.map(|began| began + self.apart) else {
@@ -401,6 +425,36 @@ mod tests {
             endpoint: EndpointIx(0),
             kind: EventKind::EndpointDisabled,
         }
+    }
+
+    #[test]
+    fn accepts_alone_are_taken_out_of_both_lines_with_what_they_weigh() {
+        let inbox = Inbox::new(Duration::ZERO);
+        let mut answers = Vec::new();
+        for urgent in [true, false] {
+            inbox.push(note(), urgent);
+            let (reply, answer) = oneshot::channel();
+            let accept = Request::Accept {
+                drafts: Vec::new(),
+                together: false,
+                known: Vec::new(),
+                seen: 0,
+                reply,
+            };
+            inbox.push(accept, urgent);
+            inbox.push(note(), urgent);
+            answers.push(answer);
+        }
+        let before = inbox.lines.lock().weight;
+        for reply in inbox.take_accepts() {
+            drop(reply.send(Err(Undone::Refused((Vec::new(), Refused::DiskFull)))));
+        }
+        for mut answer in answers {
+            assert!(matches!(answer.try_recv(), Ok(Err(Undone::Refused(_)))));
+        }
+        assert!(inbox.take_accepts().is_empty());
+        assert_eq!(inbox.lines.lock().weight, before);
+        assert_eq!(inbox.take(Duration::MAX).requests.len(), 4);
     }
 
     #[test]

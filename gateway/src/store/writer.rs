@@ -23,7 +23,9 @@ use crate::store::app_receipts::AppAnswer;
 use crate::store::claim::{Claims, needs_claim};
 use crate::store::handle;
 use crate::store::inbound::Taken;
-use crate::store::inbox::{Adopted, KnownKeys, Matched, Replanned, Reply, Request, Undone};
+use crate::store::inbox::{
+    AcceptReply, Adopted, KnownKeys, Matched, Replanned, Reply, Request, Undone,
+};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
 use crate::store::shared::{Entry, Full, Shared};
@@ -86,7 +88,6 @@ pub(crate) struct Writer {
 
 /// A request's items, and where its answer goes.
 type Given<T, R> = (Vec<T>, Reply<R, Vec<T>>);
-type AcceptReply = Reply<Vec<Accepted>, (Vec<Draft>, Refused)>;
 
 /// What is told when the batch is durable.
 enum Done {
@@ -281,6 +282,10 @@ impl Writer {
                     if self.blob.is_empty() {
                         return Ok(last_seq);
                     }
+                    // Room may be hours away: whoever asked before the disk was known to be full is
+                    // told now.
+                    batch.refused.extend(self.shared.inbox.take_accepts());
+                    refuse(&mut batch.refused);
                     if self.shared.closing.load(Ordering::Acquire) {
                         // Without these settles and receipts, the next start repeats the work.
                         return Err(JournalError::Full);
@@ -318,13 +323,11 @@ impl Writer {
         }
     }
 
-    fn publish(&self, batch: Batch) {
+    fn publish(&self, mut batch: Batch) {
         let shared = &self.shared;
         shared.feed(batch.ready);
+        refuse(&mut batch.refused);
         // A caller that has gone away needs no answer: what it asked for is durable all the same.
-        for reply in batch.refused {
-            drop(reply.send(Err(Undone::Refused((Vec::new(), Refused::DiskFull)))));
-        }
         for done in batch.done {
             match done {
                 Done::Accept(reply, accepted) => drop(reply.send(Ok(accepted))),
@@ -808,6 +811,14 @@ impl Writer {
         };
         self.record(young, id, change);
         true
+    }
+}
+
+/// Tells that nothing of these accepts was written.
+fn refuse(accepts: &mut Vec<AcceptReply>) {
+    for reply in accepts.drain(..) {
+        // A caller that has gone away needs no answer.
+        drop(reply.send(Err(Undone::Refused((Vec::new(), Refused::DiskFull)))));
     }
 }
 
