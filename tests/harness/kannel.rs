@@ -1,6 +1,6 @@
 //! Kannel: bearerbox and smsbox from Debian, as an ESME nobody here wrote, against our simulator.
 
-use std::net::{SocketAddr, TcpListener as Probe};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::watch;
 
-use crate::{Directory, SOON, wait_for};
+use crate::life::Life;
+use crate::{Directory, Nobody, SOON, wait_for};
 
 /// How long Kannel may take to answer a request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -55,21 +56,18 @@ pub struct Logged {
 /// A running Kannel; killed when dropped.
 #[derive(Debug)]
 pub struct Kannel {
-    bearerbox: Child,
-    smsbox: Child,
+    bearerbox: Life,
+    smsbox: Life,
     /// Where its smsbox asks bearerbox.
     boxes: u16,
     sendsms: u16,
     admin: u16,
+    /// Keeps these three ports.
+    _ports: [Nobody; 3],
     /// Where it reports to.
     called: SocketAddr,
     calls: watch::Receiver<Vec<String>>,
     directory: Directory,
-}
-
-/// A port that was free a moment ago: Kannel can neither pick one nor tell it.
-fn free_port() -> std::io::Result<u16> {
-    Ok(Probe::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 impl Kannel {
@@ -80,7 +78,9 @@ impl Kannel {
     /// They cannot be run, or do not listen.
     pub async fn start(smsc: SocketAddr, setup: &Setup) -> anyhow::Result<Self> {
         let directory = Directory::new("kannel")?;
-        let (admin, boxes, sendsms) = (free_port()?, free_port()?, free_port()?);
+        // Kannel can neither pick a port nor tell it.
+        let ports = [Nobody::new()?, Nobody::new()?, Nobody::new()?];
+        let [admin, boxes, sendsms] = [0, 1, 2].map(|nth: usize| ports[nth].addr.port());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let called = listener.local_addr()?;
         let (tell, calls) = watch::channel(Vec::new());
@@ -102,7 +102,7 @@ impl Kannel {
         std::fs::create_dir(directory.path().join("spool"))?;
         let (host, port) = (smsc.ip(), smsc.port());
         let Setup { lines, groups, .. } = setup;
-        let ports: &[&str] = match setup.binds {
+        let keys: &[&str] = match setup.binds {
             Binds::Transceiver => &["transceiver-mode = true\nport"],
             Binds::Pair => &["port", "receive-port"],
         };
@@ -113,7 +113,7 @@ impl Kannel {
                  reconnect-delay = 1\n{lines}\n\n"
             )
         };
-        let binds: String = ports.iter().map(group).collect();
+        let binds: String = keys.iter().map(group).collect();
         let config = format!(
             "group = core\nadmin-port = {admin}\nadmin-interface = \"127.0.0.1\"\n\
              admin-password = admin\nsmsbox-port = {boxes}\nsmsbox-interface = \"127.0.0.1\"\n\
@@ -136,6 +136,7 @@ impl Kannel {
             boxes,
             sendsms,
             admin,
+            _ports: ports,
             called,
             calls,
             directory,
@@ -143,13 +144,11 @@ impl Kannel {
     }
 
     /// Ends both of its processes with SIGKILL.
-    ///
-    /// # Errors
-    /// They have ended before.
-    pub async fn kill(&mut self) -> anyhow::Result<()> {
-        self.bearerbox.kill().await?;
-        self.smsbox.kill().await?;
-        Ok(())
+    pub async fn kill(&mut self) {
+        // Without bearerbox smsbox ends by itself.
+        self.smsbox.may_end();
+        self.bearerbox.kill().await;
+        self.smsbox.kill().await;
     }
 
     /// Runs it again, with what it left behind.
@@ -238,7 +237,12 @@ impl Kannel {
         };
         let mut calls = self.calls.clone();
         let waited = calls.wait_for(|calls| find(calls).is_some());
-        match tokio::time::timeout(ANSWER_WITHIN, waited).await {
+        let called = tokio::select! {
+            waited = tokio::time::timeout(ANSWER_WITHIN, waited) => waited,
+            Some(end) = self.bearerbox.ended() => bail!("it is dead: {end}"),
+            Some(end) = self.smsbox.ended() => bail!("it is dead: {end}"),
+        };
+        match called {
             Ok(Ok(calls)) => find(&calls).context("it was there"),
             _ => bail!("no call with {has:?} among {:?}", *self.calls.borrow()),
         }
@@ -249,9 +253,11 @@ impl Kannel {
     /// # Errors
     /// It cannot be told, or does not end in time.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.bearerbox.may_end();
+        self.smsbox.may_end();
         get(self.admin, "/shutdown?password=admin").await?;
-        tokio::time::timeout(ANSWER_WITHIN, self.bearerbox.wait()).await??;
-        self.smsbox.kill().await?;
+        tokio::time::timeout(ANSWER_WITHIN, self.bearerbox.ended()).await?;
+        self.smsbox.kill().await;
         Ok(())
     }
 }
@@ -261,17 +267,12 @@ fn config_of(directory: &Directory) -> PathBuf {
 }
 
 /// Its bearerbox and its smsbox, when they listen on these ports.
-async fn run(directory: &Directory, boxes: u16, sendsms: u16) -> anyhow::Result<(Child, Child)> {
-    let start = |program: &str| {
-        Command::new(program)
-            .args(["-v", "4"])
-            .arg(config_of(directory))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| program.to_owned())
+async fn run(directory: &Directory, boxes: u16, sendsms: u16) -> anyhow::Result<(Life, Life)> {
+    let start = |program: &str| -> anyhow::Result<Life> {
+        let mut command = Command::new(program);
+        command.args(["-v", "4"]).arg(config_of(directory));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(Life::start(command)?.0)
     };
     let bearerbox = start("/usr/sbin/bearerbox")?;
     listens("bearerbox", boxes).await;

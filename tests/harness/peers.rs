@@ -110,6 +110,7 @@ async fn answers(
     let mut child = script_of(program, script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
     let mut input = Vec::new();
@@ -123,6 +124,10 @@ async fn answers(
         stdin.shutdown().await
     });
     let output = tokio::time::timeout(within, child.wait_with_output()).await??;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{program} {script}: {}; it said: {said}", output.status);
+    }
     feed.await??;
     let lines = output.stdout.split(|octet| *octet == b'\n');
     let lines = lines.filter(|line| !line.is_empty());

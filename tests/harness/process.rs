@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{ChildStdin, Command};
 use tokio::sync::watch;
+
+use crate::life::Life;
 
 /// How long a peer may take to say its next line.
 pub(crate) const LINE_WITHIN: Duration = Duration::from_secs(30);
@@ -15,10 +17,10 @@ pub(crate) const LINE_WITHIN: Duration = Duration::from_secs(30);
 /// Lines of a peer that are kept. Chosen: more than any scenario makes.
 const LINES_MAX: usize = 100_000;
 
-/// The process; killed when dropped.
+/// The process; killed when dropped. Its end tells at once whoever waits for something.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
+    life: Life,
     stdin: ChildStdin,
     said: watch::Receiver<Vec<Value>>,
 }
@@ -29,13 +31,10 @@ impl Process {
     /// # Errors
     /// It cannot be run.
     pub(crate) fn start(mut command: Command) -> anyhow::Result<Self> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let stdin = child.stdin.take().context("stdin is piped")?;
-        let stdout = child.stdout.take().context("stdout is piped")?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let (life, stdin, stdout) = Life::start(command)?;
+        let stdin = stdin.context("stdin is piped")?;
+        let stdout = stdout.context("stdout is piped")?;
         let (tell, said) = watch::channel(Vec::new());
         tokio::spawn(async move {
             let mut lines = BufReader::new(stdout).lines();
@@ -48,7 +47,7 @@ impl Process {
                 });
             }
         });
-        Ok(Self { child, stdin, said })
+        Ok(Self { life, stdin, said })
     }
 
     /// Waits until it has said that this happened; what it said.
@@ -67,14 +66,19 @@ impl Process {
         };
         let mut said = self.said.clone();
         let waited = said.wait_for(|said| find(said).is_some());
-        let found = tokio::time::timeout(LINE_WITHIN, waited).await;
-        let Ok(Ok(found)) = found else {
-            bail!(
-                "the peer did not say {event}; it said {:?}",
-                *self.said.borrow()
-            )
+        // Its stdout's end ends this wait too.
+        let found = match tokio::time::timeout(LINE_WITHIN, waited).await {
+            Ok(Ok(found)) => find(&found),
+            Ok(Err(_)) => {
+                let end = tokio::time::timeout(LINE_WITHIN, self.life.ended()).await;
+                bail!("the peer ended before it said {event}: {end:?}")
+            }
+            Err(_) => None,
         };
-        find(&found).context("it was there")
+        found.with_context(|| {
+            let said = self.said.borrow();
+            format!("the peer did not say {event}; it said {:?}", *said)
+        })
     }
 
     /// Everything of one kind that it has said.
@@ -94,17 +98,12 @@ impl Process {
     /// It has ended.
     pub async fn order(&mut self, what: &str, how: Value) -> anyhow::Result<()> {
         let order = json!({ what: how });
-        self.stdin
-            .write_all(format!("{order}\n").as_bytes())
-            .await?;
-        Ok(())
+        let written = self.stdin.write_all(format!("{order}\n").as_bytes()).await;
+        written.with_context(|| format!("the peer has ended: {:?}", self.life.end()))
     }
 
     /// Kills it at once.
-    ///
-    /// # Errors
-    /// It cannot be killed.
-    pub async fn kill(&mut self) -> anyhow::Result<()> {
-        Ok(self.child.kill().await?)
+    pub async fn kill(&mut self) {
+        self.life.kill().await;
     }
 }

@@ -2,13 +2,12 @@
 
 use sim::smsc::Smsc;
 use trunkline_tests::scene::smsc_config;
-use trunkline_tests::{Route, SOON, Scene, message, wait_for};
+use trunkline_tests::{Nobody, Route, SOON, Scene, message, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_route_takes_over_while_the_first_is_down() {
-    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = down.local_addr().unwrap();
-    drop(down);
+    let down = Nobody::new().unwrap();
+    let nobody = down.addr;
     let scene = Scene::start("down", smsc_config(), |setup| {
         setup.routes.insert(0, Route::new("first", nobody));
     })

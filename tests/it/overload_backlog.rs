@@ -4,7 +4,7 @@
 use serde_json::json;
 use sim::smsc::{Smsc, SmscConfig};
 use trunkline_tests::scene::{number, smsc_config};
-use trunkline_tests::{SOON, Scene, message};
+use trunkline_tests::{Nobody, SOON, Scene, message};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_backlog_refuses_and_keeps_what_it_took() {
@@ -43,9 +43,8 @@ async fn a_full_backlog_refuses_and_keeps_what_it_took() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waited_for_the_carrier_is_delivered_in_order() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = nobody.local_addr().unwrap();
-    drop(nobody);
+    let nobody = Nobody::new().unwrap();
+    let addr = nobody.addr;
     let mut scene = Scene::start("backlog", smsc_config(), |setup| {
         setup.routes[0].hosts = vec![addr];
         setup.endpoints[0] = setup.endpoints[0]

@@ -1,15 +1,14 @@
 //! Route removed: what waited for it goes out over the routes that the config has now, once.
 
 use trunkline_tests::scene::{number, smsc_config};
-use trunkline_tests::{Gateway, Route, Scene, message};
+use trunkline_tests::{Gateway, Nobody, Route, Scene, message};
 
 const COUNT: usize = 20;
 
 /// A gateway that was stopped with messages for a carrier that was down.
 async fn stopped(name: &str, text: &str) -> (Scene, Vec<String>) {
-    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = down.local_addr().unwrap();
-    drop(down);
+    let down = Nobody::new().unwrap();
+    let nobody = down.addr;
     let scene = Scene::start(name, smsc_config(), |setup| {
         setup.routes = vec![Route::new("a", nobody)];
     });

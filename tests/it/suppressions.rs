@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sim::smsc::{Smsc, SmscConfig};
 use trunkline_tests::config::OTHER_KEY;
 use trunkline_tests::scene::smsc_config;
-use trunkline_tests::{Answer, Client, Route, SOON, Scene, message, wait_for};
+use trunkline_tests::{Answer, Client, Nobody, Route, SOON, Scene, message, wait_for};
 
 const PATH: &str = "/v1/suppressions";
 
@@ -70,9 +70,8 @@ async fn what_got_a_201_holds_after_a_kill_and_for_its_tenant_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_when_its_recipient_is_suppressed_is_never_submitted() {
-    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = down.local_addr().unwrap();
-    drop(down);
+    let down = Nobody::new().unwrap();
+    let nobody = down.addr;
     let scene = Scene::start("suppressed-late", smsc_config(), |setup| {
         setup.routes = vec![Route::new("main", nobody)];
     })
