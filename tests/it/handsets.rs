@@ -41,12 +41,13 @@ async fn hand(scene: &Scene, bind: usize, message: FromHandset) {
     assert_eq!(scene.smsc.hand(bind, message).await, Some(0), "ESME_ROK");
 }
 
-/// The `inbound.received` that the receiver has.
+/// The `inbound.received` that the receiver has, in the order of the log: events of several messages are
+/// posted side by side.
 fn inbound(scene: &Scene) -> Vec<Value> {
-    let events = received(&scene.receiver).into_iter();
+    let mut events = received(&scene.receiver);
+    events.retain(|event| event["type"] == "inbound.received");
+    events.sort_by_key(|event| event["id"].as_str().map(str::to_owned));
     events
-        .filter(|event| event["type"] == "inbound.received")
-        .collect()
 }
 
 async fn wait_inbound(scene: &Scene, count: usize) -> Vec<Value> {

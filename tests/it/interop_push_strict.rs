@@ -132,14 +132,15 @@ fn taken(service: &Value, target: &str) -> u64 {
     service["accepted"][target].as_u64().unwrap_or(0)
 }
 
-/// Nothing is lost, nothing silently doubled: what is called sent was taken, once unless it is flagged;
-/// what is called unknown at most once.
+/// Nothing is lost, nothing silently doubled: what is called sent was taken, what is called unknown may
+/// have been; once unless it is flagged.
 fn assert_conserved(service: &Value, ends: &[Value], tokens: &[String]) {
     for (end, token) in ends.iter().zip(tokens) {
         let taken = taken(service, token);
+        let told = end["duplicate_possible"] == true && end["on_ambiguous"] == "retry";
         let fits = match end["status"].as_str() {
-            Some("sent") => taken == 1 || (taken > 1 && end["duplicate_possible"] == true),
-            Some("unknown") => taken <= 1,
+            Some("sent") => taken == 1 || taken > 1 && told,
+            Some("unknown") => taken <= 1 || told,
             _ => taken == 0,
         };
         assert!(fits, "{token} was taken {taken} times: {end}");
@@ -312,8 +313,9 @@ async fn storm(test: &str, service: &str, to: impl Fn(&str) -> Value) {
     let doubt = |end: &&Value| end["status"] == "unknown" || end["duplicate_possible"] == true;
     let doubts = ends.iter().filter(doubt).count();
     assert!(doubts > 0, "what was out is in doubt");
+    // None was given up before its third try; that all three meet a cut takes a machine that is slow.
     let mut may_be_repeated = ends.iter().step_by(2);
-    assert!(may_be_repeated.all(|end| end["status"] == "sent"));
+    assert!(may_be_repeated.all(|end| end["status"] == "sent" || end["attempts"] == 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -439,7 +441,8 @@ async fn a_window_that_falls_to_one_and_rises_again_is_never_overrun() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_reset_and_unanswered_pushes_are_told_apart() {
     let test = "refused_reset_and_unanswered_pushes_are_told_apart";
-    let Some(push) = start(test, "request_timeout = \"2s\"").await else {
+    // Chosen: Node answers what it answers sooner, on the busiest machine.
+    let Some(push) = start(test, "request_timeout = \"6s\"").await else {
         return;
     };
     // What starts so, the policy, the end, how often it was taken, and whether a second copy is told of.

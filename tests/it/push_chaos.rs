@@ -21,10 +21,16 @@ use trunkline_tests::{SOON, wait_for};
 const PHASES: usize = 3;
 /// Messages of one phase.
 const PER_PHASE: usize = 667;
-/// How long what is left after the last blow may take. Chosen: a push that is never answered has three tries.
+/// How long a message may take after the last blow and after the one before it. Chosen: a push that is never answered has three tries.
 const SETTLE_WITHIN: Duration = Duration::from_secs(50);
 /// Requests that are kept busy on one connection: below the load, so that something always waits.
 const STREAMS: u32 = 20;
+/// More messages, each time that nothing came of those before for so long; their numbers are beyond those
+/// of the phases.
+const MORE: usize = 100;
+const MORE_MAX: usize = 10;
+const MORE_FROM: usize = 1_000_000;
+const IDLE: Duration = Duration::from_secs(5);
 /// Seconds that a push lives which would wait for minutes.
 const SHORT_TTL: u32 = 15;
 
@@ -247,9 +253,8 @@ impl Chaos {
         }
     }
 
-    /// Has a phase's messages accepted.
-    async fn offer(&mut self, phase: usize) {
-        let pushed = plan(phase, &mut self.dice);
+    /// Has messages accepted.
+    async fn offer(&mut self, pushed: Vec<Pushed>) {
         let lines: Vec<Value> = pushed
             .iter()
             .zip(self.pushed.len()..)
@@ -289,16 +294,38 @@ impl Chaos {
         .await
     }
 
-    async fn more_requests(&self, count: u64) {
-        let asked = |push: &Push| push.apns.report().requests;
-        let wanted = asked(&self.push) + count;
-        self.until("more requests", SOON, async |push| {
-            (asked(push) >= wanted).then_some(())
-        })
-        .await;
+    /// Waits for what needs pushes under way. Whoever looks late may find that the phase's are all sent:
+    /// then there are more.
+    async fn under_load(&mut self, what: &str, there: impl Fn(&Push) -> bool) {
+        for _ in 0..MORE_MAX {
+            let idle = Instant::now() + IDLE;
+            let either = async |push: &Push| (there(push) || Instant::now() >= idle).then_some(());
+            self.until(what, SOON, either).await;
+            if there(&self.push) {
+                return;
+            }
+            let from = MORE_FROM + self.pushed.len();
+            let more = (from..from + MORE).map(|n| Pushed {
+                targets: vec![Target {
+                    platform: if n % 4 == 0 { "android" } else { "ios" },
+                    token: token("aaaaaaaa", None, n),
+                }],
+                holds: n % 2 == 0,
+                ttl: None,
+            });
+            self.offer(more.collect()).await;
+        }
+        panic!("waited under load for {what}");
     }
 
-    async fn blow(&self, blow: Blow) {
+    async fn more_requests(&mut self, count: u64) {
+        let asked = |push: &Push| push.apns.report().requests;
+        let wanted = asked(&self.push) + count;
+        self.under_load("more requests", |push| asked(push) >= wanted)
+            .await;
+    }
+
+    async fn blow(&mut self, blow: Blow) {
         let Push { apns, fcm, .. } = &self.push;
         match blow {
             Blow::GoAway => {
@@ -324,11 +351,9 @@ impl Chaos {
             Blow::KeyRefused => {
                 let before = refused(apns);
                 apns.revoke(apns.credentials().key_id);
-                self.until("the key to be refused", SOON, async |push| {
-                    (refused(&push.apns) > before).then_some(())
-                })
-                .await;
-                apns.accept(self.key.clone());
+                let again = |push: &Push| refused(&push.apns) > before;
+                self.under_load("the key to be refused", again).await;
+                self.push.apns.accept(self.key.clone());
             }
         }
     }
@@ -351,12 +376,10 @@ impl Chaos {
 
     /// Every message when it is final.
     async fn ends(&self) -> Vec<Value> {
-        let deadline = Instant::now() + SETTLE_WITHIN;
         let mut ends = Vec::new();
         for id in &self.ids {
-            let left = deadline.saturating_duration_since(Instant::now());
             let what = format!("{id} to be final");
-            let end = self.until(&what, left, async |push| {
+            let end = self.until(&what, SETTLE_WITHIN, async |push| {
                 let message = push.scene.client.message(id).await.unwrap();
                 (message["final"] == true).then_some(message)
             });
@@ -469,7 +492,8 @@ async fn chaos(name: &str, connections: u16) {
     let start = Instant::now();
     let mut chaos = Chaos::start(name, connections).await;
     for phase in 0..PHASES {
-        chaos.offer(phase).await;
+        let pushed = plan(phase, &mut chaos.dice);
+        chaos.offer(pushed).await;
         chaos.blows().await;
         if phase + 1 < PHASES {
             let asked = chaos.push.apns.report().requests;

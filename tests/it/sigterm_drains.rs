@@ -10,7 +10,8 @@ use trunkline_tests::{Gateway, SOON, Scene, message, wait_for};
 async fn what_is_in_flight_is_waited_for() {
     let mut config = smsc_config();
     config.faults = Faults {
-        delay_ms: 700,
+        // The signal has to be there before the first answer, and the next message with it.
+        delay_ms: 5_000,
         ..Faults::default()
     };
     let mut scene = Scene::start("drain", config, |setup| {

@@ -62,20 +62,24 @@ async fn a_route_finds_what_its_carrier_takes() {
         .unwrap();
     let limited = wait_for("the route to be limited", SOON, async || {
         let route = scene.client.json("/v1/routes/main").await.ok()?;
-        (route["rate"]["limited_by"] == "throttled").then_some(route)
+        // A first refusal that comes alone, more than a second after the last acceptance, does not tell
+        // yet how much the carrier takes: then the next one does.
+        let limited = route["rate"]["limited_by"] == "throttled"
+            && route["rate"]["effective"].as_f64()? < 100.0
+            && route["window_effective"].as_u64()? < route["window"].as_u64()?;
+        limited.then_some(route)
     })
     .await;
     assert_eq!(limited["rate"]["configured"], 400.0);
-    assert!(limited["rate"]["effective"].as_f64().unwrap() < 100.0);
     assert!(limited["throttle"]["last_minute"].as_u64().unwrap() > 0);
-    let window = |name: &str| limited[name].as_u64().unwrap();
-    assert!(window("window_effective") < window("window"), "{limited}");
     let all = |report: &sim::receiver::Report| report.messages_delivered == 300;
     scene.receiver.wait_until(all, SOON).await.unwrap();
     let report = scene.smsc.report();
     assert_eq!((report.unique, report.duplicates), (300, 0));
-    // The first burst, at most two windows, and now and then one.
-    assert!(report.throttled < 80, "{report:?}");
+    // The first burst, at most two windows, and now and then one; on a busy machine a carrier's second
+    // has now and then what waited in its sockets, a window at most. A route that finds no rate has each
+    // of the messages refused several times.
+    assert!(report.throttled < 150, "{report:?}");
     in_order(&scene.smsc, 60, 5);
 }
 
@@ -83,7 +87,7 @@ async fn a_route_finds_what_its_carrier_takes() {
 async fn whatever_the_carrier_refuses_the_order_holds() {
     let mut config = smsc_config();
     let share = |status, share| ErrorShare { status, share };
-    config.faults.errors = vec![share(THROTTLED, 0.02), share(AGAIN, 0.05)];
+    config.faults.errors = vec![share(THROTTLED, 0.05), share(AGAIN, 0.05)];
     config.faults.jitter_ms = 20;
     let scene = Scene::start("refused-order", config, |setup| {
         let route = setup.routes[0].clone().binds(3, 10);

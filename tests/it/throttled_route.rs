@@ -5,6 +5,11 @@ use serde_json::json;
 use trunkline_tests::scene::{number, smsc_config};
 use trunkline_tests::{SOON, Scene};
 
+/// The route's rate per second, its burst, and its window.
+const RATE: u32 = 50;
+const BURST: u32 = 5;
+const WINDOW: u16 = 10;
+
 fn batch(count: usize) -> serde_json::Value {
     let messages: Vec<_> = (0..count)
         .map(|n| json!({"to": number(n), "from": "ACME", "text": "hi"}))
@@ -29,9 +34,12 @@ async fn throttling_slows_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rate_in_the_config_is_kept() {
     let mut config = smsc_config();
-    config.faults.per_second = Some(60);
+    // In any second at most a second's worth and a burst are sent. What was sent before and not yet read
+    // by a carrier that was not scheduled is never more than a window.
+    config.faults.per_second = Some(RATE + BURST + u32::from(WINDOW));
     let scene = Scene::start("rated", config, |setup| {
-        setup.routes[0] = setup.routes[0].clone().with("rate = \"50/s, burst 5\"");
+        let rate = format!("rate = \"{RATE}/s, burst {BURST}\"");
+        setup.routes[0] = setup.routes[0].clone().binds(1, WINDOW).with(&rate);
     })
     .await
     .unwrap();

@@ -15,7 +15,7 @@ pub use faults::Faults;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -84,6 +84,8 @@ pub struct Kept {
     pub body: Bytes,
     /// The status it was answered with; `None` where a fault left it without one.
     pub status: Option<u16>,
+    /// When it had come whole; its answer went out later.
+    pub at: Instant,
 }
 
 /// A running receiver; it stops when dropped.
@@ -175,22 +177,27 @@ impl Receiver {
         self.shared.state().kept.iter().cloned().collect()
     }
 
-    /// Waits until the report is as wanted.
+    /// Waits until the report is as wanted, for as long as events come that have not come before.
     ///
     /// # Errors
-    /// The report as it is when `timeout` has passed.
+    /// The report as it is when none has come for `timeout`.
     pub async fn wait_until(
         &self,
         wanted: impl Fn(&Report) -> bool,
         timeout: Duration,
     ) -> Result<Report, Box<Report>> {
-        let deadline = tokio::time::Instant::now() + timeout;
+        let mut deadline = tokio::time::Instant::now() + timeout;
+        let mut events = self.report().events_unique;
         loop {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             changed.as_mut().enable();
             let report = self.report();
             if wanted(&report) {
                 return Ok(report);
+            }
+            if report.events_unique > events {
+                events = report.events_unique;
+                deadline = tokio::time::Instant::now() + timeout;
             }
             if tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return Err(Box::new(report));
@@ -321,6 +328,7 @@ fn keep(shared: &Shared, headers: HeaderMap, body: Bytes, status: Option<u16>) {
         headers,
         body,
         status,
+        at: Instant::now(),
     });
 }
 
