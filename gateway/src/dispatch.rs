@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, UnixMs};
 use crate::link::{LinkEvent, LinkHandle, LinkIx};
-use crate::message::{Channel, Class, FailoverOn, Message, MessageId, Parts, Phone, RouteIx};
+use crate::message::steps::Destination;
+use crate::message::{Channel, Class, FailoverOn, Message, MessageId, Parts, RouteIx};
 use crate::outcome::{
     Answer, Attempt, HoldReason, Next, Outcome, OutcomeResult, Reason, Retry, Settle,
 };
@@ -596,7 +597,7 @@ impl Dispatcher {
                 self.limits.give_back(1);
                 self.not_out(id, part);
             }
-            (OutcomeResult::Refused, Retry::Throttle) => {
+            (OutcomeResult::Refused, Retry::Throttle | Retry::Full) => {
                 let minutes = self.too_many(back.to, &outcome);
                 if let Some(minutes) = minutes {
                     outcome.retry = Retry::Later { minutes };
@@ -623,16 +624,17 @@ impl Dispatcher {
         self.land(id);
     }
 
-    /// The carrier refused a part as one too many: for how many minutes its destination waits, if not
+    /// The peer refused a part as one too many: for how many minutes its destination waits, if not
     /// only the route does.
-    fn too_many(&mut self, to: Phone, outcome: &Outcome) -> Option<u8> {
+    fn too_many(&mut self, to: Destination, outcome: &Outcome) -> Option<u8> {
         let now = self.clock.instant();
         let ago = self.clock.now().since(outcome.handed_at);
-        self.meters.throttled(outcome.reason);
+        let full = outcome.retry == Retry::Full;
+        self.meters.throttled(full);
         let refused = TooMany {
             sent: now.checked_sub(ago).unwrap_or(now),
             to,
-            queue_full: outcome.reason == Some(Reason::QueueFull),
+            full,
             random: self.flights.random(),
         };
         self.limits.refused(now, refused)

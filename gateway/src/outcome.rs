@@ -109,7 +109,7 @@ pub enum Retry {
     Elsewhere,
     /// The whole route backs off and this part goes to the head of its queue (T).
     Throttle,
-    /// The destination's queue at the carrier is full: this part waits, and the route goes on.
+    /// The dispatcher's answer to [`Retry::Full`]: the destination waits, and the route goes on.
     Later {
         /// For so long, before jitter.
         minutes: u8,
@@ -134,6 +134,9 @@ pub enum Retry {
         /// What follows when it has been tried so.
         or: Or,
     },
+    /// The peer has no room, and may mean all of the route or this destination alone: as
+    /// [`Retry::Throttle`], but that a destination which gets it again waits by itself.
+    Full,
 }
 
 /// What follows a refusal in the last form that there is.

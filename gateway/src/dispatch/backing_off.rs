@@ -198,11 +198,7 @@ impl Verdict {
                 Some(Reason::Throttled),
                 Retry::Throttle,
             ),
-            Self::QueueFull => (
-                OutcomeResult::Refused,
-                Some(Reason::QueueFull),
-                Retry::Throttle,
-            ),
+            Self::QueueFull => (OutcomeResult::Refused, Some(Reason::QueueFull), Retry::Full),
             Self::Again => (OutcomeResult::Refused, Some(Reason::ProviderError), again),
             Self::Lost => (OutcomeResult::Unknown, Some(Reason::ProviderTimeout), again),
             Self::NotSent => (OutcomeResult::NotSent, Some(Reason::RouteDown), again),

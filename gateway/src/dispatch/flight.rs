@@ -7,7 +7,8 @@ use rustc_hash::FxHashMap;
 
 use crate::clock::UnixMs;
 use crate::link::LinkIx;
-use crate::message::{FailoverOn, Message, MessageId, OnAmbiguous, Parts, Phone, RouteIx};
+use crate::message::steps::Destination;
+use crate::message::{FailoverOn, Message, MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Form, OutcomeResult};
 use crate::store::Entry;
 
@@ -61,7 +62,7 @@ pub struct Back {
     /// The link it was on.
     pub link: LinkIx,
     /// Where it was to go.
-    pub to: Phone,
+    pub to: Destination,
     /// Whether it was a further try on this route.
     pub is_retry: bool,
 }
@@ -123,7 +124,7 @@ impl Flights {
         let flight = self.messages.get_mut(&id)?;
         flight.out.remove(part);
         flight.taken &= result == OutcomeResult::Accepted;
-        let (to, due) = (flight.message.to, flight.due);
+        let (to, due) = (flight.message.destination(part), flight.due);
         if result == OutcomeResult::Unknown {
             let message = flight.message.clone();
             self.unknown.push_back((token, message, part));

@@ -1,17 +1,17 @@
 //! Limits: what keeps a route from sending now, and until when. Pure; time is an argument.
 //!
 //! ```text
-//!  the carrier says        the whole route                      one destination
-//!  0x58, own codes         pauses, then slower, fewer out       -
-//!  0x14, the first time    pauses                               -
-//!  0x14 again              as 0x58, unless others go            waits 1 to 5 min
-//!  congestion_state        slower from 90 on; 100: as 0x58      -
+//!  the peer says           the whole route                      one destination
+//!  too many                pauses, then slower, fewer out       -
+//!  full, the first time    pauses                               -
+//!  full again              as too many, unless others go        waits 1 to 5 min
+//!  how full it is, in %    slower from 90 on; 100: as too many  -
 //! ```
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::message::Phone;
+use crate::message::steps::Destination;
 use crate::outcome::HoldReason;
 
 pub mod budget;
@@ -45,15 +45,15 @@ pub struct Config {
     pub retry_share: Option<f64>,
 }
 
-/// A submit that the carrier refused because it was one too many.
+/// An attempt that the peer refused because it was one too many.
 #[derive(Clone, Copy, Debug)]
 pub struct TooMany {
     /// When it was sent.
     pub sent: Instant,
     /// Where to.
-    pub to: Phone,
-    /// Whether the carrier said that a queue is full, which may be the destination's.
-    pub queue_full: bool,
+    pub to: Destination,
+    /// Whether it may have no room for the destination alone ([`crate::outcome::Retry::Full`]).
+    pub full: bool,
     /// A number that differs from one to the next, for jitter.
     pub random: u64,
 }
@@ -121,7 +121,7 @@ impl Limits {
     }
 
     /// The carrier took a segment. Some of them are followed by [`Limits::answered`].
-    pub fn accepted(&mut self, to: Phone) {
+    pub fn accepted(&mut self, to: Destination) {
         self.taken = self.taken.saturating_add(1);
         self.full.accepted(to);
     }
@@ -134,10 +134,10 @@ impl Limits {
         }
     }
 
-    /// The carrier refused a submit as one too many. Says for how many minutes its destination is to
+    /// The peer refused an attempt as one too many. Says for how many minutes its destination is to
     /// wait; `None`: it waits with its route.
     pub fn refused(&mut self, now: Instant, refused: TooMany) -> Option<u8> {
-        let whose = match refused.queue_full {
+        let whose = match refused.full {
             true => self.full.refused(now, refused.sent, refused.to),
             false => Whose::Route,
         };
@@ -147,15 +147,15 @@ impl Limits {
             Whose::Route => None,
         };
         let pauses = self.throttle.throttled(now, refused.sent, refused.random);
-        // A queue that was full once may be one phone's: it costs a pause, and not the rate.
-        let told = !refused.queue_full || minutes.is_some();
+        // What was full once may be one destination: it costs a pause, and not the rate.
+        let told = !refused.full || minutes.is_some();
         if pauses && told {
             self.slow_down(now);
         }
         minutes
     }
 
-    /// The carrier told its congestion_state in an answer.
+    /// The peer told in an answer how full it is, 0 to 100.
     pub fn congested(&mut self, now: Instant, state: u8, random: u64) {
         self.pace.congested(now, state);
         if state == CONGESTION_FULL && self.throttle.throttled(now, now, random) {
@@ -208,13 +208,13 @@ impl Limits {
         self.pace.limited_by().or(ramp)
     }
 
-    /// Submits throttled in the last minute.
+    /// Attempts throttled in the last minute.
     #[must_use]
     pub fn throttled_last_minute(&mut self, now: Instant) -> u64 {
         self.throttle.last_minute(now)
     }
 
-    /// Destinations that wait because their queue at the carrier is full.
+    /// Destinations that wait because the peer has no room for them.
     #[must_use]
     pub fn destinations_waiting(&self, now: Instant) -> usize {
         self.full.waiting(now)
@@ -224,9 +224,10 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Phone;
 
     #[test]
-    fn a_phone_with_a_full_queue_costs_a_pause_and_not_the_rate() {
+    fn a_destination_that_is_full_costs_a_pause_and_not_the_rate() {
         let config = Config {
             rate: Some(Configured {
                 per_second: 100.0,
@@ -235,22 +236,23 @@ mod tests {
             ..Config::default()
         };
         let mut limits = Limits::new(config, 1);
-        let phone = |text| Phone::parse(text).unwrap();
+        let to =
+            |number: u64| Destination::of(Phone::parse(&format!("+4670123456{number}")).unwrap());
         let mut now = Instant::now();
-        let mut refused = |limits: &mut Limits, queue_full| {
+        let mut refused = |limits: &mut Limits, full| {
             now += 2 * SECOND;
-            let (sent, to, random) = (now, phone("+46701234567"), 0);
+            let (sent, to, random) = (now, to(7), 0);
             let refused = TooMany {
                 sent,
                 to,
-                queue_full,
+                full,
                 random,
             };
             let minutes = limits.refused(now, refused);
             (minutes, limits.paused(now).is_some(), limits.rate_now())
         };
         assert_eq!(refused(&mut limits, true), (None, true, Some(100.0)));
-        limits.accepted(phone("+46701234568"));
+        limits.accepted(to(8));
         assert_eq!(refused(&mut limits, true), (Some(1), false, Some(100.0)));
         // The carrier takes nobody else's either.
         let (minutes, paused, rate) = refused(&mut limits, true);

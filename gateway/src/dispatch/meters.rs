@@ -5,7 +5,6 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, counter, gauge};
 
 use super::view::PaceState;
-use crate::outcome::Reason;
 
 /// One route's meters.
 pub(super) struct Meters {
@@ -36,11 +35,12 @@ impl Meters {
         }
     }
 
-    /// The carrier refused a submit as one too many.
-    pub(super) fn throttled(&self, reason: Option<Reason>) {
-        match reason {
-            Some(Reason::QueueFull) => self.queue_full.increment(1),
-            _ => self.throttled.increment(1),
+    /// The peer refused an attempt as one too many, or as having no room for it.
+    pub(super) fn throttled(&self, full: bool) {
+        if full {
+            self.queue_full.increment(1);
+        } else {
+            self.throttled.increment(1);
         }
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock::UnixMs;
-use crate::message::{FailoverOn, Message, Parts, RouteIx};
+use crate::message::{FailoverOn, Message, Parts, Phone, RouteIx};
 
 /// Parts that a message may have in all its steps together: what a [`Parts`] holds.
 pub const PARTS_MAX: usize = 32;
@@ -431,6 +431,21 @@ impl Message {
         }
     }
 
+    /// Where a part goes. One of a plain SMS costs nothing to tell.
+    #[must_use]
+    pub fn destination(&self, part: u8) -> Destination {
+        let is_push = || {
+            let leg = self.leg_of(part);
+            leg.is_some_and(|leg| leg.channel == Channel::Push)
+        };
+        if self.steps.is_some() && is_push() {
+            // No device is in two messages that this gateway knows of: each stands for itself.
+            let at = self.line();
+            return Destination { at, part };
+        }
+        Destination::of(self.to)
+    }
+
     /// Whom it goes to, for the order between messages: the number of a plain SMS. Messages with steps
     /// wait for nobody: no push service keeps an order, and what falls back is late as it is.
     #[must_use]
@@ -443,11 +458,31 @@ impl Message {
     }
 }
 
+/// Where a part goes, for what holds for one destination alone: all parts and messages to one number have
+/// the same; a device of a push has one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// The number, or the line of the message.
+    at: u64,
+    /// The device's part.
+    part: u8,
+}
+
+impl Destination {
+    /// A number.
+    #[must_use]
+    pub fn of(phone: Phone) -> Self {
+        let at = phone.number();
+        Self { at, part: 0 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use smallvec::smallvec;
 
     use super::*;
+    use crate::message::MessageId;
 
     fn push_then_sms() -> Message {
         let step = |channel| Step {
@@ -502,6 +537,30 @@ mod tests {
             (message.channel(0), message.channel(1)),
             (Channel::Push, Channel::Sms)
         );
+    }
+
+    #[test]
+    fn a_number_is_one_destination_and_a_device_is_one_of_its_own() {
+        let to = Phone::parse("+46701234567").unwrap();
+        let with = |id, steps| Message {
+            id: MessageId(id),
+            to,
+            ..if steps {
+                push_then_sms()
+            } else {
+                Message::default()
+            }
+        };
+        let (plain, stepped, other) = (with(1, false), with(2, true), with(3, true));
+        assert_eq!(plain.destination(0), Destination::of(to));
+        assert_eq!(plain.destination(1), Destination::of(to));
+        // Its SMS.
+        assert_eq!(stepped.destination(3), Destination::of(to));
+        assert_eq!(stepped.destination(4), Destination::of(to));
+        let devices = [0, 1, 2].map(|part| stepped.destination(part));
+        assert!(devices[0] != devices[1] && devices[1] != devices[2]);
+        assert!(!devices.contains(&Destination::of(to)));
+        assert!(!devices.contains(&other.destination(0)));
     }
 
     #[test]

@@ -106,7 +106,8 @@ pub const TABLE: [(u32, Class); 64] = [
     (0x0F, fatal(Reason::ProviderAuthFailed)),
     (0x11, UNKNOWN),
     (0x13, UNKNOWN),
-    (0x14, throttle(Reason::QueueFull)),
+    // ESME_RMSGQFUL: the carrier's whole queue or one recipient's (smpp.md §3.4).
+    (0x14, class(Retry::Full, Reason::QueueFull)),
     (0x15, ours(never(Reason::ProviderError))),
     (0x33, never(Reason::ProviderError)),
     (0x34, never(Reason::ProviderError)),
@@ -350,9 +351,8 @@ mod tests {
         let asked = |form, or| Retry::Otherwise { form, or };
         assert_eq!(of(0x62).retry, asked(WITHOUT_VALIDITY, Or::Never));
         assert_eq!(of(0x104).retry, asked(UCS2, Or::Elsewhere));
-        for status in [0x14, 0x58] {
-            assert_eq!(of(status).retry, Retry::Throttle, "{status:#x}");
-        }
+        assert_eq!(of(0x14).retry, Retry::Full);
+        assert_eq!(of(0x58).retry, Retry::Throttle);
         for status in [0x04, 0x05, 0x0D, 0x0E, 0x0F] {
             assert!(of(status).fatal, "{status:#x}");
             assert_eq!(

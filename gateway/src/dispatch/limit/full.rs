@@ -1,18 +1,19 @@
-//! Full: which destinations the carrier has no room for, and which of its refusals are the route's.
+//! Full: which destinations the peer has no room for, and which of its refusals are the route's.
 //! Pure; time is an argument.
 //!
-//! ESME_RMSGQFUL may mean the carrier's whole queue or one recipient's (smpp.md §3.4). The first one
-//! slows the route down. A destination that gets it again waits, so that it does not stand before all
-//! others; and unless the carrier has taken others since, the route is slowed down again as well.
+//! A peer that has no room may mean all of the route or one destination
+//! ([`Retry::Full`](crate::outcome::Retry::Full)). The first time slows the route down. A destination that
+//! gets it again waits, so that it does not stand before all others; and unless the peer has taken others
+//! since, the route is slowed down again as well.
 
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::message::Phone;
+use crate::message::steps::Destination;
 
 /// Destinations remembered; beyond it a refusal is taken for the route's, which slows it down. Chosen:
-/// a queue of phones that are switched off, at a size that costs half a megabyte.
+/// a queue of phones that are switched off, at a size that costs about a megabyte.
 pub const KNOWN_MAX: usize = 10_000;
 /// A destination that was not refused for so long is forgotten. Chosen: three of the longest pauses.
 const FORGET: Duration = Duration::from_secs(15 * 60);
@@ -39,8 +40,8 @@ pub enum Whose {
 /// The destinations that were refused.
 #[derive(Clone, Debug, Default)]
 pub struct Full {
-    known: FxHashMap<Phone, Known>,
-    /// What the carrier has taken, of any destination.
+    known: FxHashMap<Destination, Known>,
+    /// What the peer has taken, of any destination, while some were known.
     taken: u64,
 }
 
@@ -50,13 +51,13 @@ struct Known {
     /// Until when it waits; before, it was only refused once.
     until: Option<Instant>,
     minutes: u8,
-    /// What the carrier had taken by then.
+    /// What the peer had taken by then.
     taken: u64,
 }
 
 impl Full {
-    /// The carrier has no room for what was sent at `sent`.
-    pub fn refused(&mut self, now: Instant, sent: Instant, to: Phone) -> Whose {
+    /// The peer has no room for what was sent at `sent`.
+    pub fn refused(&mut self, now: Instant, sent: Instant, to: Destination) -> Whose {
         let taken = self.taken;
         if let Some(known) = self.known.get_mut(&to) {
             if sent < known.at {
@@ -90,10 +91,10 @@ impl Full {
         Whose::Route
     }
 
-    /// The carrier took one.
-    pub fn accepted(&mut self, to: Phone) {
-        self.taken += 1;
+    /// The peer took one. Where nothing has been full, nothing is looked at.
+    pub fn accepted(&mut self, to: Destination) {
         if !self.known.is_empty() {
+            self.taken += 1;
             self.known.remove(&to);
         }
     }
@@ -115,17 +116,18 @@ impl Full {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Phone;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn phone(number: usize) -> Phone {
-        Phone::parse(&format!("+4670{number:07}")).unwrap()
+    fn to(number: usize) -> Destination {
+        Destination::of(Phone::parse(&format!("+4670{number:07}")).unwrap())
     }
 
     #[test]
     fn a_destination_that_is_refused_again_while_others_go_waits_one_to_five_minutes() {
         let mut full = Full::default();
-        let (gone, fine) = (phone(1), phone(2));
+        let (gone, fine) = (to(1), to(2));
         let mut now = Instant::now();
         assert_eq!(full.refused(now, now, gone), Whose::Route);
         assert_eq!(full.waiting(now), 0);
@@ -151,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn a_carrier_that_takes_nothing_is_full_itself() {
+    fn a_peer_that_takes_nothing_is_full_itself() {
         let mut full = Full::default();
         let mut now = Instant::now();
-        assert_eq!(full.refused(now, now, phone(1)), Whose::Route);
+        assert_eq!(full.refused(now, now, to(1)), Whose::Route);
         for minutes in [1, 2, 4, 5, 5] {
             now += MINUTE;
             let both = Whose::Both { minutes };
-            assert_eq!(full.refused(now, now, phone(1)), both);
+            assert_eq!(full.refused(now, now, to(1)), both);
         }
     }
 
@@ -167,14 +169,14 @@ mod tests {
         let mut full = Full::default();
         let start = Instant::now();
         for number in 0..KNOWN_MAX + 10 {
-            full.refused(start, start, phone(number));
-            full.accepted(phone(9_999_999));
+            full.refused(start, start, to(number));
+            full.accepted(to(9_999_999));
         }
         assert_eq!(full.known.len(), KNOWN_MAX);
         let later = start + MINUTE;
-        let beyond = full.refused(later, later, phone(KNOWN_MAX + 1));
+        let beyond = full.refused(later, later, to(KNOWN_MAX + 1));
         assert_eq!(beyond, Whose::Route, "there is no room to remember it");
-        let known = full.refused(later, later, phone(1));
+        let known = full.refused(later, later, to(1));
         assert_eq!(known, Whose::Destination { minutes: 1 });
         full.step(start + FORGET);
         assert_eq!(full.known.len(), 1);

@@ -614,7 +614,9 @@ impl Worst {
             PartState::Accepted | PartState::Receipted(_) => Self::Accepted,
             PartState::Waiting | PartState::Claimed | PartState::Out => Self::Waiting,
             PartState::Unknown => Self::Unknown,
-            PartState::Refused(Retry::Throttle | Retry::Later { .. }) => Self::Throttled,
+            PartState::Refused(Retry::Throttle | Retry::Full | Retry::Later { .. }) => {
+                Self::Throttled
+            }
             PartState::Refused(Retry::Here { tries: most } | Retry::After { tries: most, .. })
                 if tries < most.min(bound.most) =>
             {
