@@ -309,8 +309,8 @@ impl Dispatcher {
                 self.queue.untake(entry);
                 break;
             };
-            let segments = u32::from(entry.message.cost(parts));
-            if let Some((hold, at)) = self.limits.take(now, segments) {
+            let units = u32::from(entry.message.units(parts));
+            if let Some((hold, at)) = self.limits.take(now, units) {
                 self.hold = Some(hold);
                 self.resume_at = Some(at);
                 self.queue.untake(entry);
@@ -320,7 +320,7 @@ impl Dispatcher {
             if needs_intent(&entry.message) {
                 if self.intending {
                     // One intent commit at a time; the slot and the token go back until it is done.
-                    self.limits.give_back(segments);
+                    self.limits.give_back(units);
                     self.queue.untake(entry);
                     break;
                 }
@@ -794,8 +794,8 @@ impl Dispatcher {
         }
         self.flights.end(id);
         self.queue.done(&entry.message);
-        let segments = entry.message.cost(entry.parts);
-        self.limits.give_back(u32::from(segments));
+        let units = entry.message.units(entry.parts);
+        self.limits.give_back(u32::from(units));
         self.land(id);
     }
 

@@ -74,7 +74,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     (
         "trunkline_route_throttled_total",
-        "Submits that a carrier refused as too many, by whether it named a full queue",
+        "Segments or notifications that a route's peer refused as too many, by whether it named a full queue",
     ),
     (
         "trunkline_attempts_total",
@@ -254,15 +254,15 @@ const GAUGES: &[(&str, &str)] = &[
     ),
     (
         "trunkline_route_rate_effective",
-        "Segments per second that a route sends at most; +Inf without a limit",
+        "Segments or notifications per second that a route sends at most; +Inf without a limit",
     ),
     (
         "trunkline_route_window_effective",
-        "Submits that a route's bound links may have unanswered now",
+        "Segments or notifications that a route's links may have unanswered now",
     ),
     (
         "trunkline_route_paused",
-        "1 while a route pauses because its carrier throttled",
+        "1 while a route pauses because its peer throttled",
     ),
     (
         "trunkline_route_destinations_waiting",

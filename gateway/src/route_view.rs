@@ -127,32 +127,32 @@ pub struct KeepAliveView {
     pub misses: u32,
 }
 
-/// A route's rate, in segments per second.
+/// A route's rate per second: of segments for SMS, of notifications for push, one for each device.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RateView {
     /// As the config says; absent when it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub configured: Option<f64>,
-    /// As it is now, when the route does not pause. It falls when the carrier throttles, and rises again
+    /// As it is now, when the route does not pause. It falls when the peer throttles, and rises again
     /// while all goes well.
     pub effective: f64,
-    /// What makes the two differ: `throttled` (the carrier refused submits as too many), `congestion`
+    /// What makes the two differ: `throttled` (the peer refused some as too many), `congestion`
     /// (it told that it is nearly full) or `ramp` (a project's quota begins below all of it); absent when
     /// they agree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limited_by: Option<&'static str>,
 }
 
-/// How a route's carrier throttles.
+/// How a route's carrier or push service throttles.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct ThrottleView {
-    /// Until when no link of the route submits anything; absent when the route does not pause.
+    /// Until when nothing goes out on any link of the route; absent when the route does not pause.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_some")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub paused_until: Option<UnixMs>,
-    /// Submits that the carrier refused as too many in the last minute.
+    /// Segments or notifications that it refused as too many in the last minute.
     pub last_minute: u64,
-    /// Destinations that wait for 1 to 5 minutes because their queue at the carrier is full.
+    /// Destinations that wait for 1 to 5 minutes because their queue at the carrier is full; 0 for push.
     pub destinations_waiting: u32,
     /// Messages in memory that wait for an earlier one to the same destination.
     pub messages_behind: u32,

@@ -35,7 +35,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a route is held to, and how it backs off.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Config {
-    /// Its contracted rate in segments; `None`: as fast as the windows allow.
+    /// Its contracted rate in units; `None`: as fast as the windows allow.
     pub rate: Option<Configured>,
     /// How the rate falls and rises.
     pub tuning: Tuning,
@@ -92,35 +92,35 @@ impl Limits {
         }
     }
 
-    /// Takes the cost of so many segments; else says what has none left, and when to ask again.
-    pub fn take(&mut self, now: Instant, segments: u32) -> Option<(HoldReason, Instant)> {
-        if let When::At(at) = self.pace.take(now, segments) {
+    /// Takes the cost of so many units; else says what has none left, and when to ask again.
+    pub fn take(&mut self, now: Instant, units: u32) -> Option<(HoldReason, Instant)> {
+        if let When::At(at) = self.pace.take(now, units) {
             return Some((HoldReason::Rate, at));
         }
         let quota = self.quota.as_ref()?;
-        match quota.with(|quota| quota.take(now, segments)) {
+        match quota.with(|quota| quota.take(now, units)) {
             When::Now => None,
             When::At(at) => {
-                self.pace.give_back(segments);
+                self.pace.give_back(units);
                 Some((HoldReason::Quota, at))
             }
         }
     }
 
     /// Gives back what was taken and not used.
-    pub fn give_back(&mut self, segments: u32) {
-        self.pace.give_back(segments);
-        self.not_counted(segments);
+    pub fn give_back(&mut self, units: u32) {
+        self.pace.give_back(units);
+        self.not_counted(units);
     }
 
     /// The service does not count what it refused as too many.
-    pub fn not_counted(&mut self, segments: u32) {
+    pub fn not_counted(&mut self, units: u32) {
         if let Some(quota) = &self.quota {
-            quota.with(|quota| quota.give_back(segments));
+            quota.with(|quota| quota.give_back(units));
         }
     }
 
-    /// The carrier took a segment. Some of them are followed by [`Limits::answered`].
+    /// The peer took a part. Some of them are followed by [`Limits::answered`].
     pub fn accepted(&mut self, to: Destination) {
         self.taken = self.taken.saturating_add(1);
         self.full.accepted(to);
@@ -188,7 +188,7 @@ impl Limits {
         self.throttle.until(now)
     }
 
-    /// Segments per second that it sends at most when it does not pause; `None`: no limit.
+    /// Units per second that it sends at most when it does not pause; `None`: no limit.
     #[must_use]
     pub fn rate_now(&self) -> Option<f64> {
         let quota = self.quota.as_ref();

@@ -60,7 +60,7 @@ pub struct Refusal {
 /// How a route is paced.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PaceState {
-    /// Segments per second that it sends at most when it does not pause; `None`: no limit.
+    /// Units per second that it sends at most when it does not pause; `None`: no limit.
     pub rate_now: Option<f64>,
     /// What makes that less than the configured rate.
     pub limited_by: Option<LimitedBy>,

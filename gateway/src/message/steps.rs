@@ -418,10 +418,10 @@ impl Message {
         self.device(part).map(|_| part)
     }
 
-    /// What its parts of one leg count against a route's rate: segments that reach the handset, or
-    /// notifications.
+    /// What its parts of one leg count against a route's rate, in units: a unit is a segment of an SMS, as
+    /// it reaches the handset, or a device (or the topic) of a push.
     #[must_use]
-    pub fn cost(&self, parts: Parts) -> u8 {
+    pub fn units(&self, parts: Parts) -> u8 {
         match &self.steps {
             None => self.segments_of(parts.count()),
             Some(_) => match parts.iter().next().and_then(|part| self.leg_of(part)) {
@@ -532,7 +532,7 @@ mod tests {
         assert_eq!(leg.parts(), Parts(0b11000));
         assert_eq!((message.segment(3), message.segment(4)), (0, 1));
         assert_eq!(message.leg_of(5), None);
-        assert_eq!(message.cost(Parts(0b11)), 2);
+        assert_eq!(message.units(Parts(0b11)), 2);
         assert_eq!(
             (message.channel(0), message.channel(1)),
             (Channel::Push, Channel::Sms)

@@ -2,7 +2,7 @@
 //! shows that it takes. Pure; time is an argument.
 //!
 //! ```text
-//!  segments/s
+//!  units/s
 //!  configured ─────┐ throttled                                      ┌──── the ceiling is forgotten
 //!                  │                      ╭─ ceiling ──▒▒▒▒▒▒▒▒▒▒▒▒▒▒
 //!                  └─ × 0.7 ─╱ +2 %/s ────╯  creeps around it
@@ -67,9 +67,9 @@ impl Default for Tuning {
 /// A rate in the config.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Configured {
-    /// Segments per second.
+    /// Units per second.
     pub per_second: f64,
-    /// Segments that may go at once.
+    /// Units that may go at once.
     pub burst: u32,
 }
 
@@ -133,24 +133,24 @@ impl Pace {
         }
     }
 
-    /// Takes the cost of `segments`, or says when to ask again.
-    pub fn take(&mut self, now: Instant, segments: u32) -> When {
+    /// Takes the cost of `units`, or says when to ask again.
+    pub fn take(&mut self, now: Instant, units: u32) -> When {
         match &mut self.rate {
-            Some(rate) => rate.take(now, segments),
+            Some(rate) => rate.take(now, units),
             None => When::Now,
         }
     }
 
     /// Gives back what was taken and not used.
-    pub fn give_back(&mut self, segments: u32) {
+    pub fn give_back(&mut self, units: u32) {
         if let Some(rate) = &mut self.rate {
-            rate.give_back(segments);
+            rate.give_back(units);
         }
     }
 
     /// The carrier took so many.
-    pub fn accepted(&mut self, now: Instant, segments: u32) {
-        self.accepted.add(now, f64::from(segments));
+    pub fn accepted(&mut self, now: Instant, units: u32) {
+        self.accepted.add(now, f64::from(units));
     }
 
     /// The carrier throttled, and a pause begins.
@@ -256,7 +256,7 @@ impl Pace {
         self.limit = Some(limit);
     }
 
-    /// Segments per second that it sends at most; `None`: no limit.
+    /// Units per second that it sends at most; `None`: no limit.
     #[must_use]
     pub fn effective(&self) -> Option<f64> {
         let configured = self.configured.map(|rate| rate.per_second);

@@ -1,8 +1,9 @@
-//! Rate: a route's contracted rate in segments. Pure; time is an argument.
+//! Rate: a route's contracted rate in units ([`Message::units`](crate::message::Message::units)). Pure; time is
+//! an argument.
 //!
 //! GCRA (ITU-T I.371, "virtual scheduling"): one instant of state, no refill task. Our own and not
 //! the `governor` crate, because dispatch needs three things that it does not offer: a cost of
-//! several segments that may be larger than the burst, giving back what was not used, and changing
+//! several units that may be larger than the burst, giving back what was not used, and changing
 //! the rate while it runs without forgetting what was taken.
 
 use std::time::{Duration, Instant};
@@ -10,17 +11,17 @@ use std::time::{Duration, Instant};
 /// A wake-up may be late by this much (tokio's timers have a granularity of 1 ms): what accrued
 /// meanwhile must not be lost, so no burst is shorter.
 const LATENESS: Duration = Duration::from_millis(2);
-/// The slowest rate that can be set is one segment in so long. Chosen: a day, as the config's.
+/// The slowest rate that can be set is one unit in so long. Chosen: a day, as the config's.
 const SLOWEST: Duration = Duration::from_secs(24 * 3_600);
 
 /// A route's rate.
 #[derive(Clone, Debug)]
 pub struct Rate {
-    /// What one segment costs: 1 s ÷ segments per second.
+    /// What one unit costs: 1 s ÷ units per second.
     interval: Duration,
     /// How far ahead of schedule a burst may run.
     burst: Duration,
-    /// When the next segment is due if nothing has been saved up.
+    /// When the next unit is due if nothing has been saved up.
     due_next: Option<Instant>,
 }
 
@@ -35,7 +36,7 @@ pub enum When {
 }
 
 impl Rate {
-    /// `count` segments per `per`, `burst` of them at once.
+    /// `count` units per `per`, `burst` of them at once.
     #[must_use]
     pub fn new(count: u32, per: Duration, burst: u32) -> Self {
         let interval = per / count.max(1);
@@ -47,7 +48,7 @@ impl Rate {
     }
 
     fn depth(interval: Duration, burst: u32) -> Duration {
-        // A burst of one means no segment ahead of its time.
+        // A burst of one means no unit ahead of its time.
         interval
             .saturating_mul(burst.max(1) - 1)
             .max(LATENESS.min(interval.saturating_mul(1000)))
@@ -61,7 +62,7 @@ impl Rate {
         rate
     }
 
-    /// Changes the rate, in segments per second; what was taken stays taken. Slower than one in
+    /// Changes the rate, in units per second; what was taken stays taken. Slower than one in
     /// [`SLOWEST`] is as slow as that.
     pub fn set(&mut self, per_second: f64, burst: u32) {
         let slowest = 1.0 / SLOWEST.as_secs_f64();
@@ -69,30 +70,30 @@ impl Rate {
         self.burst = Self::depth(self.interval, burst);
     }
 
-    /// Takes the cost of `segments`, or says when to ask again. A cost beyond the burst is taken
+    /// Takes the cost of `units`, or says when to ask again. A cost beyond the burst is taken
     /// when the burst is whole, and the debt holds up those behind it.
-    pub fn take(&mut self, now: Instant, segments: u32) -> When {
+    pub fn take(&mut self, now: Instant, units: u32) -> When {
         let due = self.due_next.map_or(now, |due| due.max(now));
         let needed = self
             .interval
-            .saturating_mul(segments.max(1) - 1)
+            .saturating_mul(units.max(1) - 1)
             .min(self.burst);
-        // The last of these segments may be at most `burst` ahead of schedule.
+        // The last of these units may be at most `burst` ahead of schedule.
         let ahead = due.saturating_duration_since(now) + needed;
         if ahead > self.burst {
             return When::At(now + (ahead - self.burst));
         }
-        self.due_next = Some(due + self.interval.saturating_mul(segments));
+        self.due_next = Some(due + self.interval.saturating_mul(units));
         When::Now
     }
 
     /// Gives back what was taken and not used.
-    pub fn give_back(&mut self, segments: u32) {
-        let cost = self.interval.saturating_mul(segments);
+    pub fn give_back(&mut self, units: u32) {
+        let cost = self.interval.saturating_mul(units);
         self.due_next = self.due_next.and_then(|due| due.checked_sub(cost));
     }
 
-    /// Segments per second.
+    /// Units per second.
     #[must_use]
     pub fn per_second(&self) -> f64 {
         1.0 / self.interval.as_secs_f64().max(1e-9)

@@ -6,7 +6,7 @@
 //!  tenant's line ─┘             claimed as accepted, when nothing waits ──▲
 //! ```
 //! Each tenant has a [`Line`], in the order of acceptance. A tenant whose turn it is sends up to
-//! [`QUANTUM`] segments, then the next one does: whoever has little to send is done soon, however
+//! [`QUANTUM`] parts, then the next one does: whoever has little to send is done soon, however
 //! much others have. See the store's `claim.rs` for the claims.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -22,8 +22,8 @@ use crate::store::{Entry, needs_claim};
 pub const READY_MAX: usize = 10_000;
 /// Entries that a tenant may have in memory in any case, however many share the lane.
 const SHARE_MIN: usize = 50;
-/// Segments that a tenant sends in its turn: the longest message's (contract.md §1), so that each turn
-/// sends one.
+/// Parts (segments of an SMS, devices of a push) that a tenant sends in its turn: the longest SMS's
+/// (contract.md §1), so that each turn sends one.
 const QUANTUM: u32 = 20;
 
 /// One lane.
@@ -56,7 +56,7 @@ pub struct Lane {
 struct Share {
     line: Line,
     in_ring: bool,
-    /// Segments that it may still send in this turn.
+    /// Parts that it may still send in this turn.
     deficit: u32,
 }
 

@@ -161,7 +161,7 @@ impl Line {
         }
     }
 
-    /// Segments of the next one that may go.
+    /// Parts of the next one that may go.
     #[must_use]
     pub fn cost(&mut self) -> Option<u32> {
         self.settle_head();

@@ -230,7 +230,7 @@ fn tenants_share_a_lane_and_keep_their_order() {
 }
 
 #[test]
-fn turns_are_counted_in_segments() {
+fn turns_are_counted_in_parts() {
     let mut queue = queue();
     let long = |order| Entry {
         parts: Parts::first(5),
@@ -241,15 +241,12 @@ fn turns_are_counted_in_segments() {
         &mut queue,
         (2_001..=3_000).map(|order| entry_of(2, order)).collect(),
     );
-    let mut segments = [0; 3];
+    let mut sent = [0; 3];
     for _ in 0..600 {
         let entry = take(&mut queue).unwrap();
-        segments[usize::from(entry.message.tenant.0)] += u32::from(entry.parts.count());
+        sent[usize::from(entry.message.tenant.0)] += u32::from(entry.parts.count());
     }
-    assert!(
-        segments[1].abs_diff(segments[2]) <= 40 + 5 * 20,
-        "{segments:?}"
-    );
+    assert!(sent[1].abs_diff(sent[2]) <= 40 + 5 * 20, "{sent:?}");
 }
 
 #[test]
