@@ -46,7 +46,7 @@ const DOWN_GRACE: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(250);
 /// Messages moved on, or expired, in one commit.
 const MOVE_AT_ONCE: usize = 1_000;
-/// A message that its carrier throttled so often goes to the next route, if it may.
+/// A message that its peer throttled so often goes to the next route, if it may.
 const THROTTLES_MAX: u8 = 3;
 /// Loads under way at a time, each of another tenant: few enough that a start with many tenants'
 /// backlogs leaves other readers their turn.
@@ -57,7 +57,7 @@ const PUMP_MAX: usize = 2_000;
 /// Claimed ahead, per lane, in windows: one to hand over from while the next one is being claimed.
 const CLAIMS_PER_WINDOW: usize = 2;
 /// … and no more than this, however large the windows are: what goes out during one commit at more
-/// than any carrier takes (2,000 in 20 ms).
+/// than any peer takes (2,000 in 20 ms).
 const CLAIMS_MAX: usize = 2_000;
 
 /// How one route is dispatched.
@@ -553,7 +553,7 @@ impl Dispatcher {
         }
     }
 
-    /// Answers to attempts that were settled as unknown: the carrier's id may still be receipted.
+    /// Answers to attempts that were settled as unknown: the peer's id may still be receipted.
     fn late(&mut self, answers: Vec<Answer>) {
         for Answer { token, outcome } in answers {
             let Some((message, part)) = self.flights.late(token) else {
@@ -665,7 +665,7 @@ impl Dispatcher {
         self.land(message.id);
     }
 
-    /// The carrier certainly does not have this part: it waits for another turn. Where the intent is
+    /// The peer certainly does not have this part: it waits for another turn. Where the intent is
     /// on disk, this has to be as well, or a restart would take the part for unknown; then it comes
     /// back when it is settled.
     fn not_out(&mut self, id: MessageId, part: u8) {
@@ -677,7 +677,7 @@ impl Dispatcher {
     }
 
     /// A message with nothing out any more: what waits goes back to the head of its lane. What the
-    /// carrier took makes way for the next one to its destination; for what it did not take, the store
+    /// peer took makes way for the next one to its destination; for what it did not take, the store
     /// says what follows.
     fn land(&mut self, id: MessageId) {
         let Some(Landed { entry, taken }) = self.flights.land(id) else {

@@ -54,7 +54,7 @@ impl Carries {
 pub enum Then {
     /// It tries again then.
     Again(UnixMs),
-    /// The carrier takes no more of its kind: it tries again then, much later.
+    /// The peer takes no more of its kind: it tries again then, much later.
     TooMany(UnixMs),
     /// Nothing, until somebody has looked and the gateway is started again.
     Stopped,
@@ -110,7 +110,7 @@ impl Pulse {
 /// What a link tells its dispatcher.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// It is bound and takes up to `window` unanswered attempts.
+    /// It is up and takes up to `window` unanswered attempts.
     Up {
         /// Which one.
         link: LinkIx,
@@ -123,7 +123,7 @@ pub enum LinkEvent {
         /// How it shows that the peer is there.
         pulse: Arc<Pulse>,
     },
-    /// It is not bound any more (or could not be). Every attempt has been answered before this.
+    /// It is not up any more (or could not be). Every attempt has been answered before this.
     Down {
         /// Which one.
         link: LinkIx,
@@ -141,12 +141,12 @@ pub enum LinkEvent {
         /// What made the peer end a connection of it, where one did since it was last told.
         goaway: Option<String>,
     },
-    /// It is not needed as the account stands now, and is not bound.
+    /// It is not needed as the account stands now, and is not up.
     Unused {
         /// Which one.
         link: LinkIx,
     },
-    /// It waits for the peer to connect, and is not bound.
+    /// It waits for the peer to connect, and is not up.
     Listening {
         /// Which one.
         link: LinkIx,

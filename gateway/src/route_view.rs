@@ -25,12 +25,12 @@ pub struct RouteView {
     pub window: u32,
     /// Unanswered ones that they may have now: fewer while the peer throttles.
     pub window_effective: u32,
-    /// Submits without an answer now.
+    /// Those without an answer now.
     pub in_flight: u32,
-    /// The rate it is held to; absent when the config sets none and the carrier has not throttled.
+    /// The rate it is held to; absent when the config sets none and the peer has not throttled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<RateView>,
-    /// What its carrier makes it wait for.
+    /// What its carrier or push service makes it wait for.
     pub throttle: ThrottleView,
     /// What waits for it.
     pub queue: QueueView,
@@ -41,12 +41,12 @@ pub struct RouteView {
     /// Its receipts; absent for push routes, whose services send none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipts: Option<ReceiptsView>,
-    /// The last submit that its carrier refused, since the gateway was started; absent before the first.
+    /// The last segment or notification that its peer refused, since the gateway was started; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_refusal: Option<RefusalView>,
 }
 
-/// A submit that a carrier refused.
+/// A segment or notification that a route's peer refused.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RefusalView {
     /// When.
@@ -59,7 +59,7 @@ pub struct RefusalView {
     /// What that means here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// What the carrier said in words.
+    /// What the peer said in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -68,11 +68,11 @@ pub struct RefusalView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RouteState {
-    /// Every link is bound.
+    /// Every link is up.
     Up,
-    /// It takes messages, and some links are not bound.
+    /// It takes messages, and some links are not up.
     Degraded,
-    /// It takes no messages: no link that can send is bound.
+    /// It takes no messages: no link that can send is up.
     Down,
 }
 
@@ -87,15 +87,15 @@ pub struct LinkView {
     /// not needed are `unused`, too.
     #[schema(example = "bound_trx")]
     pub state: &'static str,
-    /// Unanswered submits that it may have.
+    /// Unanswered submits or requests that it may have.
     pub window: u32,
-    /// Submits without an answer now.
+    /// Those without an answer now.
     pub in_flight: u32,
     /// When it came into its state.
     #[serde(serialize_with = "shown")]
     #[schema(value_type = String, format = DateTime)]
     pub since: UnixMs,
-    /// When it is tried again; absent when it is bound, and when it is not tried.
+    /// When it is tried again; absent when it is up, and when it is not tried.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_some")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub retry_at: Option<UnixMs>,
@@ -105,7 +105,7 @@ pub struct LinkView {
     /// What made the service end a connection last, for links of push routes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_goaway: Option<String>,
-    /// How the peer shows that it is there; absent when the link is not bound.
+    /// How the peer shows that it is there; absent when the link is not up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<KeepAliveView>,
 }

@@ -40,7 +40,7 @@ struct Flight {
     waiting: Parts,
     /// The message has come to its end: nothing of it waits any more.
     over: bool,
-    /// All parts of the message went out together, and the carrier took each that came back. Of a
+    /// All parts of the message went out together, and the peer took each that came back. Of a
     /// further try this is not said: other parts may still wait for theirs.
     taken: bool,
 }
@@ -72,7 +72,7 @@ pub struct Back {
 pub struct Landed {
     /// The message, with the parts that wait, which may be none.
     pub entry: Entry,
-    /// The carrier took all of the message: there is nothing to decide any more.
+    /// The peer took all of the message: there is nothing to decide any more.
     pub taken: bool,
 }
 

@@ -70,7 +70,7 @@ pub struct Limits {
     pace: Pace,
     throttle: Throttle,
     full: Full,
-    /// Taken by the carrier since [`Limits::answered`].
+    /// Taken by the peer since [`Limits::answered`].
     taken: u32,
     /// When the windows grew last, or could not.
     grew: Option<Instant>,
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(refused(&mut limits, true), (None, true, Some(100.0)));
         limits.accepted(to(8));
         assert_eq!(refused(&mut limits, true), (Some(1), false, Some(100.0)));
-        // The carrier takes nobody else's either.
+        // The peer takes nobody else's either.
         let (minutes, paused, rate) = refused(&mut limits, true);
         assert_eq!((minutes, paused), (Some(2), true));
         assert!(rate < Some(100.0));

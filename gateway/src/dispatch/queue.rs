@@ -17,7 +17,7 @@ pub mod line;
 use lane::{Lane, Load};
 
 /// Entries of a lane that may wait for their next try, in memory. Beyond it nothing new of that lane is
-/// handed out, or a carrier that refuses everything would pull the whole backlog into memory. Each lane
+/// handed out, or a peer that refuses everything would pull the whole backlog into memory. Each lane
 /// has its own: a service that refuses bulk still has to be asked for an otp, which else could not even go
 /// another way.
 pub const RETRIES_MAX: usize = 25_000;
@@ -190,7 +190,7 @@ impl Queue {
         self.retries[class.lane()].push(Reverse(Waiting(entry)));
     }
 
-    /// What [`Queue::take`] gave is done with: taken by the carrier, ended, or gone another way. The
+    /// What [`Queue::take`] gave is done with: taken by the peer, ended, or gone another way. The
     /// next one to its destination may go. Said twice, or of what was not taken, it does nothing.
     pub fn done(&mut self, message: &Message) {
         self.lane(message.class).done(message);

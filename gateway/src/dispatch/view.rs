@@ -34,26 +34,26 @@ pub struct RouteState {
     pub retries: usize,
     /// Attempts out.
     pub in_flight: usize,
-    /// The windows of all bound links together.
+    /// The windows of all links that are up together.
     pub window: usize,
     /// What keeps it from sending.
     pub hold: Option<HoldReason>,
     /// How it is paced.
     pub pace: PaceState,
-    /// The last submit that its carrier refused.
+    /// The last attempt that its peer refused.
     pub refusal: Option<Refusal>,
 }
 
-/// A submit that a carrier refused.
+/// An attempt that a peer refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// When.
     pub at: UnixMs,
-    /// The carrier's own code.
+    /// The peer's own code.
     pub code: u32,
     /// Our word for it.
     pub reason: Option<Reason>,
-    /// What the carrier said in words.
+    /// What the peer said in words.
     pub text: Option<Box<str>>,
 }
 
@@ -64,13 +64,13 @@ pub struct PaceState {
     pub rate_now: Option<f64>,
     /// What makes that less than the configured rate.
     pub limited_by: Option<LimitedBy>,
-    /// What its bound links may have out now, together.
+    /// What its links that are up may have out now, together.
     pub window_now: usize,
     /// Until when it pauses, if it does.
     pub paused_until: Option<UnixMs>,
-    /// Submits that the carrier throttled in the last minute.
+    /// Attempts that the peer throttled in the last minute.
     pub throttled_last_minute: u64,
-    /// Destinations that wait because their queue at the carrier is full.
+    /// Destinations that wait because their queue at the peer is full.
     pub destinations_waiting: usize,
     /// Entries in memory that wait for another one to the same destination.
     pub behind: usize,
@@ -79,9 +79,9 @@ pub struct PaceState {
 /// One link.
 #[derive(Clone, Debug, Default)]
 pub struct LinkState {
-    /// Where it is bound, or is to be.
+    /// Where it leads.
     pub host: String,
-    /// Whether it is bound, and what it does about it.
+    /// Whether it is up, and what it does about it.
     pub standing: Standing,
     /// Its window.
     pub window: usize,
@@ -93,14 +93,14 @@ pub struct LinkState {
     pub last_error: Option<String>,
     /// What made the peer end a connection of it last.
     pub last_goaway: Option<String>,
-    /// How it shows that the peer is there, while it is bound.
+    /// How it shows that the peer is there, while it is up.
     pub pulse: Option<Arc<Pulse>>,
 }
 
 /// How a link stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
-    /// Bound.
+    /// Up.
     Up(Carries),
     /// Down; what it does next.
     Down(Then),
@@ -114,7 +114,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Whether the route misses something while the link is not bound.
+    /// Whether the route misses something while the link is not up.
     #[must_use]
     pub fn is_needed(self) -> bool {
         !matches!(self, Self::Unused | Self::Listening)
@@ -253,7 +253,7 @@ impl RouteStates {
 /// What a link that came up says of itself.
 #[derive(Debug)]
 pub(super) struct Up {
-    /// Where it is bound.
+    /// Where it leads.
     pub(super) peer: String,
     /// Its window.
     pub(super) window: usize,

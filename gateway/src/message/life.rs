@@ -43,7 +43,7 @@ pub enum Status {
     /// Waits for a route, or is being sent.
     #[default]
     Queued,
-    /// A carrier took all of it.
+    /// It was taken: all segments of an SMS by the carrier, a push for at least one device by its service.
     Sent,
     /// Every part reached the handset.
     Delivered,
@@ -288,7 +288,7 @@ pub enum PartState {
     Refused(Retry),
     /// Handed over and never answered.
     Unknown,
-    /// A carrier has it.
+    /// The peer has it.
     Accepted,
     /// A final receipt came for it.
     Receipted(ReceiptState),

@@ -1,4 +1,4 @@
-//! Pace: the rate that a route really sends at, between what the config allows and what the carrier
+//! Pace: the rate that a route really sends at, between what the config allows and what the peer
 //! shows that it takes. Pure; time is an argument.
 //!
 //! ```text
@@ -7,9 +7,9 @@
 //!                  │                      ╭─ ceiling ──▒▒▒▒▒▒▒▒▒▒▒▒▒▒
 //!                  └─ × 0.7 ─╱ +2 %/s ────╯  creeps around it
 //! ```
-//! Design: AIMD (smpp.md §3.4). The decrease starts from what the carrier was seen to take in the last
-//! second, so that a route whose config is far off finds the carrier's limit with one throttle and
-//! not with ten. Where the carrier throttled is remembered as a ceiling and approached slowly: the
+//! Design: AIMD (smpp.md §3.4). The decrease starts from what the peer was seen to take in the last
+//! second, so that a route whose config is far off finds the peer's limit with one throttle and
+//! not with ten. Where the peer throttled is remembered as a ceiling and approached slowly: the
 //! plain +2 %/s of a configured rate far above it would run into it every other second.
 
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::rate::{Rate, When};
 
 /// A ceiling is approached at full speed up to this share of it, and forgotten beyond the other one.
-/// Chosen: one carrier's second-by-second counting is noise of about a tenth.
+/// Chosen: one peer's second-by-second counting is noise of about a tenth.
 const CEILING_NEAR: f64 = 0.9;
 const CEILING_PAST: f64 = 1.1;
 /// Around a ceiling the rate rises by this share of the full speed. Chosen: 0.5 %/s of the ceiling, so
@@ -26,15 +26,15 @@ const CREEP: f64 = 0.25;
 /// A route without a configured rate is unlimited again at so many times the rate that it was first
 /// throttled at. Chosen: a minute after the last throttle.
 const FREE_AT: f64 = 2.0;
-/// No limit is below one a second (chosen: that finds out when the carrier has recovered), or below
+/// No limit is below one a second (chosen: that finds out when the peer has recovered), or below
 /// this share of a configured rate of less than ten a second.
 const FLOOR_PER_SECOND: f64 = 1.0;
 const FLOOR: f64 = 0.1;
-/// While limited a burst is so much of a second's worth. Chosen: a carrier that counts by seconds sees
+/// While limited a burst is so much of a second's worth. Chosen: a peer that counts by seconds sees
 /// a tenth more than the rate at most.
 const BURST: f64 = 0.1;
 
-/// congestion_state from which on the carrier is as full as it wants to be: the rate stands.
+/// congestion_state from which on the peer is as full as it wants to be: the rate stands.
 /// smpp.md §3.4 (80 to 89 is the optimum).
 const CONGESTION_OPTIMUM: u8 = 80;
 /// congestion_state from which on the rate is reduced. smpp.md §3.4.
@@ -43,7 +43,7 @@ const CONGESTION_NEAR: u8 = 90;
 pub const CONGESTION_FULL: u8 = 100;
 /// What is left of the rate after a second near congestion. smpp.md §3.4: 10 %/s.
 const CONGESTION_DECREASE: f64 = 0.9;
-/// What a carrier said of its congestion counts for so long. Chosen.
+/// What a peer said of its congestion counts for so long. Chosen.
 const CONGESTION_HOLDS: Duration = Duration::from_secs(5);
 
 /// How a rate falls and rises.
@@ -76,9 +76,9 @@ pub struct Configured {
 /// What made the rate less than the configured one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitedBy {
-    /// The carrier throttled.
+    /// The peer throttled.
     Throttled,
-    /// The carrier told that it is near congestion.
+    /// The peer told that it is near congestion.
     Congestion,
     /// The project's quota begins below all of it.
     Ramp,
@@ -148,25 +148,25 @@ impl Pace {
         }
     }
 
-    /// The carrier took so many.
+    /// The peer took so many.
     pub fn accepted(&mut self, now: Instant, units: u32) {
         self.accepted.add(now, f64::from(units));
     }
 
-    /// The carrier throttled, and a pause begins.
+    /// The peer throttled, and a pause begins.
     pub fn throttled(&mut self, now: Instant) {
         self.fall(now, self.tuning.decrease, LimitedBy::Throttled);
         self.stepped = Some(now);
     }
 
-    /// The carrier told its congestion_state. Above 100 is no state (smpp.md §3.4) and is passed over.
+    /// The peer told its congestion_state. Above 100 is no state (smpp.md §3.4) and is passed over.
     pub fn congested(&mut self, now: Instant, state: u8) {
         if state <= CONGESTION_FULL {
             self.congestion = Some((state, now));
         }
     }
 
-    /// The rate becomes `share` of what it is, or of what the carrier was seen to take.
+    /// The rate becomes `share` of what it is, or of what the peer was seen to take.
     fn fall(&mut self, now: Instant, share: f64, by: LimitedBy) {
         let seen = self.accepted.sum(now);
         // Nothing was taken: then it is not known how much would have been.

@@ -1,4 +1,4 @@
-//! Throttle: the whole route pauses when its carrier says "too fast". Pure; time is an argument.
+//! Throttle: the whole route pauses when its peer says "too fast". Pure; time is an argument.
 //!
 //! ```text
 //!  clean ──throttled──► paused 1 s ──► resumed ──throttled soon──► paused 2 s … 60 s
@@ -29,15 +29,15 @@ impl Default for Pauses {
 /// After so long without being throttled the next pause is the first one again. smpp.md §3.4.
 const CLEAN: Duration = Duration::from_secs(30);
 /// A pause after which all went well for so many times its length was long enough: the next one is
-/// not longer. Chosen: the rate creeps up to the carrier's limit again in less than [`CLEAN`], and
+/// not longer. Chosen: the rate creeps up to the peer's limit again in less than [`CLEAN`], and
 /// a route at its limit would else pause for a minute at a time.
 const LONG_ENOUGH: u32 = 4;
-/// A pause is lengthened by up to 1 in so many, so that routes to one carrier do not return together.
+/// A pause is lengthened by up to 1 in so many, so that routes to one peer do not return together.
 /// Chosen.
 const JITTER: u32 = 4;
 /// Doublings that matter: beyond, every pause is the longest one.
 const STEPS_MAX: u32 = 16;
-/// Throttled submits are counted over so long, for whoever asks.
+/// Throttled attempts are counted over so long, for whoever asks.
 const SHOWN_SECONDS: usize = 60;
 
 /// A route's throttle state.
@@ -67,7 +67,7 @@ impl Throttle {
         }
     }
 
-    /// The carrier throttles what was sent at `sent`. Says whether a pause begins: what was sent
+    /// The peer throttles what was sent at `sent`. Says whether a pause begins: what was sent
     /// before the last one began tells nothing new, whenever its answer comes.
     pub fn throttled(&mut self, now: Instant, sent: Instant, random: u64) -> bool {
         self.seen.add(now);
@@ -102,7 +102,7 @@ impl Throttle {
         until.filter(|until| now < *until)
     }
 
-    /// Submits that the carrier throttled in the last minute.
+    /// Attempts that the peer throttled in the last minute.
     #[must_use]
     pub fn last_minute(&mut self, now: Instant) -> u64 {
         self.seen.sum(now)

@@ -1,6 +1,6 @@
 //! Window: how many attempts each link of a route has unanswered, and may have. Pure.
 //!
-//! A link takes what its carrier allows, or less while the route is throttled: one cap for all links
+//! A link takes what its peer allows, or less while the route is throttled: one cap for all links
 //! is halved by each pause (multiplicative decrease) and grows again while all goes well.
 
 use crate::link::LinkIx;
@@ -69,7 +69,7 @@ impl Windows {
         }
     }
 
-    /// A clean second has passed. Ends with the windows that the carrier allows.
+    /// A clean second has passed. Ends with the windows that the peer allows.
     pub fn grow(&mut self) {
         let widest = self.widest();
         let grown = self.cap.map(|cap| cap + (widest / GROWS_BY).max(1));
@@ -78,7 +78,7 @@ impl Windows {
     }
 
     /// Takes a slot on the link with the least out (smpp.md §3.1); links with the same take turns,
-    /// because carriers count rates by bind.
+    /// because peers count rates by connection.
     pub fn take(&mut self) -> Option<LinkIx> {
         let count = self.links.len();
         let (before, after) = self.links.split_at(self.next.min(count));
@@ -118,7 +118,7 @@ impl Windows {
             .map_or(0, |link| link.out)
     }
 
-    /// The windows of all links that are up, together, as their carriers allow them.
+    /// The windows of all links that are up, together, as their peers allow them.
     #[must_use]
     pub fn total(&self) -> usize {
         self.links.iter().map(|link| link.window).sum()
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_halve_to_one_and_grow_back_to_what_the_carrier_allows() {
+    fn windows_halve_to_one_and_grow_back_to_what_the_peer_allows() {
         let mut windows = up(&[10, 4]);
         let mut totals = Vec::new();
         for _ in 0..5 {

@@ -7,10 +7,10 @@
 //!           so that a load which reaches the end makes the line whole again without a gap
 //! ```
 //! Order: of one destination's messages the next one is taken when the one before it is done with, not
-//! only handed over: whichever of two in one window the carrier throttles, refuses or loses, and on
-//! whichever bind, they arrive in the order of acceptance. Those that come meanwhile wait beside the
+//! only handed over: whichever of two in one window the peer throttles, refuses or loses, and on
+//! whichever link, they arrive in the order of acceptance. Those that come meanwhile wait beside the
 //! line, in its own room: a tenant that fills it with messages to one destination holds itself up.
-//! Not chosen: one bind for each destination. It keeps the order of what is sent, but not of what is
+//! Not chosen: one link for each destination. It keeps the order of what is sent, but not of what is
 //! sent again.
 
 use std::collections::VecDeque;
