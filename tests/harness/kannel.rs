@@ -276,9 +276,22 @@ async fn run(directory: &Directory, boxes: u16, sendsms: u16) -> anyhow::Result<
     };
     let bearerbox = start("/usr/sbin/bearerbox")?;
     listens("bearerbox", boxes).await;
+    let before = starts(directory);
     let smsbox = start("/usr/sbin/smsbox")?;
     listens("smsbox", sendsms).await;
+    // It listens before it has connected to bearerbox, and Kannel 1.4.5 panics of a request by then.
+    wait_for("smsbox to have started whole", SOON, async || {
+        (starts(directory) > before).then_some(())
+    })
+    .await;
     Ok((bearerbox, smsbox))
+}
+
+/// How often its smsbox has come to the last step of a start, as its log has it.
+fn starts(directory: &Directory) -> usize {
+    let log = std::fs::read(directory.path().join("smsbox.log")).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    log.matches(":heartbeat_thread)").count()
 }
 
 async fn listens(what: &str, port: u16) {

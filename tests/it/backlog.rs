@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sim::smsc::{Receipts, Send, Smsc, SmscConfig};
 use trunkline_tests::scene::{number, smsc_config};
-use trunkline_tests::{
-    Client, Directory, Gateway, Nobody, Route, SOON, Setup, wait_for, wait_while_moving,
-};
+use trunkline_tests::{Client, Directory, Gateway, Nobody, Route, SOON, Setup, wait_while_moving};
 
 /// Messages at the first look at the memory, and at the second.
 const FIRST: usize = 100_000;
@@ -21,8 +19,6 @@ const BATCH: usize = 500;
 const MEMORY: &str = "64MB";
 /// Memory that a message may cost beyond the first look, in octets: the figure. Seen: 6 to 9.
 const OCTETS_EACH: u64 = 30;
-/// How long the archiver may take to have nothing to do.
-const SETTLE_WITHIN: Duration = Duration::from_secs(30);
 /// How long nothing may be given back before it is over. Seen: 2 s.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(4);
 
@@ -54,13 +50,17 @@ async fn gauge(admin: &Client, name: &str) -> Option<f64> {
 async fn settled_rss(gateway: &Gateway) -> u64 {
     let admin = gateway.admin_client();
     let (mut least, mut since) = (u64::MAX, Instant::now());
-    wait_for("the archiver to settle", SETTLE_WITHIN, async || {
-        let rss = gateway.rss_bytes().ok()?;
+    wait_while_moving("the archiver", SOON, async || {
+        let rss = gateway.rss_bytes().unwrap();
         let idle = gauge(&admin, "trunkline_store_archive_lag_seconds").await == Some(0.0);
+        let archived = gauge(&admin, "trunkline_store_archived_messages_total").await;
         if rss < least || !idle {
             (least, since) = (rss, Instant::now());
         }
-        (since.elapsed() >= GIVEN_BACK_WITHIN).then_some(least)
+        match since.elapsed() >= GIVEN_BACK_WITHIN {
+            true => Ok(least),
+            false => Err((least, archived)),
+        }
     })
     .await
 }
