@@ -175,7 +175,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     (
         "trunkline_push_guarded_total",
-        "Bad tokens that were not told of: too many of the last answers called theirs bad",
+        "Bad tokens that were not told of: too many of the last answers about its tenant's app called theirs bad",
     ),
     (
         "trunkline_push_alarms_total",

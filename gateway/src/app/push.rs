@@ -17,7 +17,7 @@ use crate::connect::credentials::{
     AccountSpec, Certificate, CertificateSpec, Credentials, KeyName,
 };
 use crate::connect::http2::{self, Addresses, Target, client_tls};
-use crate::connect::push::guard::{Guard, Rule};
+use crate::connect::push::guard::{Guards, Rule};
 use crate::connect::push::pool::Pool;
 use crate::connect::push::service::{Kind, Service, Who};
 use crate::connect::push::{self, Ends};
@@ -244,7 +244,7 @@ fn link(
         target,
         http2: Arc::new(http2),
         pool: Pool::new(route.pool.min, route.pool.max),
-        guard: Mutex::new(Guard::new(guard)),
+        guard: Mutex::new(Guards::new(guard)),
         drain: DRAIN,
         resumed,
     })

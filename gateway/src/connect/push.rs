@@ -28,7 +28,7 @@ use tokio::time::{sleep, sleep_until};
 
 use self::connections::{Connections, Worked};
 use self::credential::{Credential, Lack};
-use self::guard::Guard;
+use self::guard::Guards;
 use self::meters::Meters;
 use self::pool::{Place, Pool};
 use self::service::{Made, Service, Who};
@@ -73,7 +73,7 @@ pub struct Config {
     /// How many there are.
     pub pool: Pool,
     /// Whether tokens are told of.
-    pub guard: Mutex<Guard>,
+    pub guard: Mutex<Guards>,
     /// How long what is out is awaited when the gateway stops.
     pub drain: Duration,
     /// Counts operators' wishes to go on after a stop.

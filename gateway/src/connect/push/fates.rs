@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::connections::Held;
+use super::guard;
 use super::service::Read;
 use super::verdict::Beside;
 use super::{LOOK, Link};
@@ -27,11 +28,14 @@ impl Link {
                     held.answered(instant);
                 }
                 let mut read = self.config.service.read(&out.attempt, &answered);
+                let app = out.attempt.message.device(out.attempt.part);
+                let app = app.map_or("", |device| &*device.app);
+                let whose = guard::whose(out.attempt.message.tenant, app);
                 let mut guard = self.config.guard.lock();
-                let trusted = guard.saw(instant, read.bad_token);
+                let trusted = guard.saw(instant, whose, read.bad_token);
                 drop(guard);
                 if read.bad_token && !trusted {
-                    self.meters.distrusted();
+                    self.meters.distrusted(instant, app, read.label);
                     read.outcome.unregistered = UnixMs::ZERO;
                 }
                 self.meters.answered(&read, answered.latency);

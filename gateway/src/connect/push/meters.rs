@@ -73,9 +73,27 @@ impl Meters {
         self.unknown.increment(1);
     }
 
-    /// A token was called bad, and that was not believed.
-    pub(super) fn distrusted(&self) {
+    /// A token of this app was called bad, and that was not believed.
+    pub(super) fn distrusted(&mut self, now: Instant, app: &str, reason: &'static str) {
         counter!("trunkline_push_guarded_total", "route" => self.route.clone()).increment(1);
+        if self.is_alarm_due(now) {
+            tracing::error!(
+                route = self.route,
+                app = %app.escape_debug(),
+                reason,
+                "too many of an app's tokens are called bad: no device.unregistered is told until that has \
+                 passed; are environment, key, project and topic the right ones?"
+            );
+        }
+    }
+
+    fn is_alarm_due(&mut self, now: Instant) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) < ALARM_PAUSE;
+        let due = !self.alarmed_at.is_some_and(lately);
+        if due {
+            self.alarmed_at = Some(now);
+        }
+        due
     }
 
     /// Somebody has to look.
@@ -87,9 +105,7 @@ impl Meters {
     /// The service refuses an app's settings, or our request: somebody has to look.
     pub(super) fn refused(&mut self, now: Instant, reason: &'static str) {
         self.alarm(reason);
-        let lately = |at: Instant| now.saturating_duration_since(at) < ALARM_PAUSE;
-        if !self.alarmed_at.is_some_and(lately) {
-            self.alarmed_at = Some(now);
+        if self.is_alarm_due(now) {
             tracing::error!(
                 route = self.route,
                 reason,

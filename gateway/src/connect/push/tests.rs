@@ -153,7 +153,7 @@ impl Rig {
             who,
             target,
             pool: Pool::new(1, 1),
-            guard: Mutex::new(Guard::new(Rule {
+            guard: Mutex::new(Guards::new(Rule {
                 ratio: 1.0,
                 window: SOON,
                 min_answers: 10,
