@@ -29,6 +29,9 @@ pub enum Class {
     ConnectionFatal,
     /// As [`Class::ConnectionFatal`], because tokens were renewed too often: the old token stays.
     ConnectionThrottled,
+    /// Neither the device nor the project is named as what was not found: whose fault it is, the answers
+    /// to others tell.
+    NotFound,
     /// Too many messages to this device: it alone waits.
     ThrottleDevice,
     /// Too many messages to this topic: it alone waits.
@@ -55,6 +58,7 @@ impl Class {
             Self::AuthRefresh => "auth_refresh",
             Self::ConnectionFatal => "connection_fatal",
             Self::ConnectionThrottled => "connection_throttled",
+            Self::NotFound => "not_found",
             Self::ThrottleDevice => "throttle_device",
             Self::ThrottleTopic => "throttle_topic",
             Self::Throttle => "throttle",
@@ -72,10 +76,25 @@ impl Class {
             Self::AuthRefresh
                 | Self::ConnectionFatal
                 | Self::ConnectionThrottled
+                | Self::NotFound
                 | Self::ThrottleDevice
                 | Self::ThrottleTopic
                 | Self::Throttle
                 | Self::RetryLater
+        )
+    }
+
+    /// Says whether the service knew us, and looked at whom the message is for.
+    #[must_use]
+    pub fn looked(self) -> bool {
+        matches!(
+            self,
+            Self::Accepted
+                | Self::PermanentToken
+                | Self::SuspectToken
+                | Self::PermanentMessage
+                | Self::ThrottleDevice
+                | Self::ThrottleTopic
         )
     }
 }
@@ -166,6 +185,8 @@ mod tests {
         ] {
             assert!(!class.may_repeat(), "{}", class.name());
         }
+        assert!(!Class::NotFound.looked() && !Class::Throttle.looked());
+        assert!(Class::Accepted.looked() && Class::PermanentToken.looked());
         assert!(Class::Throttle.may_repeat() && Class::AuthRefresh.may_repeat());
     }
 }

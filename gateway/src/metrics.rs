@@ -178,6 +178,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Bad tokens that were not told of: too many of the last answers about its tenant's app called theirs bad",
     ),
     (
+        "trunkline_push_waits_total",
+        "Times that a whole route waited because its service refused different devices in a row, by why: too_many, busy",
+    ),
+    (
         "trunkline_push_alarms_total",
         "Answers of a push service that somebody has to look at, by reason; stopped: the route has",
     ),

@@ -65,7 +65,9 @@ async fn a_service_that_refuses_everything_sees_no_more_than_the_budget_and_late
     let retry =
         r#"retry = { schedule = ["200ms", "200ms", "200ms", "200ms", "200ms"], budget = "10%" }"#;
     let push = start("push-budget", retry).await;
-    let tokens: Vec<String> = (0..MESSAGES).map(|number| busy(REFUSALS, number)).collect();
+    // Each of its devices has had too much: TooManyRequests holds up none but its own.
+    let often = |number: u32| format!("429000000ff{REFUSALS}{number:052x}");
+    let tokens: Vec<String> = (0..MESSAGES).map(often).collect();
     let start = Instant::now();
     let mut ids = Vec::new();
     for token in &tokens {
@@ -100,17 +102,25 @@ async fn a_quota_that_google_calls_exceeded_stops_all_routes_of_its_project() {
         },
     )
     .await;
-    let to = |device: Value| json!({"to": {"devices": [device]}, "content": {"push": {"title": "Ready"}}});
-    // 429 without a Retry-After: a minute.
-    let first = push.scene.send(&to(android("42900000-one"))).await;
-    wait_for("the refusal to be known", SOON, async || {
-        let message = push.scene.client.message(&first).await.ok()?;
-        (message["attempts"] == 1).then_some(())
-    })
-    .await;
-    let mut courier = android("courier-token");
-    courier["app"] = json!("courier-android");
-    let second = push.scene.send(&to(courier)).await;
+    let courier = |token: &str| {
+        let mut device = android(token);
+        device["app"] = json!("courier-android");
+        to(device)
+    };
+    // 429 without a word of whose quota: one device's may be its own, and waits alone.
+    let alone = push.scene.send(&to(android("42900000-alone"))).await;
+    refused(&push, &alone).await;
+    let other = push.scene.send(&to(android("android-token"))).await;
+    push.scene.status(&other, "sent").await;
+    // Three different ones, and a minute, as there is no Retry-After.
+    for number in 0..3 {
+        let id = push
+            .scene
+            .send(&to(android(&format!("42900000-{number}"))))
+            .await;
+        refused(&push, &id).await;
+    }
+    let second = push.scene.send(&courier("courier-token")).await;
     let held = wait_for("the other route to wait", SOON, async || {
         let route: Value = push.scene.client.json("/v1/routes/fcm-two").await.ok()?;
         (route["hold_reason"] == "quota").then_some(route)
@@ -119,5 +129,52 @@ async fn a_quota_that_google_calls_exceeded_stops_all_routes_of_its_project() {
     assert_eq!(held["rate"]["configured"], 10_000.0, "{held}");
     assert_eq!(held["rate"]["limited_by"], "ramp", "{held}");
     push.scene.status(&second, "queued").await;
-    assert_eq!(push.fcm.report().accepted, 0);
+    assert_eq!(push.fcm.report().accepted, 1);
+}
+
+/// 404 without UNREGISTERED: a wrong project, or a device of which Google says no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_that_is_not_found_stops_its_route_and_one_device_does_not() {
+    let lines = Lines {
+        fcm_two: Some(""),
+        ..Lines::default()
+    };
+    let push = start_with("push-not-found", lines).await;
+    let one = push.scene.send(&to(android("40400001-one"))).await;
+    refused(&push, &one).await;
+    let well = push.scene.send(&to(android("android-token"))).await;
+    push.scene.status(&well, "sent").await;
+    let mut waiting = Vec::new();
+    for number in 0..12 {
+        let token = format!("40400001-{number}");
+        waiting.push(push.scene.send(&to(android(&token))).await);
+    }
+    let route = wait_for("the route to be stopped", SOON, async || {
+        let route: Value = push.scene.client.json("/v1/routes/fcm").await.ok()?;
+        (route["links"][0]["state"] == "stopped").then_some(route)
+    });
+    let why = route.await["links"][0].to_string();
+    assert!(why.contains("project"), "{why}");
+    waiting.push(push.scene.send(&to(android("android-token-2"))).await);
+    for id in waiting.iter().chain([&one]) {
+        let message = push.scene.client.message(id).await.unwrap();
+        assert_eq!(message["final"], false, "{message}");
+    }
+    assert_eq!(push.fcm.report().accepted, 1);
+    // Another route of the same project has its own word with the service.
+    let other: Value = push.scene.client.json("/v1/routes/fcm-two").await.unwrap();
+    assert_eq!(other["state"], "up", "{other}");
+}
+
+fn to(device: Value) -> Value {
+    json!({"to": {"devices": [device]}, "content": {"push": {"title": "Ready"}}})
+}
+
+/// Waits until a first try has been answered.
+async fn refused(push: &Push, id: &str) {
+    wait_for("the refusal to be known", SOON, async || {
+        let message = push.scene.client.message(id).await.ok()?;
+        (message["attempts"] == 1).then_some(())
+    })
+    .await;
 }

@@ -22,7 +22,7 @@ const fn row(status: u16, code: &'static str, class: Class) -> Row {
 }
 
 use Class::{
-    AuthRefresh, Bug, PermanentConfig, PermanentMessage, PermanentToken, RetryLater, SuspectToken,
+    AuthRefresh, Bug, NotFound, PermanentConfig, PermanentMessage, PermanentToken, RetryLater, SuspectToken,
     Throttle,
 };
 
@@ -41,8 +41,9 @@ pub const CODES: &[Row] = &[
     row(401, "UNAUTHENTICATED", AuthRefresh),
     row(403, "PERMISSION_DENIED", PermanentConfig),
     row(429, "RESOURCE_EXHAUSTED", Throttle),
-    // Without UNREGISTERED it may be the project as well: no token is given up for it.
-    row(404, "NOT_FOUND", PermanentMessage),
+    // Without UNREGISTERED it may be the project as well: no token is given up for it. Google's own client
+    // takes it for a token's (firebase-admin-node, `messagingServerToClientCode`).
+    row(404, "NOT_FOUND", NotFound),
     row(400, "FAILED_PRECONDITION", PermanentConfig),
     row(400, "OUT_OF_RANGE", PermanentMessage),
     row(501, "UNIMPLEMENTED", Bug),
@@ -61,6 +62,8 @@ pub(super) fn by_status(status: u16) -> Class {
     match status {
         401 => AuthRefresh,
         403 => PermanentConfig,
+        // Of a front end: another path, or a fault of theirs that lasted a day (firebase-admin-java#506).
+        404 => NotFound,
         408 => RetryLater,
         429 => Throttle,
         400..=499 => PermanentMessage,

@@ -232,7 +232,7 @@ fn answers_that_are_not_google_s_go_by_their_status() {
         (400, Class::PermanentMessage),
         (401, Class::AuthRefresh),
         (403, Class::PermanentConfig),
-        (404, Class::PermanentMessage),
+        (404, Class::NotFound),
         (408, Class::RetryLater),
         (429, Class::Throttle),
         (502, Class::RetryLater),

@@ -17,6 +17,7 @@ use crate::connect::credentials::{
     AccountSpec, Certificate, CertificateSpec, Credentials, KeyName,
 };
 use crate::connect::http2::{self, Addresses, Target, client_tls};
+use crate::connect::push::doubts::Doubts;
 use crate::connect::push::guard::{Guards, Rule};
 use crate::connect::push::pool::Pool;
 use crate::connect::push::service::{Kind, Service, Who};
@@ -245,6 +246,7 @@ fn link(
         http2: Arc::new(http2),
         pool: Pool::new(route.pool.min, route.pool.max),
         guard: Mutex::new(Guards::new(guard)),
+        doubts: Mutex::new(Doubts::default()),
         drain: DRAIN,
         resumed,
     })

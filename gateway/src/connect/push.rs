@@ -28,6 +28,7 @@ use tokio::time::{sleep, sleep_until};
 
 use self::connections::{Connections, Worked};
 use self::credential::{Credential, Lack};
+use self::doubts::Doubts;
 use self::guard::Guards;
 use self::meters::Meters;
 use self::pool::{Place, Pool};
@@ -41,6 +42,7 @@ use crate::stop::Stop;
 
 mod connections;
 mod credential;
+pub mod doubts;
 mod fates;
 pub mod guard;
 mod meters;
@@ -74,6 +76,8 @@ pub struct Config {
     pub pool: Pool,
     /// Whether tokens are told of.
     pub guard: Mutex<Guards>,
+    /// What the service has refused without saying whose fault it is.
+    pub doubts: Mutex<Doubts>,
     /// How long what is out is awaited when the gateway stops.
     pub drain: Duration,
     /// Counts operators' wishes to go on after a stop.
@@ -108,6 +112,7 @@ pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
         place: Place::new(&config.pool, ends.link.0, clock.instant()),
         shown: Shown::default(),
         paused_until: None,
+        waits_until: None,
         made: Made::default(),
         resumed: config.resumed.clone(),
         config,
@@ -133,8 +138,10 @@ struct Link {
     credential: Credential,
     place: Place,
     shown: Shown,
-    /// The service asks the whole route to wait.
+    /// The service refuses streams of this link.
     paused_until: Option<Instant>,
+    /// It wants the whole route to wait.
+    waits_until: Option<Instant>,
     made: Made,
     resumed: watch::Receiver<u64>,
     config: Arc<Config>,
@@ -190,9 +197,8 @@ impl Link {
     /// Waits for whatever comes first. All arms are cancel safe.
     async fn woken(&mut self) -> Woken {
         let now = self.clock.instant();
-        let look = self
-            .paused_until
-            .map_or(now + LOOK, |until| until.min(now + LOOK));
+        let pauses = [self.paused_until, self.waits_until, Some(now + LOOK)];
+        let look = pauses.into_iter().flatten().min().unwrap_or(now + LOOK);
         tokio::select! {
             biased;
             () = self.stop.stopped() => Woken::Stop,
@@ -215,9 +221,15 @@ impl Link {
     fn look(&mut self) {
         let now = self.clock.instant();
         self.paused_until = self.paused_until.filter(|until| *until > now);
+        self.waits_until = self.config.doubts.lock().waits(now);
         let bearer = self.credential.look(self.clock.now());
         if self.credential.is_another(bearer.is_ok()) {
             self.go_on();
+        }
+        // Another link of the route has found out.
+        let stopped = self.credential.stopped().is_some() || !self.place.is_wanted();
+        if !stopped && self.config.doubts.lock().is_lost() {
+            self.stop_lost();
         }
         let generation = self.credential.generation();
         let (wanted, stopped) = (self.place.is_wanted(), self.credential.stopped().is_some());
@@ -332,7 +344,19 @@ impl Link {
     /// Somebody has looked, or there is another credential.
     fn go_on(&mut self) {
         self.credential.go_on();
+        self.config.doubts.lock().go_on();
         self.connections.start_again();
+    }
+
+    /// Neither the devices nor the project are found.
+    fn stop_lost(&mut self) {
+        let why = "the service finds none of ten different devices, and does not call them gone: is the \
+                   route's project the right one?";
+        self.stop_for(why.to_owned(), false);
+        // Where some are left, the last one's end says it.
+        if self.connections.is_empty() {
+            self.down(why.to_owned(), Then::Stopped);
+        }
     }
 
     fn stop_for(&mut self, why: String, tokenless: bool) {
@@ -353,6 +377,8 @@ impl Link {
     /// Hands attempts to the connection that has room; what finds none goes back at once.
     fn hand_over(&mut self, batch: Vec<Attempt>) {
         let now = self.clock.now();
+        // Another link may have found out just now.
+        self.waits_until = self.config.doubts.lock().waits(self.clock.instant());
         let paused = self.is_paused();
         let bearer = self.credential.bearer(now);
         for attempt in batch {
@@ -444,7 +470,7 @@ impl Link {
 
     /// Whether the service asks to wait, or would refuse our token, or there is none.
     fn is_paused(&self) -> bool {
-        self.paused_until.is_some() || self.credential.waits()
+        self.paused_until.is_some() || self.waits_until.is_some() || self.credential.waits()
     }
 
     /// How many attempts may be out now.
@@ -455,7 +481,10 @@ impl Link {
         let paused = self.is_paused()
             || self.credential.stopped().is_some()
             || self.credential.bearer(self.clock.now()).is_err();
-        self.connections.window(paused)
+        let window = self.connections.window(paused);
+        let most = self.config.doubts.lock().window_max();
+        // Never less than what is out.
+        window.min(most.max(self.out.len()))
     }
 
     /// Tells the dispatcher what has changed.

@@ -1,13 +1,16 @@
 //! Fates: what became of each request, and what that means beside for its connection, its route, and as whom
 //! we send.
 
-use std::time::Duration;
+use std::time::Instant;
+
+use codecs::verdict::Class;
 
 use super::connections::Held;
+use super::doubts::{self, Doubt, Follows};
 use super::guard;
 use super::service::Read;
 use super::verdict::Beside;
-use super::{LOOK, Link};
+use super::{Link, Out};
 use crate::clock::UnixMs;
 use crate::connect::http2::{Fate, Unknown, Unsent};
 use crate::connect::ledger::ours;
@@ -40,9 +43,13 @@ impl Link {
                 }
                 self.meters.answered(&read, answered.latency);
                 self.credential.saw_date(instant, &answered);
-                self.beside(at, &read, out.serial);
-                if self.credential.is_outdated() && read.beside == Beside::Expired {
-                    // It waits for the next token, however long that takes.
+                let sent = instant.checked_sub(answered.latency).unwrap_or(instant);
+                self.beside(at, &read, &out, sent);
+                // It waits for the next token, however long that takes …
+                let outdated = self.credential.is_outdated() && read.beside == Beside::Expired;
+                // … or for somebody to look.
+                let lost = self.credential.stopped().is_some() && read.class == Class::NotFound;
+                if outdated || lost {
                     self.ledger.not_sent(token, now);
                 } else {
                     self.ledger.answer(token, read.outcome);
@@ -91,10 +98,13 @@ impl Link {
     }
 
     /// What an answer means for more than its own push.
-    fn beside(&mut self, at: usize, read: &Read, serial: u64) {
+    fn beside(&mut self, at: usize, read: &Read, out: &Out, sent: Instant) {
         let word = read.label;
         if read.beside != Beside::Stop {
             self.credential.taken();
+        }
+        if read.class.looked() {
+            self.config.doubts.lock().looked(sent);
         }
         let generation = self.credential.generation();
         let held = self.connections.at(at);
@@ -109,8 +119,8 @@ impl Link {
                 }
                 self.credential.too_many_updates();
             }
-            (Beside::Expired, _) => self.credential.expired(serial),
-            (Beside::Pause(pause), _) => self.pause(pause),
+            (Beside::Expired, _) => self.credential.expired(out.serial),
+            (Beside::Doubt(doubt), _) => self.doubt(doubt, doubts::device(&out.attempt), sent),
             (Beside::Alarm, _) => self.meters.refused(self.clock.instant(), word),
             (Beside::Stop, Some(held))
                 if held.connection.limit() > 0 && held.generation == generation =>
@@ -129,14 +139,30 @@ impl Link {
         }
     }
 
-    /// The service asks the whole account to wait.
-    fn pause(&mut self, pause: Duration) {
-        let until = self.clock.instant() + pause;
-        // Whatever was under way is refused so, too: said once.
-        let known = self.paused_until.map(|known| known + LOOK);
-        if known.is_none_or(|known| known < until) {
-            self.ledger.event(LinkEvent::Refusing { until });
+    /// Refused, and it is open whether that is the whole route's.
+    fn doubt(&mut self, doubt: Doubt, device: u64, sent: Instant) {
+        let now = self.clock.instant();
+        let mut doubts = self.config.doubts.lock();
+        let follows = doubts.saw((now, sent), device, doubt, draw());
+        drop(doubts);
+        match follows {
+            Follows::Nothing => {}
+            Follows::Wait(until) => {
+                let why = match doubt {
+                    Doubt::TooMany(_) => "too_many",
+                    Doubt::Busy(_) | Doubt::NotFound => "busy",
+                };
+                self.meters.waits(until.saturating_duration_since(now), why);
+                if let Doubt::TooMany(_) = doubt {
+                    self.ledger.event(LinkEvent::Refusing { until });
+                }
+            }
+            Follows::Stop => self.stop_lost(),
         }
-        self.paused_until = self.paused_until.max(Some(until));
     }
+}
+
+/// 0.0 to 1.0; without the system's randomness, 0.5.
+fn draw() -> f64 {
+    getrandom::u32().map_or(0.5, |draw| f64::from(draw) / f64::from(u32::MAX))
 }

@@ -87,6 +87,18 @@ impl Meters {
         }
     }
 
+    /// The whole route waits because its service said so often enough.
+    pub(super) fn waits(&self, wait: Duration, why: &'static str) {
+        counter!("trunkline_push_waits_total", "route" => self.route.clone(), "why" => why)
+            .increment(1);
+        tracing::warn!(
+            route = self.route,
+            why,
+            wait_ms = wait.as_millis(),
+            "the push service refuses different devices in a row: the route waits"
+        );
+    }
+
     fn is_alarm_due(&mut self, now: Instant) -> bool {
         let lately = |at: Instant| now.saturating_duration_since(at) < ALARM_PAUSE;
         let due = !self.alarmed_at.is_some_and(lately);

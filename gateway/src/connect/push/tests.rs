@@ -158,6 +158,7 @@ impl Rig {
                 window: SOON,
                 min_answers: 10,
             })),
+            doubts: Mutex::default(),
             drain: SOON,
             resumed,
         };

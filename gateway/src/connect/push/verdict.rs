@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use codecs::verdict::Class;
 
+use super::doubts::Doubt;
 use crate::outcome::{OutcomeResult, Reason, Retry, Whose};
 
 /// Tries after "too many": the quota's minute, over and over, up to the message's end.
@@ -12,6 +13,10 @@ const THROTTLE_TRIES: u8 = 60;
 const ACCESS_TRIES: u8 = 3;
 /// The wait after a 429 that names none. push.md R15: FCM's documentation says 60 s.
 pub(super) const THROTTLE_SECONDS: u32 = 60;
+/// Tries of a push of which nobody says whether its device or its project was not found, and the wait before
+/// each. Chosen: Google wants no 404 repeated unchanged (push.md §2), but answers so for a while in a fault of
+/// its own (firebase-admin-java#506); and in this time it shows whether the route stops.
+const NOT_FOUND: (u32, u8) = (60, 2);
 /// … and of a device that Apple calls too busy (push.md §1.5: at least 1 s).
 const DEVICE_SECONDS: u32 = 1;
 /// The wait before a try with another token or on another connection.
@@ -30,8 +35,8 @@ pub(super) enum Beside {
     TooManyUpdates,
     /// Our token is too old.
     Expired,
-    /// The whole route waits for so long.
-    Pause(Duration),
+    /// It may be the whole route's, or this device's alone.
+    Doubt(Doubt),
     /// The service is at fault: a connection that shows it twice in a row is given up.
     Fault,
     /// No push will pass until somebody has put the route right.
@@ -136,12 +141,18 @@ pub(super) fn of(class: Class, reason: &str, wait: Option<Duration>) -> Verdict 
         Class::Throttle => {
             let pause = Duration::from_secs(seconds(THROTTLE_SECONDS).into());
             let retry = after(THROTTLE_SECONDS, THROTTLE_TRIES);
-            refused(Reason::Throttled, retry, Beside::Pause(pause))
+            let beside = Beside::Doubt(Doubt::TooMany(pause));
+            refused(Reason::Throttled, retry, beside)
         }
         // It is too busy, which another connection does not help.
         Class::RetryLater if matches!(reason, "ServiceUnavailable" | "UNAVAILABLE") => {
-            later(Reason::ProviderError, 0, Beside::Nothing)
+            later(Reason::ProviderError, 0, Beside::Doubt(Doubt::Busy(wait)))
         }
+        Class::NotFound => refused(
+            Reason::ProviderError,
+            after(NOT_FOUND.0, NOT_FOUND.1),
+            Beside::Doubt(Doubt::NotFound),
+        ),
         Class::RetryLater => later(Reason::ProviderError, 0, Beside::Fault),
         Class::Unclear => Verdict {
             result: OutcomeResult::Unknown,
@@ -195,9 +206,10 @@ mod tests {
     #[test]
     fn the_service_says_how_long_to_wait_and_else_its_documentation_does() {
         let asked = of(Class::Throttle, "", Some(Duration::from_secs(7)));
-        assert_eq!(asked.beside, Beside::Pause(Duration::from_secs(7)));
+        let pause = |seconds| Beside::Doubt(Doubt::TooMany(Duration::from_secs(seconds)));
+        assert_eq!(asked.beside, pause(7));
         let silent = of(Class::Throttle, "", None);
-        assert_eq!(silent.beside, Beside::Pause(Duration::from_secs(60)));
+        assert_eq!(silent.beside, pause(60));
         let Retry::After { seconds, .. } = silent.retry else {
             panic!("{silent:?}");
         };
@@ -210,11 +222,22 @@ mod tests {
         let asked = Some(Duration::from_secs(30));
         assert_eq!(wait(Class::RetryLater, "UNAVAILABLE", asked), 30);
         let beside = |reason| of(Class::RetryLater, reason, None).beside;
-        assert_eq!(beside("ServiceUnavailable"), Beside::Nothing);
+        let busy = Beside::Doubt(Doubt::Busy(None));
+        assert_eq!(beside("ServiceUnavailable"), busy);
+        assert_eq!(beside("UNAVAILABLE"), busy);
         assert_eq!(beside("InternalServerError"), Beside::Fault);
         assert_eq!(wait(Class::ThrottleDevice, "TooManyRequests", None), 1);
         assert_eq!(wait(Class::ThrottleDevice, "QUOTA_EXCEEDED", None), 60);
         assert_eq!(wait(Class::ThrottleTopic, "QUOTA_EXCEEDED", asked), 30);
+    }
+
+    #[test]
+    fn what_was_not_found_is_tried_again_and_no_token_is_given_up_for_it() {
+        let verdict = of(Class::NotFound, "NOT_FOUND", None);
+        assert_eq!(verdict.beside, Beside::Doubt(Doubt::NotFound));
+        assert!(!verdict.bad_token);
+        let (seconds, tries) = NOT_FOUND;
+        assert_eq!(verdict.retry, Retry::After { seconds, tries });
     }
 
     #[test]

@@ -223,6 +223,41 @@ async fn streams_that_are_refused_again_and_again_are_tried_in_peace() {
     rig.stopper.stop();
 }
 
+/// push.md §1.5: pool-wide back-off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_too_busy_is_left_alone_until_it_takes_a_push_again() {
+    let mut rig = Rig::start(ApnsConfig::default(), http2::Config::default()).await;
+    rig.send(&token("", 1)).await;
+    while rig.window < 1_000 {
+        rig.event().await;
+    }
+    // One device's 503 after the other is not the service's.
+    for _ in 0..4 {
+        let outcome = rig.send(&token("50300000", 2)).await;
+        assert_eq!(outcome.code, 503);
+    }
+    assert_eq!(rig.window, 1_000);
+    for n in 3..5 {
+        let outcome = rig.send(&token("50300000", n)).await;
+        assert!(matches!(outcome.retry, Retry::Scheduled { .. }));
+    }
+    while rig.window > 0 {
+        rig.event().await;
+    }
+    assert_eq!(rig.down, None, "it waits, and is not down");
+    while rig.window == 0 {
+        rig.event().await;
+    }
+    assert_eq!(rig.window, 3, "no more than what could make it wait again");
+    let sent = rig.send(&token("", 7)).await;
+    assert_eq!(sent.result, OutcomeResult::Accepted);
+    while rig.window < 1_000 {
+        rig.event().await;
+    }
+    assert_eq!(rig.apns.report().connections, 1);
+    rig.stopper.stop();
+}
+
 /// pushy#811: PING is answered, and no push is: 1.5 hours in that case.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_on_which_no_push_is_answered_any_more_is_given_up() {
