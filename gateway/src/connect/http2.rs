@@ -259,7 +259,7 @@ impl Connection {
             .reset_stream_duration(RESET_STREAMS.1)
             .max_local_error_reset_streams(Some(ERROR_RESETS_MAX));
         let shaken = builder.handshake(Pipe(wire.clone())).await;
-        let (sender, mut h2) = shaken.map_err(|error| format!("{peer}: HTTP/2: {error}"))?;
+        let (sender, mut h2) = shaken.map_err(|error| format!("HTTP/2: {error}"))?;
         let now = clock.instant();
         // Without the system's randomness connections of one start are replaced together.
         let chance = getrandom::u32().unwrap_or_default() % 100;
@@ -295,7 +295,7 @@ impl Connection {
         poll_fn(|context| {
             connection.poll(context);
             match (&connection.closed, connection.wire.lock().came().settings) {
-                (Some(why), _) => Poll::Ready(Err(format!("{}: HTTP/2: {why}", connection.peer))),
+                (Some(why), _) => Poll::Ready(Err(format!("HTTP/2: {why}"))),
                 (None, true) => Poll::Ready(Ok(())),
                 (None, false) => Poll::Pending,
             }

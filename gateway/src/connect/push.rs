@@ -546,6 +546,7 @@ impl Link {
         }
         self.ledger.close(self.clock.now());
         self.ledger.tell_all().await;
+        self.connections.close("the gateway stops").await;
     }
 }
 

@@ -286,10 +286,13 @@ impl<S: Service> Connection<S> {
             return;
         }
         self.now = Instant::now();
+        let left = self.http2.client_leaves();
         let received = self.http2.receive(input);
+        let leaves = self.http2.client_leaves() && !left;
         let open = self.http2.open() as u64;
         let inflated = self.http2.decoder.inflated as u64;
         self.shared.counts.change(|report| {
+            report.goodbyes += u64::from(leaves);
             report.streams_max = report.streams_max.max(open);
             report.hpack_octets_max = report.hpack_octets_max.max(inflated);
         });

@@ -54,6 +54,9 @@ pub struct Report {
     pub reset_by_client: u64,
     /// GOAWAYs sent.
     pub go_aways: u64,
+    /// Connections that the client ended with a GOAWAY.
+    #[serde(default)]
+    pub goodbyes: u64,
     /// Connections that were cut without a word.
     pub cuts: u64,
     /// Connections lost because the client opened more streams than SETTINGS allow.

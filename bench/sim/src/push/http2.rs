@@ -228,6 +228,11 @@ impl Http2 {
         leaves && self.streams.is_empty() && self.events.is_empty()
     }
 
+    /// Whether the client has sent a GOAWAY.
+    pub(super) fn client_leaves(&self) -> bool {
+        self.client_leaves
+    }
+
     pub(super) fn is_leaving(&self) -> bool {
         self.away.is_some()
     }

@@ -261,13 +261,7 @@ impl AccessTask {
                 self.granted(access.token(), asked_at, life);
             }
             Err(refusal) => {
-                let said = format!(
-                    "{} {}: {}",
-                    refusal.status,
-                    refusal.error.text().escape_debug(),
-                    refusal.description.escape_debug()
-                );
-                self.failed(refusal.class, reply.retry_after, &said);
+                self.failed(refusal.class, reply.retry_after, &said(&refusal));
             }
         }
     }
@@ -316,9 +310,9 @@ impl AccessTask {
         drop(life);
         let permanent = life::permanent(class);
         shared.meters.refreshed(class.name());
-        let wait_seconds = match next {
+        let again_in_ms = match next {
             Next::Ask => 0,
-            Next::At(at) => at.since(now).as_secs(),
+            Next::At(at) => at.since(now).as_millis(),
         };
         let has_token = shared.state.borrow().usable(now).is_some();
         if permanent || class == GrantClass::Clock {
@@ -327,7 +321,7 @@ impl AccessTask {
                 credential = shared.name,
                 class = class.name(),
                 said,
-                wait_seconds,
+                again_in_ms,
                 has_token,
                 "the token endpoint refuses the account"
             );
@@ -335,7 +329,7 @@ impl AccessTask {
             tracing::warn!(
                 credential = shared.name,
                 said,
-                wait_seconds,
+                again_in_ms,
                 has_token,
                 "no access token could be had"
             );
@@ -419,6 +413,24 @@ impl AccessTask {
             self.shared.meters.age(age.as_secs_f64());
         }
     }
+}
+
+/// What the endpoint said, as far as it said anything; escaped.
+fn said(refusal: &codecs::fcm::Refusal) -> String {
+    let mut said = refusal.status.to_string();
+    let error = refusal.error.text();
+    if !error.is_empty() {
+        said.push(' ');
+        said.extend(error.escape_debug());
+    }
+    if !refusal.description.is_empty() {
+        said.push_str(": ");
+        said.extend(refusal.description.escape_debug());
+    }
+    if (300..400).contains(&refusal.status) {
+        said.push_str(", which is not followed: does the route's token_url name the endpoint itself?");
+    }
+    said
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use super::PAUSES;
 use crate::connect::http2::{Connection, NotConnected};
 
@@ -23,6 +25,10 @@ const REFUSED_AT_ONCE: u32 = 2;
 /// The link's pause after more of them, doubled for each that follows it, and the longest. Chosen: from
 /// some round trips to what PING takes to find a connection dead.
 const REFUSED_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// How long the goodbye may take when the gateway stops. Chosen: GOAWAY and TLS's close_notify are written at
+/// once, unless the service reads nothing any more.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A connection that is being made.
 pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<Connection, NotConnected>> + Send>>;
@@ -207,6 +213,24 @@ impl Connections {
         for held in &mut self.held {
             held.connection.fence(why);
         }
+    }
+
+    /// Says goodbye on all of them, as far as nothing is out there: GOAWAY, and close_notify in TLS. What is
+    /// out comes to no end any more.
+    pub(super) async fn close(&mut self, why: &str) {
+        self.next = None;
+        self.fence(why);
+        self.held.retain(|held| held.connection.in_flight() == 0);
+        let all = async {
+            while !self.held.is_empty() {
+                self.work().await;
+                let over =
+                    |held: &mut Held| std::mem::take(held.connection.news()).closed.is_some();
+                self.held.retain_mut(|held| !over(held));
+            }
+        };
+        // Those that are left are cut.
+        drop(timeout(GOODBYE, all).await);
     }
 
     /// Lets go of those that are over: why the last one was, where none is left and none is made.

@@ -167,6 +167,24 @@ async fn the_old_token_serves_until_its_end_while_the_endpoint_is_down() {
     assert!(state.usable(world.clock.now()).is_some() && state.refusal.is_none());
 }
 
+#[test]
+fn what_an_endpoint_said_is_told_as_far_as_it_said_anything() {
+    let said = |status, body: &[u8]| said(&read_grant(status, body).unwrap_err());
+    let refused = br#"{"error":"invalid_grant","error_description":"Bad \"JWT\""}"#;
+    let told = r#"400 invalid_grant: Bad \"JWT\""#;
+    assert_eq!(said(400, refused), told);
+    assert_eq!(
+        said(400, br#"{"error":"invalid_grant"}"#),
+        "400 invalid_grant"
+    );
+    assert_eq!(said(503, b""), "503");
+    let redirect = said(302, b"");
+    assert!(
+        redirect.starts_with("302, which is not followed"),
+        "{redirect}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_retry_after_asks_for_is_kept() {
     let world = World::new();

@@ -157,6 +157,8 @@ async fn a_client_certificate_is_shown_where_it_is_asked_for() {
     let error = open(&without).await.unwrap_err();
     // TLS 1.3 tells the client only after its own handshake is done.
     assert_eq!((error.step, error.address), (Step::Http2, Some(address)));
+    let said = error.to_string();
+    assert_eq!(said.matches(&address.to_string()).count(), 1, "{said}");
 }
 
 #[tokio::test]

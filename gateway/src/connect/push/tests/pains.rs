@@ -302,6 +302,19 @@ async fn a_connection_that_a_nat_forgot_is_found_by_ping_before_the_next_push() 
     rig.stopper.stop();
 }
 
+/// What is cut without a word looks like a broken network to the service.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stops_says_goodbye_to_the_service() {
+    let mut rig = Rig::start(ApnsConfig::default(), http2::Config::default()).await;
+    rig.send(&token("", 1)).await;
+    rig.stopper.stop();
+    // The dispatcher lets go of the link.
+    let (closed, _) = mpsc::channel(1);
+    drop(std::mem::replace(&mut rig.attempts, closed));
+    let said = rig.apns.until(SOON, |report| report.connections_open == 0);
+    assert_eq!(said.await.unwrap().goodbyes, 1);
+}
+
 /// apns2#20, pushy#885: the address takes connections, and nobody is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_takes_connections_and_says_nothing_is_given_up_and_tried_again() {
