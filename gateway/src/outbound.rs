@@ -18,8 +18,10 @@ use crate::clock::UnixMs;
 
 mod address;
 mod connect;
+mod roots;
 
 pub use connect::{ConnectError, Connector, Rules};
+pub use roots::{Native, native_roots};
 
 /// How long a connection is kept for the next request. Servers commonly close after 60 s or more.
 const IDLE_MAX: Duration = Duration::from_secs(50);
@@ -37,14 +39,9 @@ pub fn client(
     extra_roots: &[CertificateDer<'static>],
     kept: usize,
 ) -> Result<Client, rustls::Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in &native.errors {
-        tracing::warn!(%error, "a root certificate of this machine cannot be read");
-    }
-    roots.add_parsable_certificates(native.certs);
+    let mut roots = native_roots().roots.clone();
     for root in extra_roots {
-        roots.add(root.clone())?;
+        Arc::make_mut(&mut roots).add(root.clone())?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)

@@ -22,8 +22,8 @@ const fn row(status: u16, code: &'static str, class: Class) -> Row {
 }
 
 use Class::{
-    AuthRefresh, Bug, NotFound, PermanentConfig, PermanentMessage, PermanentToken, RetryLater, SuspectToken,
-    Throttle,
+    AuthRefresh, Bug, NotFound, PermanentConfig, PermanentMessage, PermanentToken, RetryLater,
+    SuspectToken, Throttle,
 };
 
 /// Codes of FCM (REST reference, `ErrorCode`), then those of all Google APIs (googleapis,

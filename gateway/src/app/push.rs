@@ -1,11 +1,15 @@
 //! Push: from the config of push routes to their links and dispatchers.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use parking_lot::Mutex;
+use rustls::ClientConfig;
+use rustls::client::Resumption;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -146,6 +150,7 @@ pub(super) fn spawn(
     stop: &Stop,
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<Resumes> {
+    let mut trusted = Trusted::default();
     let names = store.names();
     let mut credentials = Credentials::new(config.store.path.clone(), clock.clone());
     let mut resumes = Resumes::new();
@@ -156,7 +161,8 @@ pub(super) fn spawn(
         };
         let (resume, resumed) = watch::channel(0);
         let given = (store, receipt_keys, resumed);
-        let link = link(name, route, &mut credentials, given, running);
+        let shared = (&mut credentials, &mut trusted);
+        let link = link(name, route, shared, given, running);
         let link = Arc::new(link.with_context(|| format!("routes.{name}"))?);
         let (events, heard) = mpsc::channel(LINK_EVENTS_MAX);
         let mut handles = Vec::new();
@@ -200,7 +206,7 @@ pub(super) fn spawn(
 fn link(
     name: &str,
     route: &PushRoute,
-    credentials: &mut Credentials,
+    (credentials, trusted): (&mut Credentials, &mut Trusted),
     (store, receipt_keys, resumed): (&Store, &ReceiptKeys, watch::Receiver<u64>),
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<push::Config> {
@@ -214,7 +220,7 @@ fn link(
         receipt_keys: receipt_keys.clone(),
         kind,
     };
-    let target = target(route, &who, running)?;
+    let target = target(route, &who, trusted.tls(route)?, running);
     let goaway_reason = match route.service {
         PushService::Apns(_) => apns_reason,
         PushService::Fcm(_) => no_reason,
@@ -333,18 +339,18 @@ fn roots(route: &PushRoute) -> anyhow::Result<Vec<rustls_pki_types::CertificateD
 fn target(
     route: &PushRoute,
     who: &Who,
+    tls: Arc<ClientConfig>,
     running: &mut JoinSet<()>,
-) -> anyhow::Result<watch::Receiver<Arc<Target>>> {
-    let (host, ca) = (endpoint(route), route.extra_ca.clone());
+) -> watch::Receiver<Arc<Target>> {
+    let host = endpoint(route);
     let connect_timeout = route.pool.connect_timeout;
     let make = move |certificate: Option<&Certificate>| {
-        let tls = client_tls(ca.as_deref(), None)?;
         let identity = certificate.map(|one| one.state().identity);
         let (tls, generation) = match identity {
             Some(identity) => (identity.shown_by(&tls), identity.generation),
-            None => (tls, 0),
+            None => (tls.clone(), 0),
         };
-        Ok::<_, anyhow::Error>(Arc::new(Target {
+        Arc::new(Target {
             host: host.clone(),
             server_name: None,
             tls,
@@ -352,21 +358,37 @@ fn target(
             connect_timeout,
             tcp_user_timeout: TCP_USER_TIMEOUT,
             addresses: Addresses::default(),
-        }))
+        })
     };
     let Who::Certificate(certificate) = who else {
-        return Ok(watch::channel(make(None)?).1);
+        return watch::channel(make(None)).1;
     };
-    let (targets, target) = watch::channel(make(Some(certificate))?);
+    let (targets, target) = watch::channel(make(Some(certificate)));
     let certificate = certificate.clone();
     let mut states = certificate.subscribe();
     running.spawn(async move {
         while states.changed().await.is_ok() {
-            match make(Some(&certificate)) {
-                Ok(target) => drop(targets.send_replace(target)),
-                Err(error) => tracing::error!(%error, "a renewed certificate is of no use"),
-            }
+            targets.send_replace(make(Some(&certificate)));
         }
     });
-    Ok(target)
+    target
+}
+
+/// Whom routes trust, by their `extra_ca`: the verifier with all its roots is one for all that trust the same.
+#[derive(Default)]
+struct Trusted(BTreeMap<Option<PathBuf>, Arc<ClientConfig>>);
+
+impl Trusted {
+    /// A route's TLS, with no certificate of ours.
+    fn tls(&mut self, route: &PushRoute) -> anyhow::Result<Arc<ClientConfig>> {
+        let known = self.0.entry(route.extra_ca.clone());
+        let shared = match known {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(client_tls(route.extra_ca.as_deref(), None)?),
+        };
+        let mut own = ClientConfig::clone(shared);
+        // No session of one route is resumed by another: a service may hold it to whoever made it.
+        own.resumption = Resumption::default();
+        Ok(Arc::new(own))
+    }
 }

@@ -17,6 +17,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::outbound;
+
 /// How long a TLS handshake may take. smpp.md §9.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -60,37 +62,30 @@ pub struct Identity<'a> {
 /// SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 §2.4): it outlasts a renewal with the same key.
 pub type Pin = [u8; 32];
 
-/// The root certificates that the machine trusts.
+/// The root certificates that the machine trusts: one copy for the process.
 ///
 /// # Errors
 /// Fails when there is no root certificate at all.
-pub fn native_roots() -> Result<RootCertStore, TlsError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let why = found
-            .errors
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>();
-        return Err(TlsError::NoRoots(why.join("; ")));
+pub fn native_roots() -> Result<Arc<RootCertStore>, TlsError> {
+    let native = outbound::native_roots();
+    match native.roots.is_empty() {
+        true => Err(TlsError::NoRoots(native.errors.join("; "))),
+        false => Ok(native.roots.clone()),
     }
-    Ok(roots)
 }
 
 /// The certificates of a PEM file and nothing else.
 ///
 /// # Errors
 /// Fails when the file cannot be read or holds no certificate that can be trusted.
-pub fn ca_file(path: &Path) -> Result<RootCertStore, TlsError> {
+pub fn ca_file(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots
             .add(certificate)
             .map_err(|error| TlsError::file(path, error))?;
     }
-    Ok(roots)
+    Ok(Arc::new(roots))
 }
 
 /// The certificates of a PEM file.
@@ -112,7 +107,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
 /// # Errors
 /// Fails when the identity's files cannot be read, or do not belong together.
 pub fn client(
-    roots: RootCertStore,
+    roots: Arc<RootCertStore>,
     identity: Option<Identity<'_>>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -192,4 +187,17 @@ pub(super) fn pinned(pins: &[Pin], chain: Option<&[CertificateDer<'_>]>) -> Resu
 /// A pin as it stands in the config.
 fn shown(pin: &Pin) -> String {
     format!("sha256/{}", STANDARD.encode(pin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_who_trust_the_machine_share_one_copy_of_its_roots() {
+        let (Ok(one), Ok(other)) = (native_roots(), native_roots()) else {
+            panic!("this machine has no root certificates");
+        };
+        assert!(Arc::ptr_eq(&one, &other));
+    }
 }

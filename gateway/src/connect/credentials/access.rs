@@ -428,7 +428,9 @@ fn said(refusal: &codecs::fcm::Refusal) -> String {
         said.extend(refusal.description.escape_debug());
     }
     if (300..400).contains(&refusal.status) {
-        said.push_str(", which is not followed: does the route's token_url name the endpoint itself?");
+        said.push_str(
+            ", which is not followed: does the route's token_url name the endpoint itself?",
+        );
     }
     said
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -19,6 +19,7 @@ use super::{Config, Connection};
 use crate::clock::Clock;
 use crate::connect::tcp;
 use crate::connect::tls::{self, Identity, TlsError};
+use crate::outbound;
 
 /// The protocol's name in TLS. RFC 9113 §3.1.
 const ALPN: &[u8] = b"h2";
@@ -146,8 +147,9 @@ pub fn client_tls(
         None => tls::native_roots()?,
         Some(path) => {
             // A machine without its own is well when it is given some.
-            let mut roots = tls::native_roots().unwrap_or_else(|_| RootCertStore::empty());
-            roots.extend(tls::ca_file(path)?.roots);
+            let mut roots = outbound::native_roots().roots.clone();
+            let own = tls::ca_file(path)?;
+            Arc::make_mut(&mut roots).extend(own.roots.iter().cloned());
             roots
         }
     };
