@@ -103,24 +103,7 @@ pub struct Ends {
 /// Cancel safety: as with SMPP, dropping it answers what is left.
 pub async fn run(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) {
     let _guard = stop.guard(format!("push {}/{}", config.name, ends.link.0));
-    let link = Link {
-        ledger: Ledger::new(ends.link, ends.events.clone(), clock.clone()),
-        meters: Meters::new(&config.name),
-        out: FxHashMap::default(),
-        connections: Connections::new(),
-        credential: Credential::new(&config),
-        place: Place::new(&config.pool, ends.link.0, clock.instant()),
-        shown: Shown::default(),
-        paused_until: None,
-        waits_until: None,
-        made: Made::default(),
-        resumed: config.resumed.clone(),
-        config,
-        ends,
-        clock,
-        stop,
-    };
-    link.run().await;
+    Link::new(config, ends, clock, stop).run().await;
 }
 
 /// What is out.
@@ -172,6 +155,26 @@ enum Woken {
 }
 
 impl Link {
+    fn new(config: Arc<Config>, ends: Ends, clock: Clock, stop: Stop) -> Self {
+        Self {
+            ledger: Ledger::new(ends.link, ends.events.clone(), clock.clone()),
+            meters: Meters::new(&config.name),
+            out: FxHashMap::default(),
+            connections: Connections::new(),
+            credential: Credential::new(&config),
+            place: Place::new(&config.pool, ends.link.0, clock.instant()),
+            shown: Shown::default(),
+            paused_until: None,
+            waits_until: None,
+            made: Made::default(),
+            resumed: config.resumed.clone(),
+            config,
+            ends,
+            clock,
+            stop,
+        }
+    }
+
     async fn run(mut self) {
         if !self.place.is_wanted() {
             let link = self.ends.link;

@@ -140,7 +140,7 @@ impl Link {
     }
 
     /// Refused, and it is open whether that is the whole route's.
-    fn doubt(&mut self, doubt: Doubt, device: u64, sent: Instant) {
+    pub(super) fn doubt(&mut self, doubt: Doubt, device: u64, sent: Instant) {
         let now = self.clock.instant();
         let mut doubts = self.config.doubts.lock();
         let follows = doubts.saw((now, sent), device, doubt, draw());

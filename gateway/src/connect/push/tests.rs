@@ -18,6 +18,7 @@ use crate::outcome::{Form, Outcome, OutcomeResult, Reason, Retry};
 use crate::stop::Stopper;
 use crate::store::tests::TempDir;
 
+mod doubted;
 mod ended;
 mod pains;
 mod rendered;
@@ -80,6 +81,48 @@ fn known_by(apns: &Apns, dir: &TempDir, clock: &Clock) -> (std::path::PathBuf, P
     (ca, opened.unwrap().0)
 }
 
+/// Apple's, with one app.
+fn service(authority: http::uri::Authority) -> Service {
+    Service {
+        authority,
+        ids: Ids::new(7),
+        auto_collapse: true,
+        receipt_keys: Default::default(),
+        kind: Kind::Apns {
+            apps: [("shop".to_owned(), "com.acme.shop".to_owned())].into(),
+        },
+    }
+}
+
+/// What one link of a route has.
+fn config(
+    service: Service,
+    who: Who,
+    target: watch::Receiver<Arc<Target>>,
+    http2: http2::Config,
+    resumed: watch::Receiver<u64>,
+) -> Config {
+    Config {
+        name: "apns".to_owned(),
+        http2: Arc::new(http2::Config {
+            headers: service.headers(),
+            ..http2
+        }),
+        service,
+        who,
+        target,
+        pool: Pool::new(1, 1),
+        guard: Mutex::new(Guards::new(Rule {
+            ratio: 1.0,
+            window: SOON,
+            min_answers: 10,
+        })),
+        doubts: Mutex::default(),
+        drain: SOON,
+        resumed,
+    }
+}
+
 /// A link, and the dispatcher's end of it.
 struct Rig {
     apns: Apns,
@@ -132,36 +175,10 @@ impl Rig {
             addresses: Addresses::default(),
         };
         aim(&mut target);
-        let service = Service {
-            authority: target.host.parse().unwrap(),
-            ids: Ids::new(7),
-            auto_collapse: true,
-            receipt_keys: Default::default(),
-            kind: Kind::Apns {
-                apps: [("shop".to_owned(), "com.acme.shop".to_owned())].into(),
-            },
-        };
+        let service = service(target.host.parse().unwrap());
         let (resume, resumed) = watch::channel(0);
         let (retarget, target) = watch::channel(Arc::new(target));
-        let config = Config {
-            name: "apns".to_owned(),
-            http2: Arc::new(http2::Config {
-                headers: service.headers(),
-                ..http2
-            }),
-            service,
-            who,
-            target,
-            pool: Pool::new(1, 1),
-            guard: Mutex::new(Guards::new(Rule {
-                ratio: 1.0,
-                window: SOON,
-                min_answers: 10,
-            })),
-            doubts: Mutex::default(),
-            drain: SOON,
-            resumed,
-        };
+        let config = config(service, who, target, http2, resumed);
         let (stopper, stop) = Stopper::new();
         let (attempts, waiting) = mpsc::channel(1_024);
         let (told, events) = mpsc::channel(1_024);

@@ -12,7 +12,7 @@ const END: UnixMs = UnixMs(4_118_000_000_000);
 fn anywhere(_: &mut Target) {}
 
 /// A certificate of its own making that ends before [`END`].
-fn certificate(dir: &TempDir, clock: &Clock) -> Who {
+pub(super) fn certificate(dir: &TempDir, clock: &Clock) -> Who {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.not_after = date_time_ymd(2100, 1, 1);
