@@ -23,6 +23,7 @@ use hyper::{Response, StatusCode};
 use metrics::gauge;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::accept::answer::{self, Body, Source};
@@ -222,7 +223,7 @@ impl Reader {
     /// Hands over every complete line that is there.
     async fn drain(&mut self, lines: &mut Lines, flight: &mut Flight) -> Result<(), Problem> {
         loop {
-            let (waiting, drafts, more) = self.group(lines)?;
+            let (waiting, drafts, more) = self.group(lines).await?;
             if !drafts.is_empty() {
                 self.admit(u32::try_from(drafts.len()).unwrap_or(u32::MAX), flight)
                     .await;
@@ -250,14 +251,17 @@ impl Reader {
     }
 
     /// Reads one group; `true` says that there may be more lines.
-    fn group(&mut self, lines: &mut Lines) -> Result<(Vec<Waiting>, Vec<Draft>, bool), Problem> {
+    async fn group(
+        &mut self,
+        lines: &mut Lines,
+    ) -> Result<(Vec<Waiting>, Vec<Draft>, bool), Problem> {
         // Parsed for each group anew: requests borrow from their JSON.
         let json = self.defaults.take();
         let defaults = match &json {
             Some(json) => Some(batch::defaults(json.as_bytes())?),
             None => None,
         };
-        let read = self.group_with(lines, defaults.as_ref());
+        let read = self.group_with(lines, defaults.as_ref()).await;
         drop(defaults);
         if self.defaults.is_none() {
             self.defaults = json;
@@ -265,7 +269,14 @@ impl Reader {
         read
     }
 
-    fn group_with(
+    /// Lines of a group: no more than what the tenant's rate lets through at once.
+    fn group_lines(&self) -> usize {
+        let burst = self.gateway.door.ingress.burst(self.tenant);
+        let burst = burst.and_then(|burst| usize::try_from(burst).ok());
+        burst.map_or(GROUP_LINES, |burst| burst.min(GROUP_LINES))
+    }
+
+    async fn group_with(
         &mut self,
         lines: &mut Lines,
         defaults: Option<&Request<'_>>,
@@ -289,14 +300,8 @@ impl Reader {
             own_keys: true,
             strict: self.strict.then_some(&gateway.store),
         };
-        // No group is larger than what the tenant's rate lets through at once.
-        let burst = gateway.door.ingress.burst(self.tenant);
-        let most = burst
-            .and_then(|burst| usize::try_from(burst).ok())
-            .unwrap_or(GROUP_LINES);
-        let most = most.min(GROUP_LINES);
-        let mut waiting = Vec::new();
-        let mut drafts = Vec::new();
+        let most = self.group_lines();
+        let (mut waiting, mut drafts) = (Vec::new(), Vec::new());
         while drafts.len() < most {
             let Some(line) = lines.next() else {
                 return Ok((waiting, drafts, false));
@@ -307,6 +312,9 @@ impl Reader {
                 return Ok((waiting, drafts, true));
             }
             self.line += 1;
+            if self.line.is_multiple_of(batch::ITEMS_AT_ONCE) {
+                yield_now().await;
+            }
             let first = line != Line::Blank && !std::mem::replace(&mut self.begun, true);
             let item = match &line {
                 Line::Blank => continue,
