@@ -14,7 +14,7 @@ use source::Source;
 mod source;
 
 /// Nouns: they use only each other.
-const VOCABULARY: [&str; 14] = [
+const VOCABULARY: [&str; 15] = [
     "message",
     "inbound",
     "suppression",
@@ -29,6 +29,7 @@ const VOCABULARY: [&str; 14] = [
     "route_view",
     "outbound",
     "receipt_keys",
+    "files",
 ];
 
 /// Stages: vocabulary, the store's interface, and themselves.

@@ -26,6 +26,7 @@ pub mod delivery_view;
 pub mod demo;
 pub mod dispatch;
 pub mod event;
+pub mod files;
 pub mod inbound;
 pub mod link;
 pub mod message;

@@ -14,6 +14,7 @@ use crate::config::{self, Config};
 use crate::connect::{smpp, tls};
 use crate::dispatch::limit;
 use crate::event::EventKinds;
+use crate::files;
 use crate::message::{Channel, RouteIx};
 use crate::names::Names;
 use crate::{accept, plan, store, webhook};
@@ -437,11 +438,15 @@ pub(super) fn accept(config: &Config, names: &Names) -> anyhow::Result<accept::C
 }
 
 fn server_tls(cert: &Path, key: &Path) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect)
-        .with_context(|| format!("server.tls.cert {}", cert.display()))?;
-    let key_der = PrivateKeyDer::from_pem_file(key)
-        .with_context(|| format!("server.tls.key {}", key.display()))?;
+    let named = |key, path: &Path| format!("server.tls.{key} {}", path.display());
+    let pem = |key, path: &Path| {
+        files::read(path, files::PEM_OCTETS_MAX).with_context(|| named(key, path))
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem("cert", cert)?)
+        .collect::<Result<_, _>>()
+        .with_context(|| named("cert", cert))?;
+    let key_der =
+        PrivateKeyDer::from_pem_slice(&pem("key", key)?).with_context(|| named("key", key))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -1,11 +1,12 @@
 //! Secrets: taken by reference, shown to nobody.
 
 use std::fmt;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
+
+use crate::files;
 
 /// A secret's text. Neither `Debug` nor `Display` shows it, and it does not serialize.
 #[derive(Clone)]
@@ -35,17 +36,7 @@ impl Secret {
     /// # Errors
     /// Why it cannot be read, without what it holds.
     pub(super) fn from_file(path: &Path) -> Result<Self, String> {
-        let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-        let mut text = String::new();
-        file.take(FILE_OCTETS_MAX + 1)
-            .read_to_string(&mut text)
-            .map_err(|e| match e.kind() {
-                std::io::ErrorKind::InvalidData => String::from("it is not UTF-8 text"),
-                _ => e.to_string(),
-            })?;
-        if text.len() as u64 > FILE_OCTETS_MAX {
-            return Err(format!("it is larger than {FILE_OCTETS_MAX} octets"));
-        }
+        let text = files::read_text(path, FILE_OCTETS_MAX).map_err(|error| error.to_string())?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
         Ok(Self::new(text.strip_suffix('\r').unwrap_or(text)))
     }

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::files::{self, PEM_OCTETS_MAX};
 use crate::outbound;
 
 /// How long a TLS handshake may take. smpp.md §9.
@@ -93,13 +94,17 @@ pub fn ca_file(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
 /// # Errors
 /// When it cannot be read, or has none.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = std::fs::read(path).map_err(|error| TlsError::file(path, error))?;
+    let pem = pem(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|error| TlsError::file(path, error))?;
     if found.is_empty() {
         return Err(TlsError::file(path, "it holds no certificate"));
     }
     Ok(found)
+}
+
+fn pem(path: &Path) -> Result<Vec<u8>, TlsError> {
+    files::read(path, PEM_OCTETS_MAX).map_err(|error| TlsError::file(path, error))
 }
 
 /// TLS 1.2 or 1.3 with these roots. The provider is named, so that no other crate's choice matters.
@@ -117,8 +122,8 @@ pub fn client(
         None => builder.with_no_client_auth(),
         Some(Identity { certificate, key }) => {
             let chain = certificates(certificate)?;
-            let der =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::file(key, error))?;
+            let der = PrivateKeyDer::from_pem_slice(&pem(key)?)
+                .map_err(|error| TlsError::file(key, error))?;
             builder
                 .with_client_auth_cert(chain, der)
                 .map_err(|error| TlsError::file(key, error))?

@@ -9,6 +9,7 @@ use super::DAY;
 use super::section::{Field, Section};
 use crate::config::problem::did_you_mean;
 use crate::config::{IdFormat, IdTransform, Receipts};
+use crate::files;
 use crate::outcome::PartRule;
 use crate::outcome::error_map::{BUILT_IN, ErrorMap, FILE_OCTETS_MAX};
 
@@ -148,15 +149,7 @@ pub(super) fn error_map(section: &Section<'_>) -> ErrorMap {
 }
 
 fn read_map(path: &Path) -> Result<String, String> {
-    let octets = std::fs::metadata(path)
-        .map_err(|error| error.to_string())?
-        .len();
-    if octets > FILE_OCTETS_MAX {
-        return Err(format!(
-            "it has {octets} octets, more than {FILE_OCTETS_MAX}"
-        ));
-    }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    files::read_text(path, FILE_OCTETS_MAX).map_err(|error| error.to_string())
 }
 
 fn id_transform(field: &Field<'_>) -> Option<IdTransform> {

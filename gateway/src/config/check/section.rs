@@ -14,6 +14,7 @@ use crate::config::load::{DEFAULT_ORIGIN, Env, Node, Origin, Value};
 use crate::config::problem::{Kind, Problem, Warning, did_you_mean};
 use crate::config::secret::Secret;
 use crate::config::value::{self, DURATION_FORM, RATE_FORM, Rate, SIZE_FORM};
+use crate::files;
 
 /// Longest value shown in a problem.
 const SHOWN_CHARS_MAX: usize = 80;
@@ -287,7 +288,7 @@ impl<'a> Field<'a> {
         let expected = format!("a readable file, {why}");
         let path = self.text(&expected).map(PathBuf::from).unwrap_or_default();
         if !path.as_os_str().is_empty()
-            && let Err(error) = std::fs::File::open(&path)
+            && let Err(error) = files::open(&path)
         {
             self.wrong_hint(&expected, Some(error.to_string()));
         }
@@ -367,7 +368,7 @@ impl<'a> Field<'a> {
 
     /// The path of a file that holds a secret and can be opened now.
     pub(super) fn secret_path(&self, why: &str) -> PathBuf {
-        let open = |path: &Path| match std::fs::File::open(path) {
+        let open = |path: &Path| match files::open(path) {
             Ok(_) => Ok(path.to_owned()),
             Err(error) => Err(error.to_string()),
         };

@@ -253,7 +253,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "window = 50",
-        "tls = true\ntls_client = { cert = \"/dev/null\" }",
+        "tls = true\ntls_client = { cert = \"Cargo.toml\" }",
         "routes.carrier-a.tls_client.key: missing, expected { file = \"PATH\" } of the PEM private key",
     ),
     (
@@ -643,12 +643,12 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "listen = \"127.0.0.1:8443\"",
-        "tls = { cert = \"/nonexistent\", key = { file = \"/dev/null\" } }",
+        "tls = { cert = \"/nonexistent\", key = { file = \"Cargo.toml\" } }",
         "server.tls.cert = \"/nonexistent\": expected a readable file, the PEM certificate chain (No such file",
     ),
     (
         "listen = \"127.0.0.1:8443\"",
-        "tls = { cert = \"/dev/null\", key = \"/x\" }",
+        "tls = { cert = \"Cargo.toml\", key = \"/x\" }",
         "server.tls.key: expected { file = \"PATH\" } of the PEM private key",
     ),
     (

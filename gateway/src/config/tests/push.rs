@@ -5,6 +5,7 @@ use crate::config::check::check;
 use crate::config::check::schema::PUSH_SCHEMAS;
 use crate::config::load::tree;
 use crate::config::push::{ApnsAuth, Environment, PushRoute, PushService, Reference, Schedule};
+use rustix::fs::CWD;
 
 const EC: &str = include_str!("../../../../codecs/testdata/keys/ec_p256.p8");
 const RSA: &str = include_str!("../../../../codecs/testdata/keys/rsa_2048.pem");
@@ -43,6 +44,9 @@ impl Files {
             std::fs::write(dir.join(name), text).unwrap();
         }
         std::fs::write(dir.join("shop.p12"), [0x30, 0x82, 0xFF, 0xFE]).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let fifo = dir.join("fifo.p8");
+        rustix::fs::mknodat(CWD, fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         Self(dir)
     }
 
@@ -284,6 +288,16 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "/run/secrets/AuthKey_ABC1234567.p8",
         "/run/secrets/gone.p8",
         "/run/secrets/gone.p8: No such file",
+    ),
+    (
+        "/run/secrets/AuthKey_ABC1234567.p8",
+        "/run/secrets/fifo.p8",
+        "/run/secrets/fifo.p8: it is not a regular file",
+    ),
+    (
+        "#extra_ca = \"/etc/trunkline/sim-ca.pem\"",
+        "extra_ca = \"/run/secrets/fifo.p8\"",
+        "(it is not a regular file)",
     ),
     (
         "key = { file = \"/run/secrets/AuthKey_ABC1234567.p8\" }",

@@ -5,12 +5,14 @@
 //! on network file systems and loses the symlink swaps by which Kubernetes renews mounted secrets.
 
 use std::fmt;
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::files;
 
 /// How often files are looked at. Chosen: a renewed key is in use before anybody asks, and a stat
 /// costs microseconds.
@@ -49,11 +51,13 @@ impl Source {
     /// What it holds, at most [`FILE_OCTETS_MAX`].
     ///
     /// # Errors
-    /// What the system says, or that it is too long; never what is in it.
+    /// What the system says, or that it is too long or no regular file; never what is in it.
     pub(super) fn read(&self) -> Result<Vec<u8>, String> {
         match self {
             Self::Text(text) => Ok(text.as_bytes().to_vec()),
-            Self::File(path) => read(path),
+            Self::File(path) => {
+                files::read(path, FILE_OCTETS_MAX).map_err(|error| error.to_string())
+            }
         }
     }
 
@@ -63,18 +67,6 @@ impl Source {
             Self::File(path) => Some(Stamp::of(path)),
         }
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let mut text = Vec::new();
-    file.take(FILE_OCTETS_MAX + 1)
-        .read_to_end(&mut text)
-        .map_err(|error| error.to_string())?;
-    if text.len() as u64 > FILE_OCTETS_MAX {
-        return Err(format!("it is larger than {FILE_OCTETS_MAX} octets"));
-    }
-    Ok(text)
 }
 
 /// What a file looks like from outside; two of the same look hold the same.
