@@ -1,6 +1,6 @@
 //! Checks of `[endpoints.*]`: a url that may be called, a secret that can sign, types that exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,7 +12,7 @@ use super::section::{Field, Section};
 use crate::config::load::Value;
 use crate::config::problem::did_you_mean;
 use crate::config::{BatchPolicy, Endpoint, Secret, Webhook, value};
-use crate::event::EventKinds;
+use crate::event::{EventKind, EventKinds};
 
 /// Type patterns of one endpoint: more than there are types makes no sense.
 const TYPES_MAX: usize = 64;
@@ -140,9 +140,31 @@ fn event_type(field: &Field<'_>) -> String {
     if !known {
         field.wrong_hint(expected, did_you_mean(text, EVENT_TYPES.iter().copied()));
     } else if EventKinds::matching(text) == EventKinds(0) {
-        field.warn(format!("this version makes no event of type \"{text}\""));
+        never_made(field, text);
     }
     text.to_owned()
+}
+
+/// A pattern under which nothing would ever be posted.
+fn never_made(field: &Field<'_>, pattern: &str) {
+    let prefix = pattern.trim_end_matches('*');
+    let under = EventKind::ALL
+        .into_iter()
+        .map(EventKind::name)
+        .filter(|name| name.starts_with(prefix));
+    let frequent: Vec<_> = under.collect();
+    if !frequent.is_empty() {
+        let hint = format!("by name: {}", frequent.join(", "));
+        field.wrong_hint("types of high volume by their names", Some(hint));
+        return;
+    }
+    let usual = EventKind::ALL
+        .into_iter()
+        .filter(|kind| !kind.is_frequent());
+    let families = usual.filter_map(|kind| Some(kind.name().split_once('.')?.0));
+    let families: BTreeSet<_> = families.collect();
+    let families: Vec<_> = families.iter().map(|name| format!("{name}.*")).collect();
+    field.not_yet(&format!("types of {}", families.join(", ")));
 }
 
 fn batch(section: &Section<'_>) -> BatchPolicy {

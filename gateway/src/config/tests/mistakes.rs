@@ -593,6 +593,18 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "types = [\"message.*\"]",
+        "types = [\"message.*\", \"route.*\"]",
+        "endpoints.crm.types[1] = \"route.*\": known to the contract, not available in this version; expected \
+         types of delivery.*, device.*, ",
+    ),
+    (
+        "types = [\"message.*\"]",
+        "types = [\"attempt.*\"]",
+        "endpoints.crm.types[0] = \"attempt.*\": expected types of high volume by their names (by name: \
+         attempt.failed)",
+    ),
+    (
+        "types = [\"message.*\"]",
         "format = \"cloudevents\"",
         "endpoints.crm.format = \"cloudevents\": known to the contract",
     ),
