@@ -118,7 +118,7 @@ pub(crate) fn planned(
     let from = check.from(request, wanted.sms);
     let class = check.class(request);
     let content = check.content(request, sugar, wanted.sms);
-    let app_receipts = check.receipts(request, audience.as_ref());
+    let app_receipts = wanted != steps::Wanted::NONE && check.receipts(request, audience.as_ref());
     let (push, payloads) = check.push(request, sugar, audience.as_ref(), app_receipts);
     let asked = check.steps(request, class, wanted);
     let priority = check.priority(request, class);

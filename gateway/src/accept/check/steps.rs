@@ -30,8 +30,8 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    const SMS: Self = Self {
-        sms: true,
+    pub(super) const NONE: Self = Self {
+        sms: false,
         push: false,
     };
 }
@@ -58,28 +58,24 @@ pub(crate) struct PushApp {
 }
 
 impl Check<'_> {
-    /// The channels of a request; of a plan those that it names, whatever else is wrong with it.
+    /// The channels of a request; of a plan those that it names, whatever else is wrong with it. Where it
+    /// names none that there is, that is what is wrong, and nothing follows from it.
     pub(super) fn wanted(&mut self, request: &Request<'_>) -> Wanted {
         let named = |name: &str| Wanted {
             sms: name == Channel::Sms.name(),
             push: name == Channel::Push.name(),
         };
-        let none = Wanted {
-            sms: false,
-            push: false,
-        };
-        let found = match (&request.channel, &request.plan) {
+        match (&request.channel, &request.plan) {
             (Some(channel), _) => named(channel),
             (None, Some(plan)) => {
                 let channels = plan.steps.iter().filter_map(|step| step.channel.as_deref());
-                channels.map(named).fold(none, |all, one| Wanted {
+                channels.map(named).fold(Wanted::NONE, |all, one| Wanted {
                     sms: all.sms || one.sms,
                     push: all.push || one.push,
                 })
             }
-            (None, None) => return self.inferred(request),
-        };
-        if found == none { Wanted::SMS } else { found }
+            (None, None) => self.inferred(request),
+        }
     }
 
     /// The only channel that is possible: one that has an address and something to say. Where nothing is,

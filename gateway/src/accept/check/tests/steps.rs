@@ -49,6 +49,39 @@ fn a_plan_has_one_to_five_steps_of_known_channels() {
     }
 }
 
+/// Nothing else is asked of the request: whoever mends the word is not to look for a phone number, too.
+#[test]
+fn an_unknown_channel_is_all_that_is_wrong_with_it() {
+    let pushed = format!(
+        r#""to":{{"devices":[{IOS}]}},"content":{{"push":{{"title":"hi"}}}},"receipts":"app""#
+    );
+    for (rest, at) in [
+        (
+            r#""plan":{"steps":[{"channel":"fax"}]}"#,
+            "/plan/steps/0/channel",
+        ),
+        (r#""plan":{"steps":[{}]}"#, "/plan/steps/0/channel"),
+        (r#""channel":"fax""#, "/channel"),
+    ] {
+        let problem = check(&format!("{{{pushed},{rest}}}")).unwrap_err();
+        let told: Vec<_> = problem
+            .errors
+            .iter()
+            .map(|error| error.pointer.as_deref())
+            .collect();
+        assert_eq!(told, [Some(at)], "{rest}");
+    }
+    // A known one beside it asks for what it needs.
+    let both = format!(
+        r#"{{{pushed},"plan":{{"steps":[{{"channel":"sms","on":["rejected"]}},{{"channel":"fax"}}]}}}}"#
+    );
+    let told = check(&both).unwrap_err().errors;
+    assert!(
+        told.iter()
+            .any(|error| error.pointer.as_deref() == Some("/to/phone"))
+    );
+}
+
 #[test]
 fn one_sms_step_is_a_plain_message() {
     for json in [
