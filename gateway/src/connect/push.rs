@@ -125,8 +125,6 @@ struct Link {
     paused_until: Option<Instant>,
     /// It wants the whole route to wait.
     waits_until: Option<Instant>,
-    /// It has stopped because neither devices nor project are found.
-    lost: bool,
     made: Made,
     resumed: watch::Receiver<u64>,
     config: Arc<Config>,
@@ -168,7 +166,6 @@ impl Link {
             shown: Shown::default(),
             paused_until: None,
             waits_until: None,
-            lost: false,
             made: Made::default(),
             resumed: config.resumed.clone(),
             config,
@@ -231,9 +228,6 @@ impl Link {
         let bearer = self.credential.look(self.clock.now());
         if self.credential.is_another(bearer.is_ok()) {
             self.go_on();
-        } else if self.lost && !self.config.doubts.lock().is_lost() {
-            // What was still under way has been looked at: the project is there.
-            self.revive();
         }
         // Another link of the route has found out.
         let stopped = self.credential.stopped().is_some() || !self.place.is_wanted();
@@ -352,15 +346,8 @@ impl Link {
 
     /// Somebody has looked, or there is another credential.
     fn go_on(&mut self) {
+        self.credential.go_on();
         self.config.doubts.lock().go_on();
-        self.revive();
-    }
-
-    fn revive(&mut self) {
-        self.lost = false;
-        if self.credential.go_on() {
-            self.config.pool.stopped(false);
-        }
         self.connections.start_again();
     }
 
@@ -368,19 +355,17 @@ impl Link {
     fn stop_lost(&mut self) {
         let why = "the service finds none of ten different devices, and does not call them gone: is the \
                    route's project the right one?";
-        self.lost |= self.stop_for(why.to_owned(), false);
+        self.stop_for(why.to_owned(), false);
         // Where some are left, the last one's end says it.
         if self.connections.is_empty() {
             self.down(why.to_owned(), Then::Stopped);
         }
     }
 
-    /// Whether it had not stopped before.
-    fn stop_for(&mut self, why: String, tokenless: bool) -> bool {
+    fn stop_for(&mut self, why: String, tokenless: bool) {
         if !self.credential.stop(&why, tokenless) {
-            return false;
+            return;
         }
-        self.config.pool.stopped(true);
         tracing::error!(
             route = self.config.name,
             link = self.ends.link.0,
@@ -390,7 +375,6 @@ impl Link {
         self.meters.stopped();
         self.connections.fence(&why);
         self.connections.do_not_open();
-        true
     }
 
     /// Hands attempts to the connection that has room; what finds none goes back at once.

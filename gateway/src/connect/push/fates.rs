@@ -104,8 +104,7 @@ impl Link {
             self.credential.taken();
         }
         if read.class.looked() {
-            let now = self.clock.instant();
-            self.config.doubts.lock().looked((now, sent));
+            self.config.doubts.lock().looked(sent);
         }
         let generation = self.credential.generation();
         let held = self.connections.at(at);
