@@ -19,6 +19,9 @@ const BATCH: usize = 500;
 const MEMORY: &str = "64MB";
 /// Memory that a message may cost beyond the first look, in octets: the figure. Seen: 6 to 9.
 const OCTETS_EACH: u64 = 30;
+/// By how much two looks at the same memory may differ: what the allocator keeps is not what is used. Seen:
+/// from 1.9 MB less to 6.4 MB more. A message that stayed in memory would take hundreds of octets.
+const NOISE_OCTETS: u64 = 4 << 20;
 /// How long nothing may be given back before it is over. Seen: 2 s.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(4);
 
@@ -104,7 +107,7 @@ async fn three_hundred_thousand_wait_on_disk_and_drain_in_order() {
     let all = settled_rss(&gateway).await;
     eprintln!("settled at {all} octets after {:?}", start.elapsed());
     let grown = all.saturating_sub(first);
-    let limit = (ALL - FIRST) as u64 * OCTETS_EACH;
+    let limit = (ALL - FIRST) as u64 * OCTETS_EACH + NOISE_OCTETS;
 
     let smsc = Smsc::start(carrier(addr)).await.unwrap();
     let admin = gateway.admin_client();
