@@ -14,7 +14,7 @@ use crate::link::{Carries, LinkEvent, LinkHandle, LinkIx};
 use crate::message::life::Status;
 use crate::message::steps::{Device, FallbackOn, Leg, Platform, PushTarget, Step, Steps};
 use crate::message::{Channel, FailoverOn, MessageId, OnAmbiguous, RouteIx};
-use crate::outcome::{Answer, Attempt, Reason};
+use crate::outcome::{Answer, Attempt, OutcomeResult, Reason, Retry};
 use crate::stop::Stopper;
 use crate::store::tests::{TempDir, accepted, config, draft};
 use crate::store::{Accepted, Draft, EventQuery, NewSuppression, Store, Suppressed};
@@ -279,6 +279,38 @@ async fn a_device_that_has_it_is_told_of_though_the_other_was_suppressed_in_the_
     let life = store.get(id).await.unwrap().life;
     assert_eq!((life.status, life.reason), (Status::Sent, None));
     assert!(rejections(&store, id).await.is_empty());
+    scene.stop(&store).await;
+}
+
+/// The same where the first device is to be tried again later: nobody has anything of it any more, and it
+/// does not wait until its time is over.
+#[tokio::test]
+async fn a_device_that_was_refused_for_now_ends_with_the_other_that_was_suppressed_in_the_same_turn()
+ {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let two = devices(2);
+    let id = accept(&store, two.clone()).await;
+    let mut scene = Scene::new(&store);
+    scene.up(10).await;
+    let out = scene.take().await;
+    suppress(&store, &two).await;
+    let mut refused = taken(&out[0]);
+    refused.outcome.result = OutcomeResult::Refused;
+    refused.outcome.reason = Some(Reason::ProviderError);
+    refused.outcome.retry = Retry::Here { tries: 3 };
+    let back = Answer {
+        token: out[1].token,
+        outcome: super::not_sent(UnixMs(1)),
+    };
+    scene.answers(vec![refused, back]).await;
+    scene.until_rejected(&store, id).await;
+    let life = store.get(id).await.unwrap().life;
+    assert_eq!(
+        (life.status, life.reason),
+        (Status::Rejected, Some(Reason::Suppressed))
+    );
+    assert_eq!(rejections(&store, id).await.len(), 1);
     scene.stop(&store).await;
 }
 

@@ -538,6 +538,31 @@ impl Life {
             })
     }
 
+    /// These parts, and those of their legs that nobody has at the moment: they waited for these to be
+    /// decided on, and go out no more than they do.
+    #[must_use]
+    pub fn with_idle(&self, parts: Parts) -> Parts {
+        let mut all = parts;
+        for leg in &self.legs {
+            if leg.parts().0 & parts.0 != 0 {
+                let idle = |state| {
+                    matches!(state, PartState::Waiting | PartState::Refused(_))
+                        && !self.is_settled(leg, state)
+                };
+                all.0 |= self.parts_where(leg.parts(), idle).0;
+            }
+        }
+        all
+    }
+
+    /// Whether parts of a leg were withdrawn: nobody but the links has anything of it from there on.
+    #[must_use]
+    pub fn is_withdrawn(&self, leg: &LegLife) -> bool {
+        self.log.iter().any(|change| {
+            matches!(&change.what, What::Withdrawn { parts, .. } if leg.parts().0 & parts.0 != 0)
+        })
+    }
+
     /// Why parts of its step were withdrawn, if any were; a refusal by policy before the rest.
     fn withdrawn(&self) -> Option<Reason> {
         let of_step = |parts: &Parts| {
@@ -686,10 +711,14 @@ impl Life {
         }
     }
 
-    /// Nothing more is done about it. It has no reason where it was taken all the same.
+    /// Nothing more is done about it. It has no reason where it was taken all the same, and why nobody knows
+    /// of it says more than why it was not tried again.
     fn end_for(&mut self, status: Status, reason: Reason) {
-        let taken = matches!(status, Status::Sent | Status::Delivered);
-        self.reason = (!taken).then_some(reason);
+        self.reason = match status {
+            Status::Sent | Status::Delivered => None,
+            Status::Unknown => self.reason.or(Some(reason)),
+            _ => Some(reason),
+        };
     }
 
     fn apply_withdrawn(&mut self, parts: Parts, reason: Reason) {
@@ -698,9 +727,12 @@ impl Life {
             self.set_part(part, PartState::Refused(Retry::Never));
         }
         let at = parts.iter().next().and_then(|part| self.leg_at(part));
-        if let Some((at, leg)) = at.and_then(|at| Some((at, *self.legs.get(usize::from(at))?)))
-            && self.parts_to_send(&leg).is_empty()
-        {
+        let Some((at, leg)) = at.and_then(|at| Some((at, *self.legs.get(usize::from(at))?))) else {
+            return;
+        };
+        // What nobody knows of stays so: it is not tried again.
+        let comes = |state| !self.is_settled(&leg, state) && state != PartState::Unknown;
+        if self.parts_where(leg.parts(), comes).is_empty() {
             self.change_leg(at, |leg| leg.state = LegState::Ended);
         }
     }

@@ -309,6 +309,7 @@ fn ended(
 /// refuses them, while a link may have others: the message goes on with those. `None` when no link may.
 #[must_use]
 pub fn withdrawn(life: &Life, parts: Parts, reason: Reason, context: Context) -> Option<Change> {
+    let parts = life.with_idle(parts);
     let what = What::Withdrawn { parts, reason };
     (life.is_out_beside(parts)).then(|| unchanged(life, context, what))
 }
@@ -423,9 +424,21 @@ fn next_step(
     if hold && !stands.any && parts.contains(&PartState::Unknown) {
         return unknown;
     }
-    // Of parts that stand for themselves, those that were withdrawn do not come back.
+    // Of parts that stand for themselves, those that were withdrawn do not come back: the last one that is
+    // answered then is the last, though others waited when it was.
     let over = || stands.any && parts.iter().all(|part| life.is_settled(stands, *part));
-    if !settle.last && !over() {
+    let others = || {
+        let others = stands.range().zip(&parts);
+        let mut others = others.filter(|(part, _)| *part != usize::from(settle.part));
+        others.any(|(_, state)| {
+            matches!(
+                state,
+                PartState::Waiting | PartState::Claimed | PartState::Out
+            )
+        })
+    };
+    let alone = || stands.any && life.is_withdrawn(stands) && !others();
+    if !settle.last && !over() && !alone() {
         return Step::Wait;
     }
     let next_route = |on| leg.failover_on.has(on) && has_next_route(message, leg.at, stands);
