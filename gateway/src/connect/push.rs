@@ -125,6 +125,8 @@ struct Link {
     paused_until: Option<Instant>,
     /// It wants the whole route to wait.
     waits_until: Option<Instant>,
+    /// It has stopped because neither devices nor project are found.
+    lost: bool,
     made: Made,
     resumed: watch::Receiver<u64>,
     config: Arc<Config>,
@@ -166,6 +168,7 @@ impl Link {
             shown: Shown::default(),
             paused_until: None,
             waits_until: None,
+            lost: false,
             made: Made::default(),
             resumed: config.resumed.clone(),
             config,
@@ -228,6 +231,9 @@ impl Link {
         let bearer = self.credential.look(self.clock.now());
         if self.credential.is_another(bearer.is_ok()) {
             self.go_on();
+        } else if self.lost && !self.config.doubts.lock().is_lost() {
+            // What was still under way has been looked at: the project is there.
+            self.revive();
         }
         // Another link of the route has found out.
         let stopped = self.credential.stopped().is_some() || !self.place.is_wanted();
@@ -346,8 +352,15 @@ impl Link {
 
     /// Somebody has looked, or there is another credential.
     fn go_on(&mut self) {
-        self.credential.go_on();
         self.config.doubts.lock().go_on();
+        self.revive();
+    }
+
+    fn revive(&mut self) {
+        self.lost = false;
+        if self.credential.go_on() {
+            self.config.pool.stopped(false);
+        }
         self.connections.start_again();
     }
 
@@ -355,17 +368,19 @@ impl Link {
     fn stop_lost(&mut self) {
         let why = "the service finds none of ten different devices, and does not call them gone: is the \
                    route's project the right one?";
-        self.stop_for(why.to_owned(), false);
+        self.lost |= self.stop_for(why.to_owned(), false);
         // Where some are left, the last one's end says it.
         if self.connections.is_empty() {
             self.down(why.to_owned(), Then::Stopped);
         }
     }
 
-    fn stop_for(&mut self, why: String, tokenless: bool) {
+    /// Whether it had not stopped before.
+    fn stop_for(&mut self, why: String, tokenless: bool) -> bool {
         if !self.credential.stop(&why, tokenless) {
-            return;
+            return false;
         }
+        self.config.pool.stopped(true);
         tracing::error!(
             route = self.config.name,
             link = self.ends.link.0,
@@ -375,6 +390,7 @@ impl Link {
         self.meters.stopped();
         self.connections.fence(&why);
         self.connections.do_not_open();
+        true
     }
 
     /// Hands attempts to the connection that has room; what finds none goes back at once.

@@ -173,12 +173,12 @@ impl Credential {
         true
     }
 
-    /// Somebody has looked, or there is another one.
-    pub(super) fn go_on(&mut self) {
-        self.stopped = None;
+    /// Somebody has looked, or there is another one. Whether it was stopped.
+    pub(super) fn go_on(&mut self) -> bool {
         self.refusals = 0;
         // The clock that was wrong may have been the service's: one push tells.
         self.outdated = None;
+        self.stopped.take().is_some()
     }
 
     /// There is no token for this reason, and nobody's hand is needed for the next one. Whether the service's

@@ -7,8 +7,9 @@
 //! ```
 //! One of them is the device's own, and it alone waits: were it taken for the route's, one token that is
 //! pushed too often, or a single sick machine of the service, would hold up everybody else's pushes. So it
-//! takes different devices, and none in between at which the service looked. After a wait no more goes out
-//! than what could make the next one, until the service looks at a push again.
+//! takes different devices, and none in between at which the service looked; for 404 and 503 also none for a
+//! second, since one connection's answers come many at a time. After a wait no more goes out than what could
+//! make the next one, until the service looks at a push again.
 
 use std::hash::{Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
@@ -30,6 +31,12 @@ const TOO_MUCH_MAX: usize = 3;
 /// Chosen: push.md §1.5's first try again; and as long as Google wants between two tries (§2), which is also
 /// what a service that is well again may cost a one-time code.
 const BUSY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// … and the longest that it may ask the whole route for. Chosen: what the first minute shows; the pushes that
+/// it refused wait as long as it asked.
+const BUSY_ASKED_MAX: Duration = Duration::from_secs(60);
+/// The service is there when it has looked at a push within it. Chosen: some round trips.
+const LATELY: Duration = Duration::from_secs(1);
 
 /// What a refusal leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +66,16 @@ pub struct Doubts {
     not_found: Row<NOT_FOUND_MAX>,
     too_many: Row<TOO_MUCH_MAX>,
     busy: Row<TOO_MUCH_MAX>,
-    /// Nothing is sent until then.
+    /// Nothing is sent until then …
     until: Option<Instant>,
+    /// … and what was sent since then and is looked at ends it.
+    from: Option<Instant>,
     /// Waits in a row for a busy service.
     busy_waits: u32,
+    /// When the service looked at a push last.
+    looked_at: Option<Instant>,
+    /// It is the project that is not found.
+    lost: bool,
 }
 
 /// Different devices in a row.
@@ -104,20 +117,27 @@ impl<const MAX: usize> Row<MAX> {
 }
 
 impl Doubts {
-    /// The service looked at a push that was sent then: what it refused before was not the whole route's.
-    pub(super) fn looked(&mut self, sent: Instant) {
-        self.not_found.clear();
+    /// The service looked at a push that was sent at `sent`: what it refused before was not the whole
+    /// route's.
+    pub(super) fn looked(&mut self, (now, sent): (Instant, Instant)) {
+        self.looked_at = Some(now);
+        self.found();
         // What was under way when it asked to wait does not end the wait.
-        if self.until.is_none_or(|until| until <= sent) {
+        if self.from.is_none_or(|from| from <= sent) {
             self.waited();
         }
+    }
+
+    fn found(&mut self) {
+        self.not_found.clear();
+        self.lost = false;
     }
 
     fn waited(&mut self) {
         self.too_many.clear();
         self.busy.clear();
         self.busy_waits = 0;
-        self.until = None;
+        (self.until, self.from) = (None, None);
     }
 
     /// A push of `device` that was sent at `sent` was refused so. `draw`, 0.0 to 1.0, is for jitter.
@@ -132,24 +152,29 @@ impl Doubts {
         if doubt != Doubt::NotFound && self.until.is_some_and(|until| sent < until) {
             return Follows::Nothing;
         }
+        let lately = |at: Instant| now.saturating_duration_since(at) < LATELY;
+        let is_there = self.looked_at.is_some_and(lately);
         let wait = match doubt {
-            Doubt::NotFound if self.not_found.adds(device) => return Follows::Stop,
+            Doubt::NotFound if self.not_found.adds(device) && !is_there => {
+                self.lost = true;
+                return Follows::Stop;
+            }
             Doubt::TooMany(wait) if self.too_many.adds(device) => wait,
-            Doubt::Busy(asked) if self.busy.adds(device) => {
+            Doubt::Busy(asked) if self.busy.adds(device) && !is_there => {
                 let doubled = BUSY_PAUSES.0 * (1 << self.busy_waits.min(16));
                 self.busy_waits = self.busy_waits.saturating_add(1);
                 let own = doubled.min(BUSY_PAUSES.1);
+                let asked = asked.unwrap_or(Duration::ZERO).min(BUSY_ASKED_MAX);
                 // A quarter, so that not all routes of a process come back at once.
-                asked
-                    .unwrap_or(Duration::ZERO)
-                    .max(own)
-                    .mul_f64(1.0 + draw / 4.0)
+                asked.max(own).mul_f64(1.0 + draw / 4.0)
             }
             Doubt::NotFound | Doubt::TooMany(_) | Doubt::Busy(_) => return Follows::Nothing,
         };
         self.too_many.clear();
         self.busy.clear();
         let until = now + wait;
+        // What tried the service after the wait before may still be looked at: on another connection.
+        self.from = Some(self.until.unwrap_or(until));
         self.until = Some(until);
         Follows::Wait(until)
     }
@@ -166,12 +191,12 @@ impl Doubts {
 
     /// Whether it is the project that is not found.
     pub(super) fn is_lost(&self) -> bool {
-        self.not_found.is_full()
+        self.lost
     }
 
     /// Somebody has looked.
     pub(super) fn go_on(&mut self) {
-        self.not_found.clear();
+        self.found();
         self.waited();
     }
 }
@@ -210,6 +235,12 @@ mod tests {
             self.1 + Duration::from_secs(seconds)
         }
 
+        /// A push that was sent then was looked at at once.
+        fn looked(&mut self, seconds: u64) {
+            let at = self.at(seconds);
+            self.0.looked((at, at));
+        }
+
         fn saw(&mut self, seconds: u64, device: u64, doubt: Doubt) -> Follows {
             let at = self.at(seconds);
             self.0.saw((at, at), device, doubt, 0.0)
@@ -238,7 +269,7 @@ mod tests {
             assert_eq!(scene.saw(1, device, Doubt::NotFound), Follows::Nothing);
         }
         // One is taken, or called gone: the project is there.
-        scene.0.looked(scene.at(1));
+        scene.looked(1);
         assert_eq!(scene.saw(2, 10, Doubt::NotFound), Follows::Nothing);
     }
 
@@ -260,9 +291,9 @@ mod tests {
             let follows = scene.saw(1, device, Doubt::TooMany(WAIT));
             assert_eq!(follows, Follows::Nothing);
         }
-        scene.0.looked(scene.at(0));
+        scene.looked(0);
         assert_eq!(scene.0.window_max(), 3, "it was under way, too");
-        scene.0.looked(until);
+        scene.looked(60);
         assert_eq!(scene.0.window_max(), usize::MAX);
     }
 
@@ -279,7 +310,8 @@ mod tests {
             }
         }
         assert_eq!(waits, [1, 2, 4, 8, 10, 10, 10, 10]);
-        scene.0.looked(scene.at(second));
+        scene.looked(second);
+        second += 2;
         for device in 0..2 {
             assert_eq!(
                 scene.saw(second, device, Doubt::Busy(None)),
@@ -302,8 +334,55 @@ mod tests {
             };
             assert_eq!(scene.saw(0, device, doubt), Follows::Nothing);
             if device % 5 == 0 {
-                scene.0.looked(scene.at(0));
+                scene.looked(0);
             }
         }
+    }
+
+    /// One connection's answers come many at a time, and those of its neighbour between them.
+    #[test]
+    fn a_sick_connection_beside_a_well_one_neither_stops_the_route_nor_has_it_wait() {
+        let mut scene = Scene::new();
+        scene.looked(0);
+        for device in 0..100 {
+            assert_eq!(scene.saw(0, device, Doubt::Busy(None)), Follows::Nothing);
+            assert_eq!(scene.saw(0, device, Doubt::NotFound), Follows::Nothing);
+        }
+        assert!(!scene.0.is_lost());
+        // Nothing was looked at for a while, and the well one is slower when both are tried again.
+        let mut until = scene.at(5);
+        for device in 0..3 {
+            if let Follows::Wait(at) = scene.saw(4, device, Doubt::Busy(None)) {
+                until = at;
+            }
+        }
+        assert_eq!(until, scene.at(5));
+        for device in 0..3 {
+            scene.saw(5, device, Doubt::Busy(None));
+        }
+        assert_eq!(scene.0.waits(scene.at(6)), Some(scene.at(7)));
+        scene.looked(5);
+        assert_eq!(scene.0.waits(scene.at(6)), None);
+        assert_eq!(scene.0.window_max(), usize::MAX);
+    }
+
+    #[test]
+    fn the_project_is_found_again_when_a_push_is_looked_at() {
+        let mut scene = Scene::new();
+        for device in 0..10 {
+            scene.saw(0, device, Doubt::NotFound);
+        }
+        assert!(scene.0.is_lost());
+        scene.looked(0);
+        assert!(!scene.0.is_lost());
+    }
+
+    #[test]
+    fn nobody_has_the_whole_route_wait_for_a_day() {
+        let mut scene = Scene::new();
+        let day = Doubt::Busy(Some(Duration::from_secs(86_400)));
+        scene.saw(0, 1, day);
+        scene.saw(0, 2, day);
+        assert_eq!(scene.saw(0, 3, day), Follows::Wait(scene.at(60)));
     }
 }

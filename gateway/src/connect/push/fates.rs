@@ -104,7 +104,8 @@ impl Link {
             self.credential.taken();
         }
         if read.class.looked() {
-            self.config.doubts.lock().looked(sent);
+            let now = self.clock.instant();
+            self.config.doubts.lock().looked((now, sent));
         }
         let generation = self.credential.generation();
         let held = self.connections.at(at);

@@ -34,6 +34,8 @@ pub struct Pool {
 struct Times {
     grown: Option<Instant>,
     connect: Option<Instant>,
+    /// Links that have stopped.
+    stopped: u16,
 }
 
 impl Pool {
@@ -73,8 +75,21 @@ impl Pool {
         }
     }
 
-    /// A link has nothing to do. Whether it is to give its connection up: only the last one ever does.
+    /// A link has stopped, or goes on after that.
+    pub(super) fn stopped(&self, stops: bool) {
+        let mut times = self.times.lock();
+        times.stopped = match stops {
+            true => times.stopped.saturating_add(1),
+            false => times.stopped.saturating_sub(1),
+        };
+    }
+
+    /// A link has nothing to do. Whether it is to give its connection up: only the last one ever does, and
+    /// none while others have stopped, which would be all that is left.
     fn shrink(&self, link: u16) -> bool {
+        if self.times.lock().stopped > 0 {
+            return false;
+        }
         self.wanted.send_if_modified(|wanted| {
             let goes = *wanted > self.min && link + 1 == *wanted;
             *wanted -= u16::from(goes);
@@ -188,6 +203,9 @@ mod tests {
         pool.grow(now + 2 * GROW_PAUSE);
         assert_eq!(is(), 3, "no more than it may have");
         assert!(!pool.shrink(0), "the last one goes first");
+        pool.stopped(true);
+        assert!(!pool.shrink(2), "it may be the only one that works");
+        pool.stopped(false);
         assert!(pool.shrink(2) && pool.shrink(1));
         assert!(!pool.shrink(0), "one stays");
         assert_eq!(is(), 1);
