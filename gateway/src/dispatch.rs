@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, UnixMs};
-use crate::link::{LinkEvent, LinkHandle, LinkIx};
+use crate::link::{LinkEvent, LinkHandle, LinkIx, Refuses};
 use crate::message::steps::Destination;
 use crate::message::{Channel, Class, FailoverOn, Message, MessageId, Parts, RouteIx};
 use crate::outcome::{
@@ -112,6 +112,8 @@ pub struct Dispatcher {
     routes: Arc<RouteStates>,
     down_since: Option<Instant>,
     hold: Option<HoldReason>,
+    /// Until when the peer refuses whatever comes, as a link has told, and why: links take nothing meanwhile.
+    refusing: Option<(Instant, Refuses)>,
     /// When the budget has something again for the further tries that are due.
     budget_at: Option<Instant>,
     resume_at: Option<Instant>,
@@ -154,6 +156,7 @@ impl Dispatcher {
             routes,
             down_since,
             hold: None,
+            refusing: None,
             budget_at: None,
             resume_at: None,
             refusal: None,
@@ -367,7 +370,13 @@ impl Dispatcher {
             return Some((HoldReason::StoreFull, Some(now + TICK)));
         }
         if self.limits.windows.free_slots() == 0 {
-            return Some((HoldReason::Window, None));
+            let refusing = self.refusing.filter(|(until, _)| now < *until);
+            let hold = match refusing {
+                Some((_, Refuses::Quota)) => HoldReason::Quota,
+                Some((_, Refuses::Busy)) => HoldReason::Throttled,
+                None => HoldReason::Window,
+            };
+            return Some((hold, None));
         }
         if self.settles.len() + self.settling >= self.limits.windows.total() {
             return Some((HoldReason::Unsettled, None));
@@ -493,8 +502,8 @@ impl Dispatcher {
             } => {
                 let route = self.config.name.as_str();
                 tracing::info!(route, link = link.0, %peer, window, ?carries, "a link is up");
-                self.limits.windows.set(link, window);
                 if carries.attempts() {
+                    self.limits.windows.up(link, window);
                     self.down_since = None;
                 }
                 let up = view::Up {
@@ -523,13 +532,14 @@ impl Dispatcher {
                 let idle = view::Standing::Listening;
                 self.routes.link_idle(self.config.route, link, idle);
             }
-            LinkEvent::Refusing { until } => {
-                if let Some(quota) = &self.limits.quota {
+            LinkEvent::Refusing { until, why } => {
+                if let (Refuses::Quota, Some(quota)) = (why, &self.limits.quota) {
                     quota.with(|quota| quota.stop(until));
                 }
+                self.refusing = Some((until, why));
             }
             LinkEvent::Down { link, why, then } => {
-                self.limits.windows.set(link, 0);
+                self.limits.windows.down(link);
                 if !self.limits.windows.any_up() && self.down_since.is_none() {
                     self.down_since = Some(self.clock.instant());
                 }
@@ -579,7 +589,7 @@ impl Dispatcher {
         };
         let (id, part) = (back.id, back.part);
         self.limits.windows.free(back.link);
-        self.charge(&outcome, back.is_retry);
+        self.charge(&outcome, &back);
         if outcome.result == OutcomeResult::Refused {
             self.refusal = Some(Refusal {
                 at: outcome.answered_at,
@@ -590,11 +600,11 @@ impl Dispatcher {
         }
         match (outcome.result, outcome.retry) {
             (OutcomeResult::Accepted, _) => {
-                self.limits.accepted(back.to);
+                self.limits.accepted(back.to, back.units);
                 self.settle_part(id, part, outcome);
             }
             (OutcomeResult::NotSent, _) => {
-                self.limits.give_back(1);
+                self.limits.give_back(back.units);
                 self.not_out(id, part);
             }
             (OutcomeResult::Refused, Retry::Throttle | Retry::Full) => {
@@ -661,7 +671,8 @@ impl Dispatcher {
     fn not_sent(&mut self, message: &Arc<Message>, part: u8) {
         self.flights.unreserve(message.id, part);
         self.not_out(message.id, part);
-        self.limits.give_back(1);
+        let units = message.units(Parts::one(part));
+        self.limits.give_back(u32::from(units));
         self.land(message.id);
     }
 
@@ -908,5 +919,7 @@ async fn sleep_until(at: Option<Instant>) {
 mod backing_off;
 #[cfg(test)]
 mod ended;
+#[cfg(test)]
+mod held;
 #[cfg(test)]
 mod suppressed;

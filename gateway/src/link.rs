@@ -107,6 +107,15 @@ impl Pulse {
     }
 }
 
+/// Why a peer refuses whatever comes of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuses {
+    /// Its quota has nothing left.
+    Quota,
+    /// The service is too busy.
+    Busy,
+}
+
 /// What a link tells its dispatcher.
 #[derive(Debug)]
 pub enum LinkEvent {
@@ -151,10 +160,13 @@ pub enum LinkEvent {
         /// Which one.
         link: LinkIx,
     },
-    /// The peer refuses whatever comes of the whole account, on any link, until then.
+    /// The peer refuses whatever comes of the whole account, on any link, until then or until it takes
+    /// something that is out.
     Refusing {
         /// When it may be asked again.
         until: Instant,
+        /// What it says.
+        why: Refuses,
     },
     /// Answers, in the order they came.
     Answers {

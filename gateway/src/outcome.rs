@@ -347,7 +347,7 @@ pub enum HoldReason {
     /// Every link has as many attempts out as it takes (`routes.X.window`; for push what the service allows
     /// its connections).
     Window,
-    /// The peer throttles; the route backs off.
+    /// The peer throttles, or is too busy; the route backs off.
     Throttled,
     /// A refused part waits for its next try.
     Backoff,

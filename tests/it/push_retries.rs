@@ -121,6 +121,7 @@ async fn a_quota_that_google_calls_exceeded_stops_all_routes_of_its_project() {
         refused(&push, &id).await;
     }
     let second = push.scene.send(&courier("courier-token")).await;
+    let third = push.scene.send(&to(android("android-token-3"))).await;
     let held = wait_for("the other route to wait", SOON, async || {
         let route: Value = push.scene.client.json("/v1/routes/fcm-two").await.ok()?;
         (route["hold_reason"] == "quota").then_some(route)
@@ -129,7 +130,32 @@ async fn a_quota_that_google_calls_exceeded_stops_all_routes_of_its_project() {
     assert_eq!(held["rate"]["configured"], 10_000.0, "{held}");
     assert_eq!(held["rate"]["limited_by"], "ramp", "{held}");
     push.scene.status(&second, "queued").await;
+    // The one that was told is not down either.
+    let told = wait_for("its own route to wait", SOON, async || {
+        let route = push.route("fcm").await.ok()?;
+        (route["hold_reason"] == "quota").then_some(route)
+    });
+    let told = told.await;
+    assert_eq!(told["state"], "up", "{told}");
+    push.scene.status(&third, "queued").await;
     assert_eq!(push.fcm.report().accepted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_whose_service_is_too_busy_waits_and_says_so_and_goes_on_by_itself() {
+    let push = start("push-busy", r#"retry = { schedule = ["200ms"] }"#).await;
+    let apns = |token: &str| to(ios(token));
+    let mut number = 0;
+    let held = wait_for("the route to wait", SOON, async || {
+        number += 1;
+        push.scene.send(&apns(&busy(2, number))).await;
+        let route = push.route("apns").await.ok()?;
+        (route["hold_reason"] == "throttled").then_some(route)
+    });
+    let held = held.await;
+    assert_eq!(held["state"], "up", "{held}");
+    let well = push.scene.send(&apns("a11ce0")).await;
+    push.scene.status(&well, "sent").await;
 }
 
 /// 404 without UNREGISTERED: a wrong project, or a device of which Google says no more.

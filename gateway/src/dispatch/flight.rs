@@ -63,6 +63,8 @@ pub struct Back {
     pub link: LinkIx,
     /// Where it was to go.
     pub to: Destination,
+    /// What it counts against the route's rate.
+    pub units: u32,
     /// Whether it was a further try on this route.
     pub is_retry: bool,
 }
@@ -125,6 +127,7 @@ impl Flights {
         flight.out.remove(part);
         flight.taken &= result == OutcomeResult::Accepted;
         let (to, due) = (flight.message.destination(part), flight.due);
+        let units = u32::from(flight.message.units(Parts::one(part)));
         if result == OutcomeResult::Unknown {
             let message = flight.message.clone();
             self.unknown.push_back((token, message, part));
@@ -138,6 +141,7 @@ impl Flights {
             part,
             link,
             to,
+            units,
             is_retry,
         })
     }

@@ -70,7 +70,7 @@ pub struct Limits {
     pace: Pace,
     throttle: Throttle,
     full: Full,
-    /// Taken by the peer since [`Limits::answered`].
+    /// Units taken by the peer since [`Limits::answered`].
     taken: u32,
     /// When the windows grew last, or could not.
     grew: Option<Instant>,
@@ -120,9 +120,9 @@ impl Limits {
         }
     }
 
-    /// The peer took a part. Some of them are followed by [`Limits::answered`].
-    pub fn accepted(&mut self, to: Destination) {
-        self.taken = self.taken.saturating_add(1);
+    /// The peer took a part of so many units. Some of them are followed by [`Limits::answered`].
+    pub fn accepted(&mut self, to: Destination, units: u32) {
+        self.taken = self.taken.saturating_add(units);
         self.full.accepted(to);
     }
 
@@ -252,7 +252,7 @@ mod tests {
             (minutes, limits.paused(now).is_some(), limits.rate_now())
         };
         assert_eq!(refused(&mut limits, true), (None, true, Some(100.0)));
-        limits.accepted(to(8));
+        limits.accepted(to(8), 1);
         assert_eq!(refused(&mut limits, true), (Some(1), false, Some(100.0)));
         // The peer takes nobody else's either.
         let (minutes, paused, rate) = refused(&mut limits, true);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Dispatcher;
+use super::flight::Back;
 use super::limit::rate::When;
 use crate::clock::UnixMs;
 use crate::outcome::{HoldReason, Outcome, OutcomeResult, Reason};
@@ -49,16 +50,16 @@ impl Dispatcher {
     }
 
     /// A part came back: what that does to the quota and the budget.
-    pub(super) fn charge(&mut self, outcome: &Outcome, is_retry: bool) {
+    pub(super) fn charge(&mut self, outcome: &Outcome, back: &Back) {
         let result = outcome.result;
         if result == OutcomeResult::Refused && outcome.reason == Some(Reason::Throttled) {
-            self.limits.not_counted(1);
+            self.limits.not_counted(back.units);
         }
         let Some(budget) = &mut self.limits.budget else {
             return;
         };
         let now = self.clock.instant();
-        match (result, is_retry) {
+        match (result, back.is_retry) {
             // A further try that was not sent has been paid for when it is sent.
             (OutcomeResult::NotSent, _) => {}
             (OutcomeResult::Accepted, true) => budget.taken(now),

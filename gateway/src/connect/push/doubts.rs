@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHasher;
 
+use crate::link::LinkIx;
 use crate::message::steps::PushTarget;
 use crate::outcome::Attempt;
 
@@ -54,6 +55,8 @@ pub(super) enum Doubt {
 pub(super) enum Follows {
     /// Nothing: it may be the one device's.
     Nothing,
+    /// Nothing for the route, and something for the connection: those of others are well.
+    Connection,
     /// Nothing is sent until then.
     Wait(Instant),
     /// No push will pass until somebody has looked.
@@ -72,8 +75,8 @@ pub struct Doubts {
     from: Option<Instant>,
     /// Waits in a row for a busy service.
     busy_waits: u32,
-    /// When the service looked at a push last.
-    looked_at: Option<Instant>,
+    /// When the service looked at a push last, and whose.
+    looked: Option<(Instant, LinkIx)>,
     /// It is the project that is not found.
     lost: bool,
 }
@@ -119,8 +122,8 @@ impl<const MAX: usize> Row<MAX> {
 impl Doubts {
     /// The service looked at a push that was sent at `sent`: what it refused before was not the whole
     /// route's.
-    pub(super) fn looked(&mut self, (now, sent): (Instant, Instant)) {
-        self.looked_at = Some(now);
+    pub(super) fn looked(&mut self, (now, sent): (Instant, Instant), link: LinkIx) {
+        self.looked = Some((now, link));
         self.found();
         // What was under way when it asked to wait does not end the wait.
         if self.from.is_none_or(|from| from <= sent) {
@@ -140,11 +143,11 @@ impl Doubts {
         (self.until, self.from) = (None, None);
     }
 
-    /// A push of `device` that was sent at `sent` was refused so. `draw`, 0.0 to 1.0, is for jitter.
+    /// A push of `device` that a link sent at `sent` was refused so. `draw`, 0.0 to 1.0, is for jitter.
     pub(super) fn saw(
         &mut self,
         (now, sent): (Instant, Instant),
-        device: u64,
+        (link, device): (LinkIx, u64),
         doubt: Doubt,
         draw: f64,
     ) -> Follows {
@@ -152,8 +155,9 @@ impl Doubts {
         if doubt != Doubt::NotFound && self.until.is_some_and(|until| sent < until) {
             return Follows::Nothing;
         }
-        let lately = |at: Instant| now.saturating_duration_since(at) < LATELY;
-        let is_there = self.looked_at.is_some_and(lately);
+        let lately = |(at, _): &(Instant, LinkIx)| now.saturating_duration_since(*at) < LATELY;
+        let looked = self.looked.filter(lately);
+        let is_there = looked.is_some();
         let wait = match doubt {
             Doubt::NotFound if self.not_found.adds(device) && !is_there => {
                 self.lost = true;
@@ -167,6 +171,9 @@ impl Doubts {
                 let asked = asked.unwrap_or(Duration::ZERO).min(BUSY_ASKED_MAX);
                 // A quarter, so that not all routes of a process come back at once.
                 asked.max(own).mul_f64(1.0 + draw / 4.0)
+            }
+            Doubt::Busy(_) if self.busy.is_full() && looked.is_some_and(|(_, by)| by != link) => {
+                return Follows::Connection;
             }
             Doubt::NotFound | Doubt::TooMany(_) | Doubt::Busy(_) => return Follows::Nothing,
         };
@@ -237,13 +244,17 @@ mod tests {
 
         /// A push that was sent then was looked at at once.
         fn looked(&mut self, seconds: u64) {
+            self.looked_on(0, seconds);
+        }
+
+        fn looked_on(&mut self, link: u16, seconds: u64) {
             let at = self.at(seconds);
-            self.0.looked((at, at));
+            self.0.looked((at, at), LinkIx(link));
         }
 
         fn saw(&mut self, seconds: u64, device: u64, doubt: Doubt) -> Follows {
             let at = self.at(seconds);
-            self.0.saw((at, at), device, doubt, 0.0)
+            self.0.saw((at, at), (LinkIx(0), device), doubt, 0.0)
         }
     }
 
@@ -343,10 +354,19 @@ mod tests {
     #[test]
     fn a_sick_connection_beside_a_well_one_neither_stops_the_route_nor_has_it_wait() {
         let mut scene = Scene::new();
-        scene.looked(0);
+        scene.looked_on(1, 0);
+        for device in 0..100 {
+            let follows = match device {
+                0 | 1 => Follows::Nothing,
+                _ => Follows::Connection,
+            };
+            assert_eq!(scene.saw(0, device, Doubt::Busy(None)), follows);
+            assert_eq!(scene.saw(0, device, Doubt::NotFound), Follows::Nothing);
+        }
+        // Its own word says nothing of others.
+        scene.looked_on(0, 0);
         for device in 0..100 {
             assert_eq!(scene.saw(0, device, Doubt::Busy(None)), Follows::Nothing);
-            assert_eq!(scene.saw(0, device, Doubt::NotFound), Follows::Nothing);
         }
         assert!(!scene.0.is_lost());
         // Nothing was looked at for a while, and the well one is slower when both are tried again.

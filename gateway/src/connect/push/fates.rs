@@ -14,7 +14,7 @@ use super::{Link, Out};
 use crate::clock::UnixMs;
 use crate::connect::http2::{Fate, Unknown, Unsent};
 use crate::connect::ledger::ours;
-use crate::link::LinkEvent;
+use crate::link::{LinkEvent, Refuses};
 use crate::outcome::{OutcomeResult, Reason, Retry, Whose};
 
 impl Link {
@@ -105,7 +105,10 @@ impl Link {
         }
         if read.class.looked() {
             let now = self.clock.instant();
-            self.config.doubts.lock().looked((now, sent));
+            self.config
+                .doubts
+                .lock()
+                .looked((now, sent), self.ends.link);
         }
         let generation = self.credential.generation();
         let held = self.connections.at(at);
@@ -121,7 +124,14 @@ impl Link {
                 self.credential.too_many_updates();
             }
             (Beside::Expired, _) => self.credential.expired(out.serial),
-            (Beside::Doubt(doubt), _) => self.doubt(doubt, doubts::device(&out.attempt), sent),
+            (Beside::Doubt(doubt), _) => {
+                let device = doubts::device(&out.attempt);
+                if self.doubt(doubt, device, sent)
+                    && let Some(held) = self.connections.at(at)
+                {
+                    held.fault(word);
+                }
+            }
             (Beside::Alarm, _) => self.meters.refused(self.clock.instant(), word),
             (Beside::Stop, Some(held))
                 if held.connection.limit() > 0 && held.generation == generation =>
@@ -140,25 +150,29 @@ impl Link {
         }
     }
 
-    /// Refused, and it is open whether that is the whole route's.
-    pub(super) fn doubt(&mut self, doubt: Doubt, device: u64, sent: Instant) {
+    /// Refused, and it is open whether that is the whole route's. Whether it may be the connection's: another
+    /// one may lead to a machine of the service that is well.
+    pub(super) fn doubt(&mut self, doubt: Doubt, device: u64, sent: Instant) -> bool {
         let now = self.clock.instant();
         let mut doubts = self.config.doubts.lock();
-        let follows = doubts.saw((now, sent), device, doubt, draw());
+        let follows = doubts.saw((now, sent), (self.ends.link, device), doubt, draw());
         drop(doubts);
         match follows {
-            Follows::Nothing => {}
+            Follows::Nothing => false,
+            Follows::Connection => true,
             Follows::Wait(until) => {
                 let why = match doubt {
-                    Doubt::TooMany(_) => "too_many",
-                    Doubt::Busy(_) | Doubt::NotFound => "busy",
+                    Doubt::TooMany(_) => Refuses::Quota,
+                    Doubt::Busy(_) | Doubt::NotFound => Refuses::Busy,
                 };
                 self.meters.waits(until.saturating_duration_since(now), why);
-                if let Doubt::TooMany(_) = doubt {
-                    self.ledger.event(LinkEvent::Refusing { until });
-                }
+                self.ledger.event(LinkEvent::Refusing { until, why });
+                why == Refuses::Busy
             }
-            Follows::Stop => self.stop_lost(),
+            Follows::Stop => {
+                self.stop_lost();
+                false
+            }
         }
     }
 }

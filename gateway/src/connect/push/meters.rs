@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, Histogram, counter, histogram};
 
 use super::service::Read;
+use crate::link::Refuses;
 use crate::outcome::OutcomeResult;
 
 /// One line in the log for all pushes that are refused so within it.
@@ -88,7 +89,11 @@ impl Meters {
     }
 
     /// The whole route waits because its service said so often enough.
-    pub(super) fn waits(&self, wait: Duration, why: &'static str) {
+    pub(super) fn waits(&self, wait: Duration, why: Refuses) {
+        let why = match why {
+            Refuses::Quota => "too_many",
+            Refuses::Busy => "busy",
+        };
         counter!("trunkline_push_waits_total", "route" => self.route.clone(), "why" => why)
             .increment(1);
         tracing::warn!(

@@ -12,6 +12,7 @@ use super::service::Kind;
 use super::*;
 use crate::connect::credentials::{KeyName, Provider, Source};
 use crate::connect::http2::{Addresses, client_tls};
+use crate::link::Refuses;
 use crate::message::steps::{Device, FallbackOn, Leg, Platform, PushTarget, Step, Steps};
 use crate::message::{Channel, FailoverOn, Ids, Message, MessageId, RouteIx, Texts};
 use crate::outcome::{Form, Outcome, OutcomeResult, Reason, Retry};

@@ -21,6 +21,8 @@ pub struct Windows {
 
 #[derive(Clone, Debug, Default)]
 struct Link {
+    /// It may be up and take nothing for now.
+    is_up: bool,
     window: usize,
     out: usize,
 }
@@ -53,10 +55,26 @@ impl Windows {
         windows.max().unwrap_or_default()
     }
 
-    /// The link takes `window` unanswered attempts from now on; 0: it is down.
+    /// The link is up, and takes `window` unanswered attempts from now on.
+    pub fn up(&mut self, link: LinkIx, window: usize) {
+        self.set(link, window);
+        if let Some(link) = self.link(link) {
+            link.is_up = true;
+        }
+    }
+
+    /// The link takes `window` unanswered attempts from now on; 0: none for now.
     pub fn set(&mut self, link: LinkIx, window: usize) {
         if let Some(link) = self.link(link) {
             link.window = window;
+        }
+    }
+
+    /// The link is not up any more.
+    pub fn down(&mut self, link: LinkIx) {
+        self.set(link, 0);
+        if let Some(link) = self.link(link) {
+            link.is_up = false;
         }
     }
 
@@ -130,10 +148,10 @@ impl Windows {
         self.links.iter().map(|link| self.effective(link)).sum()
     }
 
-    /// Whether any link is up.
+    /// Whether any link is up, also one that takes nothing for now.
     #[must_use]
     pub fn any_up(&self) -> bool {
-        self.links.iter().any(|link| link.window > 0)
+        self.links.iter().any(|link| link.is_up)
     }
 }
 
@@ -146,7 +164,7 @@ mod tests {
     fn up(windows: &[usize]) -> Windows {
         let mut all = Windows::new(windows.len());
         for (index, window) in windows.iter().enumerate() {
-            all.set(LinkIx(u16::try_from(index).unwrap()), *window);
+            all.up(LinkIx(u16::try_from(index).unwrap()), *window);
         }
         all
     }
@@ -184,8 +202,8 @@ mod tests {
         assert_eq!(totals, [5 + 4, 2 + 2, 1 + 1, 1 + 1, 1 + 1]);
         assert_eq!(windows.total(), 14);
         // A link that reconnects does not forget it.
-        windows.set(LinkIx(0), 0);
-        windows.set(LinkIx(0), 10);
+        windows.down(LinkIx(0));
+        windows.up(LinkIx(0), 10);
         let mut seconds = 0;
         while windows.total_now() < windows.total() {
             windows.grow();
@@ -196,6 +214,17 @@ mod tests {
         wide.shrink();
         (0..25).for_each(|_| wide.grow());
         assert_eq!(wide.total_now(), 1_000);
+    }
+
+    #[test]
+    fn a_link_that_takes_nothing_for_now_is_up() {
+        let mut windows = up(&[10, 10]);
+        windows.set(LinkIx(0), 0);
+        windows.down(LinkIx(1));
+        assert!(windows.any_up());
+        assert_eq!(windows.take(), None);
+        windows.down(LinkIx(0));
+        assert!(!windows.any_up());
     }
 
     proptest! {

@@ -37,6 +37,9 @@ async fn a_pause_for_refused_streams_does_not_hide_that_the_project_is_to_wait()
     }
     link.ledger.tell_all().await;
     let told = heard.try_recv();
-    let refusing = matches!(told, Ok(LinkEvent::Refusing { until }) if until >= now + wait);
+    let refusing = matches!(
+        told,
+        Ok(LinkEvent::Refusing { until, why: Refuses::Quota }) if until >= now + wait
+    );
     assert!(refusing, "{told:?}");
 }

@@ -258,6 +258,22 @@ async fn a_service_that_is_too_busy_is_left_alone_until_it_takes_a_push_again() 
     rig.stopper.stop();
 }
 
+/// It may be that one machine of the service which is too busy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_the_service_stays_too_busy_is_replaced() {
+    let mut rig = Rig::start(ApnsConfig::default(), http2::Config::default()).await;
+    let mut n = 0;
+    while rig.apns.report().connections < 2 {
+        rig.send(&token("50300000", n)).await;
+        n += 1;
+        assert!(n < 1_000, "it is kept");
+    }
+    assert!(n >= 6, "the route has waited twice: {n}");
+    let sent = rig.send(&token("", 7)).await;
+    assert_eq!(sent.result, OutcomeResult::Accepted);
+    rig.stopper.stop();
+}
+
 /// pushy#811: PING is answered, and no push is: 1.5 hours in that case.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_on_which_no_push_is_answered_any_more_is_given_up() {
