@@ -7,6 +7,9 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+#[cfg(test)]
+pub(crate) mod temp;
+
 /// Octets of a PEM file. Chosen: some fifteen times all root certificates that a machine trusts (Debian's
 /// bundle has 220,000).
 pub const PEM_OCTETS_MAX: u64 = 4 << 20;
@@ -68,31 +71,15 @@ mod tests {
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+    use super::temp::TempDir;
     use super::*;
-
-    struct Dir(std::path::PathBuf);
-
-    impl Dir {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-            drop(std::fs::remove_dir_all(&path));
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            drop(std::fs::remove_dir_all(&self.0));
-        }
-    }
 
     /// Far above what it takes to say no.
     const SOON: Duration = Duration::from_secs(20);
 
     #[test]
     fn nothing_but_a_regular_file_is_opened_and_nobody_is_waited_for() {
-        let dir = Dir::new("files-regular");
+        let dir = TempDir::new();
         let fifo = dir.0.join("key.p8");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let link = dir.0.join("link");
@@ -109,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read_up_to_the_limit_and_not_beyond() {
-        let dir = Dir::new("files-limit");
+        let dir = TempDir::new();
         let path = dir.0.join("key");
         std::fs::write(&path, "0123456789").unwrap();
         assert_eq!(read(&path, 10).unwrap(), b"0123456789");

@@ -118,27 +118,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-
-    struct Dir(std::path::PathBuf);
-
-    impl Dir {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-            drop(fs::remove_dir_all(&path));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            drop(fs::remove_dir_all(&self.0));
-        }
-    }
+    use crate::files::temp::TempDir;
 
     #[test]
     fn a_key_is_made_once_and_for_its_owner_alone() {
-        let dir = Dir::new("receipt-keys-made");
+        let dir = TempDir::new();
         let first = ReceiptKeys::load(&dir.0).unwrap();
         let token = first.token(MessageId(7), 1);
         let again = ReceiptKeys::load(&dir.0).unwrap();
@@ -146,14 +130,14 @@ mod tests {
         assert_eq!(again.device(&token, MessageId(8)), None);
         let mode = fs::metadata(dir.0.join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let other = Dir::new("receipt-keys-other");
+        let other = TempDir::new();
         let other = ReceiptKeys::load(&other.0).unwrap();
         assert_eq!(other.device(&token, MessageId(7)), None, "another store's");
     }
 
     #[test]
     fn a_new_first_line_signs_and_the_others_still_open() {
-        let dir = Dir::new("receipt-keys-renewed");
+        let dir = TempDir::new();
         let old = ReceiptKeys::load(&dir.0).unwrap().token(MessageId(7), 0);
         let path = dir.0.join(FILE);
         let text = fs::read_to_string(&path).unwrap();
@@ -172,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_named_and_not_shown() {
-        let dir = Dir::new("receipt-keys-damaged");
+        let dir = TempDir::new();
         let path = dir.0.join(FILE);
         for text in [
             "",

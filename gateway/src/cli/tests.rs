@@ -143,8 +143,8 @@ fn a_known_webhook_signature_verifies() {
 
 #[test]
 fn store_verbs_tell_what_is_no_store_and_leave_nothing_there() {
-    let dir = std::env::temp_dir().join(format!("trunkline-cli-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("a directory");
+    let temp = crate::files::temp::TempDir::new();
+    let dir = &temp.0;
     let file = dir.join("file");
     std::fs::write(&file, "").expect("a file");
     let empty = dir.join("empty");
@@ -171,7 +171,6 @@ fn store_verbs_tell_what_is_no_store_and_leave_nothing_there() {
         assert_eq!(error["exit"], 1);
     }
     assert_eq!(std::fs::read_dir(&empty).expect("still there").count(), 0);
-    std::fs::remove_dir_all(&dir).expect("removed");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The store against real SQLite in a temporary directory.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use smallvec::smallvec;
@@ -8,28 +7,9 @@ use smallvec::smallvec;
 use super::*;
 use crate::clock::Clock;
 use crate::event::EventKind;
+pub(crate) use crate::files::temp::TempDir;
 use crate::message::{Encoding, FailoverOn, OnAmbiguous, Parts, Priority, Texts};
 use crate::outcome::{Next, Outcome, OutcomeResult, Receipt, ReceiptState, Retry, Settle, Whose};
-
-/// A directory that goes with its test.
-pub(crate) struct TempDir(pub(crate) PathBuf);
-
-impl TempDir {
-    pub(crate) fn new() -> Self {
-        let mut name = [0; 8];
-        getrandom::fill(&mut name).unwrap();
-        let path =
-            std::env::temp_dir().join(format!("trunkline-{:016x}", u64::from_be_bytes(name)));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
 
 pub(crate) fn config(dir: &TempDir) -> Config {
     let day = Duration::from_secs(86_400);

@@ -1,34 +1,17 @@
 //! The stage on the real store, over real HTTP: every event of every message, and over a restart.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use smallvec::smallvec;
 
 use super::http::{Server, status, until};
 use super::*;
+use crate::files::temp::TempDir;
 use crate::message::{
     Class, Encoding, FailoverOn, Message, OnAmbiguous, Phone, Priority, RouteIx, Texts,
 };
 use crate::outcome::{Outcome, OutcomeResult, Receipt, ReceiptState, Retry, Settle, Whose};
 use crate::store::{Accepted, Draft, RouteFacts};
-
-/// A directory that goes with its test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        let name = format!("trunkline-webhook-{:016x}", getrandom::u64().unwrap());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
 
 fn open_store(path: &Path) -> Store {
     let day = Duration::from_secs(86_400);
@@ -163,7 +146,7 @@ fn told(seen: &[Seen]) -> (BTreeSet<String>, BTreeSet<(String, String)>, usize) 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_arrives_once_also_over_a_restart() {
     const MESSAGES: usize = 3_000;
-    let directory = Directory::new();
+    let directory = TempDir::new();
     let mut server = Server::start(|_| status(200)).await;
     let config = config(vec![endpoint(0, &server.url(), batches(500))]);
     let clock = Clock::system();
