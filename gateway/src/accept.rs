@@ -30,7 +30,7 @@ use crate::message::{Class, Encoding, EndpointIx, Phone, RouteIx, SmsOptions, Te
 use crate::names::Names;
 use crate::outcome::FormWords;
 use crate::receipt_keys::ReceiptKeys;
-use crate::route_view::{OrphanView, RouteView};
+use crate::route_view::{Hold, OrphanView, RouteView};
 use crate::stop::Stop;
 use crate::store::{Record, Store};
 
@@ -59,6 +59,7 @@ mod single;
 mod suppressions;
 mod timeline;
 mod view;
+mod waits;
 
 #[cfg(test)]
 mod tests;
@@ -343,6 +344,7 @@ pub struct RoutesView {
     routes: Arc<dyn Fn() -> Vec<RouteView> + Send + Sync>,
     orphans: Arc<Orphans>,
     resume: Arc<Resume>,
+    holds: Arc<Holds>,
     form_words: FormWords,
 }
 
@@ -351,6 +353,9 @@ type Orphans = dyn Fn(&str) -> Option<Vec<OrphanView>> + Send + Sync;
 
 /// Has one route's binds tried again; `false`: it is not there.
 type Resume = dyn Fn(&str) -> bool + Send + Sync;
+
+/// What keeps one route from sending.
+type Holds = dyn Fn(RouteIx) -> Hold + Send + Sync;
 
 impl RoutesView {
     /// A view that calls `routes`, and `orphans` for one route's receipts without a message; neither
@@ -363,6 +368,7 @@ impl RoutesView {
             routes: Arc::new(routes),
             orphans: Arc::new(orphans),
             resume: Arc::new(|_| false),
+            holds: Arc::new(|_| Hold::default()),
             form_words: FormWords::default(),
         }
     }
@@ -374,11 +380,22 @@ impl RoutesView {
         self
     }
 
+    /// With what keeps one route from sending, which must not block; without, nothing does.
+    #[must_use]
+    pub fn with_holds(mut self, holds: impl Fn(RouteIx) -> Hold + Send + Sync + 'static) -> Self {
+        self.holds = Arc::new(holds);
+        self
+    }
+
     /// With the connectors' words for the forms that they write messages in; without, none is shown.
     #[must_use]
     pub fn with_form_words(mut self, words: FormWords) -> Self {
         self.form_words = words;
         self
+    }
+
+    fn hold(&self, route: RouteIx) -> Hold {
+        (self.holds)(route)
     }
 
     fn resume(&self, route: &str) -> bool {

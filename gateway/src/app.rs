@@ -403,9 +403,11 @@ fn push_routes(table: &plan::Table, request: accept::PushRequest<'_>) -> accept:
 fn view(shown: Arc<shown::Shown>, resumes: Resumes) -> accept::RoutesView {
     let orphans = shown.clone();
     let orphans = move |name: &str| orphans.orphans(name);
+    let holds = shown.clone();
     let resume = move |name: &str| resumes.get(name).map(|resume| resume());
     accept::RoutesView::new(move || shown.routes(), orphans)
         .with_resume(move |name| resume(name).is_some())
+        .with_holds(move |route| holds.hold(route))
         .with_form_words(shown::FORM_WORDS)
 }
 

@@ -336,7 +336,7 @@ impl Reason {
     }
 }
 
-/// Why something waits, for whoever asks (`GET /v1/routes/{name}`, the timeline).
+/// Why something waits, for whoever asks (`GET /v1/routes/{name}`, `GET /v1/messages/{id}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldReason {

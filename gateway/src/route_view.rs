@@ -46,6 +46,15 @@ pub struct RouteView {
     pub last_refusal: Option<RefusalView>,
 }
 
+/// What keeps a route from sending, as its dispatcher said last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// Why the head of its queue waits, if it does.
+    pub reason: Option<HoldReason>,
+    /// Attempts out on it.
+    pub in_flight: usize,
+}
+
 /// A segment or notification that a route's peer refused.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RefusalView {

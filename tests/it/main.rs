@@ -49,4 +49,5 @@ mod texts;
 mod three_parts;
 mod throttled_order;
 mod throttled_route;
+mod waits_for;
 mod webhook_faults;

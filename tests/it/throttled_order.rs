@@ -135,6 +135,24 @@ async fn a_recipient_whose_queue_is_full_waits_alone() {
     })
     .await;
     assert_eq!(waits["queue"]["depth"]["transactional"], 3);
+    // The first one waits for its next try. Of those behind it nobody knows here that they are: what holds
+    // the route is not said of them.
+    let queued = scene.client.json("/v1/messages?status=queued").await;
+    let queued = queued.unwrap()["data"].take();
+    let mut told = Vec::new();
+    for message in queued.as_array().unwrap().iter().rev() {
+        let id = message["id"].as_str().unwrap();
+        let message = scene.client.message(id).await.unwrap();
+        told.push(message["waits_for"].clone());
+    }
+    assert_eq!(told.len(), 3, "{queued}");
+    let own = &told[0][0];
+    assert_eq!(
+        (&own["route"], &own["hold_reason"]),
+        (&json!("main"), &json!("backoff"))
+    );
+    assert!(own["due"].is_string(), "{own}");
+    assert_eq!(told[1..], [Value::Null, Value::Null]);
     // It was asked twice, and not for each of its messages.
     let asked = scene.smsc.messages();
     let asked = asked.iter().filter(|seen| seen.dest.2 == to).count();

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::answer::Body;
 use super::check::tests::{config, planner};
 use super::*;
 use crate::clock::UnixMs;
-use crate::route_view::{QueueView, RateView, ReceiptsView, RouteState, ThrottleView};
+use crate::route_view::{Hold, QueueView, RateView, ReceiptsView, RouteState, ThrottleView};
 use crate::stop::Stopper;
 use crate::store::{self, Ladder, RouteFacts};
 
@@ -28,11 +29,14 @@ mod socket;
 mod streams;
 mod suppressions;
 mod suppressions_room;
+mod waits;
 
 /// A gateway on a store that goes with its test.
 pub(crate) struct Rig {
     gateway: Arc<Gateway>,
     stopper: Stopper,
+    /// How the routes stand, by number.
+    holds: Arc<Mutex<[Hold; 4]>>,
     dir: PathBuf,
 }
 
@@ -92,39 +96,18 @@ impl Rig {
         let (stopper, stop) = Stopper::new();
         let mut config = config();
         change(&mut config);
-        let routes = || {
-            vec![RouteView {
-                name: "carrier-a".to_owned(),
-                r#type: "smpp",
-                state: RouteState::Down,
-                links: Vec::new(),
-                window: 40,
-                window_effective: 20,
-                in_flight: 0,
-                rate: Some(RateView {
-                    configured: None,
-                    effective: 12.5,
-                    limited_by: Some("throttled"),
-                }),
-                throttle: ThrottleView {
-                    paused_until: Some(UnixMs(1_000)),
-                    last_minute: 3,
-                    destinations_waiting: 1,
-                    messages_behind: 2,
-                },
-                queue: QueueView::default(),
-                hold_reason: Some(crate::outcome::HoldReason::RouteDown),
-                receipts: Some(ReceiptsView::default()),
-                last_refusal: None,
-            }]
-        };
         let orphans = |name: &str| (name == "carrier-a").then(Vec::new);
-        let routes = RoutesView::new(routes, orphans).with_resume(|name| name == "carrier-a");
+        let holds = Arc::<Mutex<[Hold; 4]>>::default();
+        let told = holds.clone();
+        let routes = RoutesView::new(|| vec![carrier_a()], orphans)
+            .with_resume(|name| name == "carrier-a")
+            .with_holds(move |route| told.lock()[usize::from(route.0)]);
         let gateway = Gateway::new(&config, store, planner(), routes, clock, stop)
             .with_receipt_keys(ReceiptKeys::of(&[7; 32]));
         Self {
             gateway: Arc::new(gateway),
             stopper,
+            holds,
             dir,
         }
     }
@@ -164,6 +147,34 @@ impl Rig {
     async fn get_as(&self, key: &str, path: &str) -> Answer {
         self.send(request("GET", path, &[("authorization", key)], ""))
             .await
+    }
+}
+
+/// A route that is down.
+fn carrier_a() -> RouteView {
+    RouteView {
+        name: "carrier-a".to_owned(),
+        r#type: "smpp",
+        state: RouteState::Down,
+        links: Vec::new(),
+        window: 40,
+        window_effective: 20,
+        in_flight: 0,
+        rate: Some(RateView {
+            configured: None,
+            effective: 12.5,
+            limited_by: Some("throttled"),
+        }),
+        throttle: ThrottleView {
+            paused_until: Some(UnixMs(1_000)),
+            last_minute: 3,
+            destinations_waiting: 1,
+            messages_behind: 2,
+        },
+        queue: QueueView::default(),
+        hold_reason: Some(crate::outcome::HoldReason::RouteDown),
+        receipts: Some(ReceiptsView::default()),
+        last_refusal: None,
     }
 }
 

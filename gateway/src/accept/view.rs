@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::accept::answer::{self, Body};
 use crate::accept::problem::{Code, Problem};
 use crate::accept::router::Asked;
+use crate::accept::waits::{self, WaitView};
 use crate::accept::{Gateway, Scope};
 use crate::clock::UnixMs;
 use crate::event::render::{self, Lookup, Pushed, ReasonView};
@@ -22,6 +23,7 @@ use crate::route_view::{OrphanListView, RouteView};
 use crate::store::Record;
 
 /// A time as RFC 3339.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct At(pub(crate) UnixMs);
 
 impl Serialize for At {
@@ -78,6 +80,11 @@ pub(crate) struct MessageView<'a> {
     on_ambiguous: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<&'a str>,
+    /// What it waits for while it is queued, a route each: of `GET /v1/messages/{id}` alone. Absent where it
+    /// waits for nothing that is known: it is about to go, or may be out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<WaitView<'_>>>)]
+    waits_for: Vec<WaitView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sms: Option<SmsView<'a>>,
     /// `receipt`, and what became of each device, where it is pushed.
@@ -233,6 +240,7 @@ pub(crate) fn message<'a>(
             OnAmbiguous::Hold => "hold",
         },
         route: route.map(|route| names.route(route)),
+        waits_for: Vec::new(),
         sms: message.has_channel(Channel::Sms).then(|| SmsView {
             encoding: message.encoding.name(),
             segments: message.sms_segments(),
@@ -314,7 +322,9 @@ pub(crate) async fn message_by_id(
     let record = own_record(gateway, asked).await?;
     let content = asked.principal.scopes.has(Scope::MessagesContent);
     let (ids, names) = (gateway.store.ids(), &gateway.door.names);
-    let view = message(&record.message, &record.life, ids, names, content);
+    let mut view = message(&record.message, &record.life, ids, names, content);
+    let (now, hold) = (gateway.door.clock.now(), |route| gateway.routes.hold(route));
+    view.waits_for = waits::of((&record.message, &record.life), now, names, hold);
     let mut response = answer::json(StatusCode::OK, &view)?;
     if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", record.life.version)) {
         response.headers_mut().insert(ETAG, etag);

@@ -12,8 +12,8 @@ use crate::link::{Carries, Then};
 use crate::message::{Phone, RouteIx};
 use crate::outcome::{FormWords, PartRule, Reason};
 use crate::route_view::{
-    Depths, HitsView, IdsView, KeepAliveView, LinkView, OrphanView, PartsView, QueueView, RateView,
-    ReceiptsView, RefusalView, RouteState, RouteView, ThrottleView,
+    Depths, HitsView, Hold, IdsView, KeepAliveView, LinkView, OrphanView, PartsView, QueueView,
+    RateView, ReceiptsView, RefusalView, RouteState, RouteView, ThrottleView,
 };
 use crate::store::{Learned, Orphan, Store, Stray};
 
@@ -133,6 +133,15 @@ impl Shown {
     pub(super) fn orphans(&self, name: &str) -> Option<Vec<OrphanView>> {
         let route = self.routes.iter().find(|route| route.name == name)?;
         Some(self.store.orphans(route.route).iter().map(orphan).collect())
+    }
+
+    /// What keeps a route from sending; nothing for one that is not in the config.
+    pub(super) fn hold(&self, route: RouteIx) -> Hold {
+        let state = self.states.state(route);
+        state.map_or_else(Hold::default, |state| Hold {
+            reason: state.hold,
+            in_flight: state.in_flight,
+        })
     }
 
     fn route(&self, configured: &Configured) -> Option<RouteView> {

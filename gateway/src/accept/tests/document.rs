@@ -87,12 +87,16 @@ async fn the_document_lists_what_is_there_and_what_it_answers() {
         ("PushContent", "collapse_key"),
         ("Content", "push"),
         ("PayloadView", "octets"),
+        ("MessageWait", "due"),
     ] {
         assert!(
             schemas[schema]["properties"][field].is_object(),
             "{schema} {field}"
         );
     }
+    let message = schemas["Message"].to_string();
+    assert!(message.contains("\"waits_for\""), "{message}");
+    assert!(message.contains("schemas/MessageWait"), "{message}");
     let limit = &json["paths"]["/v1/events"]["get"]["parameters"];
     let limit = limit
         .as_array()
