@@ -2,8 +2,11 @@
 
 use hyper::Method;
 use serde_json::{Value, json};
+use sim::push::apns::ApnsConfig;
+use sim::push::fcm::FcmConfig;
 use sim::smsc::{Smsc, SmscConfig};
 use trunkline_tests::config::OTHER_KEY;
+use trunkline_tests::push::{Push, ios, push_then_sms};
 use trunkline_tests::scene::smsc_config;
 use trunkline_tests::{Answer, Client, Nobody, Route, SOON, Scene, message, wait_for};
 
@@ -98,6 +101,50 @@ async fn what_waits_when_its_recipient_is_suppressed_is_never_submitted() {
     assert_eq!(seen, [sent.trim_start_matches('+')]);
     let log = scene.client.events("message.rejected").await.unwrap();
     assert_eq!(log.len(), 1, "told once: {log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_of_one_channel_does_not_silence_the_other() {
+    let services = (ApnsConfig::default(), FcmConfig::default());
+    let push = Push::start("suppressed-channel", services, "")
+        .await
+        .unwrap();
+    let send = async |phone: &str, token: &str| {
+        let mut body = push_then_sms(vec![ios(token)]);
+        body["to"]["phone"] = phone.into();
+        push.scene.send(&body).await
+    };
+    let suppress = async |phone: &str, channel: &str| {
+        let scope = json!({"kind": "channel", "value": channel});
+        let body = json!({"phone": phone, "scope": scope});
+        let added = push.scene.client.post(PATH, &body).await.unwrap();
+        assert_eq!(added.status, 201, "{:?}", added.body);
+    };
+    // The second one's push is refused: gone, by the simulator's tables.
+    let (no_push, no_sms) = ("+46700000704", "+46700000705");
+    let (phone, gone) = (format!("{:064x}", 4), format!("41000000{:056x}", 5));
+    suppress(no_push, "push").await;
+    suppress(no_sms, "sms").await;
+    let texted = send(no_push, &phone).await;
+    let pushed = send(no_sms, &phone).await;
+    let nobody = send(no_sms, &gone).await;
+    let delivered = push.scene.status(&texted, "delivered").await;
+    assert_eq!(
+        (&delivered["channel"], &delivered["step"]),
+        (&json!("sms"), &json!(1))
+    );
+    assert_eq!(delivered["devices"][0]["reason"]["code"], "suppressed");
+    push.scene.event(&texted, "message.fallback_started").await;
+    let sent = push.scene.status(&pushed, "sent").await;
+    assert_eq!(sent["channel"], "push");
+    let rejected = push.scene.status(&nobody, "rejected").await;
+    assert_eq!(rejected["reason"]["code"], "suppressed");
+    push.scene.event(&nobody, "message.rejected").await;
+    assert_eq!(push.apns.token(&phone).requests, 1, "the second one's");
+    assert_eq!(push.apns.token(&gone).requests, 1);
+    let submitted = push.scene.smsc.messages();
+    let submitted: Vec<_> = submitted.iter().map(|one| one.dest.2.as_str()).collect();
+    assert_eq!(submitted, [no_push.trim_start_matches('+')]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

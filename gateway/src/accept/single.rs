@@ -171,8 +171,7 @@ pub(crate) fn key_of(
 /// Why a message would be rejected if it were accepted now; the same look as the store's own when it
 /// accepts.
 pub(crate) fn refusal(message: &Message, store: &Store) -> Option<Reason> {
-    let begins = message.first_step().unwrap_or(0);
-    match store.is_suppressed(message, message.channel(begins)) {
+    match store.would_reject(message) {
         true => Some(Reason::Suppressed),
         false => message.refused(),
     }

@@ -23,7 +23,7 @@ use crate::outcome::{FormWords, OutcomeResult, Reason, Retry};
 use crate::store::Record;
 
 /// A message's timeline. What policy refuses, at acceptance or just before a submit, is `rejected`, and
-/// so is a message without a route.
+/// so is a message without a route; a step that policy refuses alone is `passed_over`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Timeline)]
 pub(crate) struct TimelineView<'a> {
@@ -45,7 +45,7 @@ pub(crate) struct EntryView<'a> {
     #[schema(value_type = String, format = DateTime)]
     at: At,
     /// `accepted`, `rejected`, `intent`, `attempt`, `moved_on`, `replanned`, `no_route`, `began_later`,
-    /// `receipt`, `expired_in_queue`, `withdrawn`, `no_receipt`, `maybe_sent`, `device_unregistered`,
+    /// `receipt`, `expired_in_queue`, `withdrawn`, `passed_over`, `no_receipt`, `maybe_sent`, `device_unregistered`,
     /// `app_receipt`.
     r#type: &'static str,
     /// The message's status after it.
@@ -259,13 +259,12 @@ fn details<'a>(message: &Message, what: &'a What, told: Told<'a>) -> (&'static s
                 ..none
             },
         ),
-        What::Withdrawn { parts, reason } => (
-            "withdrawn",
-            Details {
-                parts: Some(listed(*parts)),
-                ..because(Some(*reason))
-            },
-        ),
+        What::Withdrawn { parts, reason } => ("withdrawn", kept_back(*parts, *reason)),
+        What::PassedOver {
+            parts,
+            reason,
+            then,
+        } => ("passed_over", decided(kept_back(*parts, *reason), *then)),
         What::MaybeSent { parts } => (
             "maybe_sent",
             Details {
@@ -284,6 +283,13 @@ fn because(reason: Option<Reason>) -> Details<'static> {
     Details {
         reason: reason.map(Reason::code),
         ..Details::default()
+    }
+}
+
+fn kept_back(parts: Parts, reason: Reason) -> Details<'static> {
+    Details {
+        parts: Some(listed(parts)),
+        ..because(Some(reason))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::event::{EventKind, EventKinds};
 use crate::link::{Carries, LinkEvent, LinkHandle, LinkIx};
 use crate::message::life::Status;
 use crate::message::steps::{Device, FallbackOn, Leg, Platform, PushTarget, Step, Steps};
-use crate::message::{Channel, FailoverOn, MessageId, OnAmbiguous, RouteIx};
+use crate::message::{Channel, FailoverOn, MessageId, OnAmbiguous, Parts, RouteIx};
 use crate::outcome::{Answer, Attempt, OutcomeResult, Reason, Retry};
 use crate::stop::Stopper;
 use crate::store::tests::{TempDir, accepted, config, draft};
@@ -21,6 +21,8 @@ use crate::store::{Accepted, Draft, EventQuery, NewSuppression, Store, Suppresse
 use crate::suppression::{Cause, Key, Scope, Source};
 
 const ROUTE: RouteIx = RouteIx(0);
+/// Another route, which nobody dispatches.
+const OTHER: RouteIx = RouteIx(1);
 const LINK: LinkIx = LinkIx(0);
 /// Far above what any step takes.
 const SOON: Duration = Duration::from_secs(20);
@@ -38,11 +40,15 @@ async fn accept(store: &Store, draft: Draft) -> MessageId {
 
 /// Suppresses the recipient of a draft.
 async fn suppress(store: &Store, of: &Draft) -> MessageId {
+    suppress_on(store, of, Scope::All).await
+}
+
+async fn suppress_on(store: &Store, of: &Draft, scope: Scope) -> MessageId {
     let new = NewSuppression {
         key: Key {
             tenant: of.message.tenant,
             phone: of.message.to,
-            scope: Scope::All,
+            scope,
         },
         cause: Cause {
             source: Source::Api,
@@ -70,6 +76,10 @@ struct Scene {
 
 impl Scene {
     fn new(store: &Store) -> Self {
+        Self::of(store, Channel::Sms)
+    }
+
+    fn of(store: &Store, channel: Channel) -> Self {
         let lines = vec![vec![String::new()], Vec::new()];
         let states = Arc::new(RouteStates::new(lines, UnixMs(1)));
         let (to_link, attempts) = mpsc::channel(16);
@@ -80,7 +90,7 @@ impl Scene {
             name: "a".to_owned(),
             limits: Default::default(),
             lanes: [50, 30, 15, 5],
-            channel: Channel::Sms,
+            channel,
         };
         let links = vec![LinkHandle {
             link: LINK,
@@ -339,6 +349,103 @@ fn devices(count: u8) -> Draft {
         app_receipts: false,
     }));
     draft
+}
+
+/// A push to so many devices over the scene's route, and then an SMS over another.
+fn then_sms(count: u8) -> Draft {
+    let mut draft = devices(count);
+    let steps = draft.message.steps.as_mut().unwrap();
+    steps.legs[0].routes.truncate(1);
+    steps.steps.push(Step {
+        channel: Channel::Sms,
+        ..steps.steps[0]
+    });
+    steps.legs.push(Leg {
+        step: 1,
+        first: count,
+        count: 1,
+        routes: smallvec![OTHER],
+    });
+    draft
+}
+
+/// Waits until a message is with the other route, and tells what waits for it there.
+async fn with_other_route(store: &Store) -> Vec<(MessageId, Parts)> {
+    soon(store.feed_ready(OTHER)).await;
+    let fed = store.take_feed(OTHER).entries.into_iter();
+    fed.map(|entry| (entry.message.id, entry.parts)).collect()
+}
+
+#[tokio::test]
+async fn a_push_that_is_suppressed_while_it_waits_goes_on_to_its_sms() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let draft = then_sms(2);
+    let id = accept(&store, draft.clone()).await;
+    let scene = Scene::of(&store, Channel::Push);
+    soon(async {
+        while scene.states.state(ROUTE).unwrap().oldest.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    suppress_on(&store, &draft, Scope::Channel(Channel::Push)).await;
+    scene.up(10).await;
+    assert_eq!(with_other_route(&store).await, [(id, Parts::one(2))]);
+    let life = store.get(id).await.unwrap().life;
+    assert_eq!((life.status, life.step), (Status::Queued, 1));
+    assert!(rejections(&store, id).await.is_empty());
+    // Nothing went out over this route.
+    scene.stop(&store).await;
+}
+
+/// The answer of a device and the discovery that its sibling may not have the push come in the same turn:
+/// whichever reaches the store first, the SMS follows only if nobody has it.
+#[tokio::test]
+async fn the_sms_follows_a_push_that_was_suppressed_half_way_only_if_no_device_has_it() {
+    for (result, retry, follows) in [
+        (OutcomeResult::Accepted, Retry::Never, false),
+        (OutcomeResult::Refused, Retry::Never, true),
+        (OutcomeResult::Refused, Retry::Here { tries: 3 }, true),
+    ] {
+        let dir = TempDir::new();
+        let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+        let draft = then_sms(2);
+        let id = accept(&store, draft.clone()).await;
+        let mut scene = Scene::of(&store, Channel::Push);
+        scene.up(10).await;
+        let out = scene.take().await;
+        assert_eq!(out.len(), 2);
+        suppress_on(&store, &draft, Scope::Channel(Channel::Push)).await;
+        let mut first = taken(&out[0]);
+        first.outcome.result = result;
+        first.outcome.retry = retry;
+        let back = Answer {
+            token: out[1].token,
+            outcome: super::not_sent(UnixMs(1)),
+        };
+        scene.answers(vec![first, back]).await;
+        if follows {
+            let fed = with_other_route(&store).await;
+            assert_eq!(fed, [(id, Parts::one(2))], "{result:?} {retry:?}");
+        } else {
+            soon(async {
+                while !store.get(id).await.unwrap().life.is_final {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            })
+            .await;
+            assert!(store.take_feed(OTHER).entries.is_empty());
+        }
+        let life = store.get(id).await.unwrap().life;
+        let stands = match follows {
+            true => (Status::Queued, 1),
+            false => (Status::Sent, 0),
+        };
+        assert_eq!((life.status, life.step), stands, "{result:?} {retry:?}");
+        assert!(rejections(&store, id).await.is_empty());
+        scene.stop(&store).await;
+    }
 }
 
 #[tokio::test]

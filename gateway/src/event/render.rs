@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::event::{Event, EventKind};
 use crate::message::id::PublicId;
-use crate::message::life::{Life, Status, What};
+use crate::message::life::{Change, Life, Status, What};
 use crate::message::{Channel, EndpointIx, Ids, Message, TenantIx, Text};
 use crate::names::Names;
 use crate::outcome::{Reason, ReceiptState, ReceiptTlv};
@@ -253,6 +253,7 @@ pub fn reason<'a>(message: &Message, life: &'a Life) -> Option<ReasonView<'a>> {
         | What::ExpiredInQueue
         | What::NoRoute { .. }
         | What::Withdrawn { .. } => Some(("queue", None)),
+        What::PassedOver { .. } => Some((passed_over_at(message, change), None)),
         What::NoReceipt => Some(("carrier", None)),
         What::Rejected { .. } if change.version > 1 => Some(("queue", None)),
         What::Rejected { .. } => Some(("accept", None)),
@@ -266,6 +267,14 @@ pub fn reason<'a>(message: &Message, life: &'a Life) -> Option<ReasonView<'a>> {
         stage,
         provider,
     })
+}
+
+/// The stage at which a step was passed over.
+fn passed_over_at(message: &Message, change: &Change) -> &'static str {
+    match change.at == message.accepted_at {
+        true => "accept",
+        false => "queue",
+    }
 }
 
 /// The carrier's word for a state; ours where it is the same.

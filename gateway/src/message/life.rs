@@ -8,7 +8,7 @@
 //!     ├─► failed*     every route of every step refused, none took the whole of it
 //!     ├─► unknown*    handed to a link that never answered, under on_ambiguous: hold
 //!     ├─► expired*    its time was over in our queue
-//!     └─► rejected*   policy, at acceptance or before it is sent
+//!     └─► rejected*   policy, at acceptance or before it is sent, of every step that is left
 //!   late: expired, unknown, undelivered ──► delivered, once, within 72 h
 //! ```
 //!
@@ -33,6 +33,7 @@ use crate::outcome::{Form, OutcomeResult, ProviderId, Reason, ReceiptState, Rece
 
 pub mod app;
 pub mod decide;
+mod passed_over;
 
 pub use app::{AppEvent, AppReceipt};
 
@@ -239,6 +240,16 @@ pub enum What {
         parts: Parts,
         /// Why: their time is over, or policy refuses them.
         reason: Reason,
+    },
+    /// Policy refuses the step that it is at, at acceptance or just before it was to be sent, and the plan
+    /// goes on to another.
+    PassedOver {
+        /// The step's parts that nobody has and that go out no more.
+        parts: Parts,
+        /// Why.
+        reason: Reason,
+        /// What was decided then.
+        then: Then,
     },
 }
 
@@ -704,6 +715,11 @@ impl Life {
             What::BeganLater { .. } | What::Unregistered { .. } => {}
             What::App { receipt, then } => self.apply_app(*receipt, *then),
             What::Withdrawn { parts, reason } => self.apply_withdrawn(*parts, *reason),
+            What::PassedOver {
+                parts,
+                reason,
+                then,
+            } => self.apply_passed_over(*parts, *reason, *then),
             What::MaybeSent { parts } => {
                 self.duplicate_possible = true;
                 self.claim(*parts, false);

@@ -347,3 +347,5 @@ async fn a_step_that_no_route_leads_to_is_told_of_at_acceptance() {
     assert_eq!(store.get(id).await.unwrap().life, life);
     store.close();
 }
+
+mod suppressed;

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::UnixMs;
 use crate::event::{Event, EventKind, EventKinds};
+use crate::message::steps::FallbackOn;
 use crate::message::{Channel, Class, Message, MessageId, Parts, Phone, RouteIx, TenantIx, Text};
 use crate::store::inbox::{Adopted, Request, Undone};
 use crate::store::shared::Shared;
@@ -156,9 +157,18 @@ impl Store {
         self.shared().is_suppressed(message, channel, now)
     }
 
-    /// Ends queued messages of a route that are suppressed, durably: what a carrier has of them stays
-    /// as it is. With each come the parts that wait there; where a link may have others of a push, only
-    /// those are withdrawn. Returns the messages that are suppressed no longer and still wait there.
+    /// Whether policy would reject a message that is accepted now: it is suppressed on each step of its
+    /// plan that it could come to.
+    #[must_use]
+    pub fn would_reject(&self, message: &Message) -> bool {
+        let now = self.shared().clock.now();
+        self.shared().verdict(message, now) == Verdict::Rejected
+    }
+
+    /// Ends queued messages of a route that are suppressed, durably, or has them go on to a step of their
+    /// plan where they are not: what a carrier has of them stays as it is. With each come the parts that
+    /// wait there; where a link may have others of a push, only those are withdrawn. Returns the messages
+    /// that are suppressed no longer and still wait there.
     ///
     /// # Errors
     /// [`Refused::Closed`] when the store has stopped.
@@ -265,7 +275,47 @@ impl Store {
     }
 }
 
+/// What policy says of a message that is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It may be sent by its first step.
+    Goes,
+    /// Not by its first step, but by another.
+    GoesOn,
+    /// It ends.
+    Rejected,
+}
+
 impl Shared {
+    /// What policy says of a message that is accepted now.
+    pub(crate) fn verdict(&self, message: &Message, now: UnixMs) -> Verdict {
+        let begins = message.first_step();
+        let channel = message.channel(begins.unwrap_or(0));
+        if !self.is_suppressed(message, channel, now) {
+            return Verdict::Goes;
+        }
+        match begins.and_then(|begins| self.step_instead(message, begins, now)) {
+            Some(_) => Verdict::GoesOn,
+            None => Verdict::Rejected,
+        }
+    }
+
+    /// The step that a plan goes on to when its message is suppressed on one: the next that it is not
+    /// suppressed on, if all between give way to others when they are refused. `None` also when its time
+    /// is over, as no step begins then.
+    pub(crate) fn step_instead(&self, message: &Message, ended: u8, now: UnixMs) -> Option<u8> {
+        if message.expires_at <= now {
+            return None;
+        }
+        let mut at = ended;
+        loop {
+            at = message.step_after(at, FallbackOn::REJECTED)?;
+            if !self.is_suppressed(message, message.channel(at), now) {
+                return Some(at);
+            }
+        }
+    }
+
     /// Whether policy keeps a message from being sent over a channel. Who is sent to by devices alone
     /// has no number that a suppression could be about.
     pub(crate) fn is_suppressed(&self, message: &Message, channel: Channel, now: UnixMs) -> bool {

@@ -29,7 +29,7 @@ use crate::store::inbox::{
 use crate::store::journal::{Journal, JournalError};
 use crate::store::record::{Blob, OpRef};
 use crate::store::shared::{Entry, Full, Shared};
-use crate::store::suppressions::Suppressed;
+use crate::store::suppressions::{Suppressed, Verdict};
 use crate::store::unnamed::Unnamed;
 use crate::store::young::{self, Row, Young};
 use crate::store::{Accepted, Draft, Refused, Rung, keys};
@@ -599,11 +599,8 @@ impl Writer {
             self.references[slot] = self.references[slot].wrapping_add(1);
             message.concat_ref = self.references[slot];
         }
-        let begins = message.first_step().unwrap_or(0);
-        if self
-            .shared
-            .is_suppressed(&message, message.channel(begins), now)
-        {
+        let verdict = self.shared.verdict(&message, now);
+        if verdict == Verdict::Rejected {
             message.policy.refused = Some(Reason::Suppressed);
             metrics::counter!("trunkline_messages_suppressed_total", "at" => "accept").increment(1);
         }
@@ -617,7 +614,8 @@ impl Writer {
         if message.refused().is_some() {
             self.finals.count(None, Status::Rejected);
         }
-        let queued = message.refused().is_none();
+        let begins = message.first_step().unwrap_or(0);
+        let queued = message.refused().is_none() && verdict == Verdict::Goes;
         let legs = message.legs().filter(|leg| queued && leg.step == begins);
         let mut claims = Parts::default();
         for leg in legs {
@@ -640,6 +638,9 @@ impl Writer {
         if begins > 0 {
             self.plain_change(young, message.id, now, decide::began_later);
         }
+        if verdict == Verdict::GoesOn {
+            self.refuse_step(young, (message.id, Parts::default()), now, batch);
+        }
         message
     }
 
@@ -653,6 +654,7 @@ impl Writer {
             receipts: route.is_none_or(|route| self.shared.sends_receipts(route)),
             parts: route.map_or(PartRule::All, |route| self.shared.part_rule(route)),
             retries: route.map_or(Retries::Backoff, |route| self.shared.retries(route)),
+            instead: None,
         }
     }
 
@@ -682,10 +684,11 @@ impl Writer {
         now: UnixMs,
         batch: &mut Batch,
     ) -> Next {
-        let context = self.context(now, Some(settle.route));
+        let mut context = self.context(now, Some(settle.route));
         let Some(row) = young.row(settle.id) else {
             return Next::Done;
         };
+        context.instead = self.shared.step_instead(&row.message, row.life.step, now);
         let change = decide::settle(&row.message, &row.life, settle, context);
         let then = match &change.what {
             What::Answered { then, .. } => *then,

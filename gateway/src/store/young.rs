@@ -801,6 +801,10 @@ pub(crate) fn new_order(change: &Change) -> Option<u64> {
             then: Then::NextStep { order, .. },
             ..
         }
+        | What::PassedOver {
+            then: Then::NextStep { order, .. },
+            ..
+        }
         | What::Replanned { order, .. } => Some(*order),
         _ => None,
     }

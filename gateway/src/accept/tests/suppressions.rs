@@ -115,6 +115,65 @@ async fn told(rig: &Rig) {
 }
 
 #[tokio::test]
+async fn who_is_suppressed_on_a_channel_is_sent_to_over_the_next_one() {
+    let rig = Rig::new();
+    let body = r#"{"phone":"+46701234567","scope":{"kind":"channel","value":"push"}}"#;
+    assert_eq!(rig.suppress(body).await.status, 201);
+    let message = |on: &str| {
+        format!(
+            r#"{{"to":{{"phone":"+46701234567",
+                        "devices":[{{"platform":"ios","app":"shop","token":"ab01"}}]}},
+                "from":"ACME","content":{{"text":"hi","push":{{"title":"T"}}}},
+                "plan":{{"steps":[{{"channel":"push","on":[{on}]}},{{"channel":"sms"}}]}}}}"#
+        )
+    };
+    let goes_on = message("\"rejected\"");
+    let preview = rig
+        .post("/v1/messages/preview", &[JSON], goes_on.clone())
+        .await;
+    assert_eq!(preview.json()["policy"]["verdict"], "accepted");
+    let strict = [JSON, ("prefer", "handling=strict")];
+    let answer = rig.post("/v1/messages", &strict, goes_on).await;
+    assert_eq!(answer.status, 202, "{}", answer.json());
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let shown = rig.get(&format!("/v1/messages/{id}")).await.json();
+    assert_eq!(
+        (&shown["status"], &shown["channel"], &shown["step"]),
+        (&"queued".into(), &"sms".into(), &1.into()),
+        "{shown}"
+    );
+    let device = &shown["devices"][0];
+    assert_eq!(device["result"], "rejected");
+    let reason = (&device["reason"]["code"], &device["reason"]["stage"]);
+    assert_eq!(reason, (&"suppressed".into(), &"accept".into()));
+    let timeline = rig.get(&format!("/v1/messages/{id}/timeline")).await.json();
+    let entry = &timeline["data"][1];
+    assert_eq!(
+        (&entry["type"], &entry["reason"], &entry["step"]),
+        (&"passed_over".into(), &"suppressed".into(), &1.into()),
+        "{timeline}"
+    );
+    assert_eq!(entry["event"]["type"], "message.fallback_started");
+    let path = "/v1/events?types=message.fallback_started";
+    let events = rig.get(path).await.json();
+    let event = &events["data"][0];
+    let data = &event["data"];
+    assert_eq!(
+        (&data["from_step"], &data["to_step"], &data["trigger"]),
+        (&0.into(), &1.into(), &"rejected".into()),
+        "{data}"
+    );
+    assert_eq!(data["reason"]["code"], "suppressed");
+
+    let stays = message("\"no_route\"");
+    rig.post("/v1/messages", &strict, stays.clone())
+        .await
+        .is(422, "suppressed");
+    let answer = rig.post("/v1/messages", &[JSON], stays).await.json();
+    assert_eq!(answer["status"], "rejected", "{answer}");
+}
+
+#[tokio::test]
 async fn the_list_is_narrowed_and_paged_and_a_tenants_own() {
     let rig = Rig::new();
     for number in 0..5 {

@@ -214,10 +214,7 @@ impl<'a> Told<'a> {
             } if *own == part => Some((route, reason, code, text, provider_id)),
             _ => None,
         });
-        let withdrawn = life.log.iter().find_map(|change| match &change.what {
-            What::Withdrawn { parts, reason } if parts.has(part) => Some(*reason),
-            _ => None,
-        });
+        let withdrawn = withdrawn(message, life, part);
         let state = life.parts.get(usize::from(part)).copied();
         let ended = life.status != Status::Queued
             || life.leg_at(part).is_some_and(|leg| {
@@ -228,7 +225,7 @@ impl<'a> Told<'a> {
         let result = match state.unwrap_or_default() {
             PartState::Accepted => "sent",
             PartState::Receipted(_) => told_of(life, part),
-            _ if withdrawn == Some(Reason::ExpiredInQueue) => "expired",
+            _ if withdrawn.is_some_and(|why| why.0 == Reason::ExpiredInQueue) => "expired",
             PartState::Refused(crate::outcome::Retry::Never) => "rejected",
             PartState::Unknown | PartState::Out if ended => "unknown",
             PartState::Refused(_) if ended => "rejected",
@@ -245,7 +242,7 @@ impl<'a> Told<'a> {
             category: reason.category(),
             permanent: reason.permanent(),
             stage: match withdrawn {
-                Some(_) => "queue",
+                Some((_, stage)) => stage,
                 None if provider_stage(reason) => "carrier",
                 None => "accept",
             },
@@ -256,7 +253,7 @@ impl<'a> Told<'a> {
             .leg_of(part)
             .is_some_and(|leg| leg.routes.is_empty());
         let reason = match answer {
-            _ if withdrawn.is_some() => withdrawn.map(|reason| told(reason, None)),
+            _ if withdrawn.is_some() => withdrawn.map(|why| told(why.0, None)),
             Some((_, Some(reason), code, text, _)) if !has_it => {
                 let said = (*code, text.as_deref().unwrap_or_default());
                 Some(told(*reason, Provider::answered(message, part, said)))
@@ -273,6 +270,17 @@ impl<'a> Told<'a> {
             reason,
         }
     }
+}
+
+/// Why a part went out no more, and at which stage that was found.
+fn withdrawn(message: &Message, life: &Life, part: u8) -> Option<(Reason, &'static str)> {
+    life.log.iter().find_map(|change| match &change.what {
+        What::Withdrawn { parts, reason } if parts.has(part) => Some((*reason, "queue")),
+        What::PassedOver { parts, reason, .. } if parts.has(part) => {
+            Some((*reason, super::passed_over_at(message, change)))
+        }
+        _ => None,
+    })
 }
 
 /// How far a device is that its app told of.
@@ -351,6 +359,10 @@ fn step_begun(what: &What) -> Option<(u8, &'static str)> {
             ..
         }
         | What::NoRoute {
+            then: Then::NextStep { step, trigger, .. },
+            ..
+        }
+        | What::PassedOver {
             then: Then::NextStep { step, trigger, .. },
             ..
         } => Some((*step, trigger.name())),

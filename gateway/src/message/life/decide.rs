@@ -41,6 +41,9 @@ pub struct Context {
     pub parts: PartRule,
     /// How the route in question tries again.
     pub retries: Retries,
+    /// The step that the plan goes on to when policy refuses the one that the message is at; `None`: the
+    /// message ends then.
+    pub instead: Option<u8>,
 }
 
 /// What a part's outcome means.
@@ -96,7 +99,7 @@ pub(super) fn told_while_queued(
         leg.state == LegState::Open && leg_states(&all, leg).iter().all(settled)
     });
     let step = match over {
-        true => leg_ended(message, life, (at, &all), FallbackOn::REJECTED),
+        true => leg_ended(message, life, (at, &all), FallbackOn::REJECTED, context),
         false => Step::Kept,
     };
     let what = what(then_of(&step, context));
@@ -193,7 +196,7 @@ pub fn replanned(
         }
     }
     let step = match stands.any {
-        true => leg_ended(message, life, (leg, &parts), FallbackOn::NO_ROUTE),
+        true => leg_ended(message, life, (leg, &parts), FallbackOn::NO_ROUTE, context),
         false => gave_up(message, life, FallbackOn::NO_ROUTE),
     };
     let then = then_of(&step, context);
@@ -283,16 +286,16 @@ pub fn receipt(
 #[must_use]
 pub fn expire(message: &Message, life: &Life, context: Context) -> Option<Change> {
     let expired = Step::End(Status::Expired, EventKind::MessageExpired);
-    ended(message, life, expired, What::ExpiredInQueue, context)
+    ended(message, life, expired, |_| What::ExpiredInQueue, context)
 }
 
-/// What it means that nothing more of a queued message goes out: where parts stand for themselves it ends
-/// as what became of them, and else as `otherwise` says.
+/// What it means that nothing more of a queued message's step goes out: where parts stand for themselves it
+/// ends as what became of them, and else as `otherwise` says.
 fn ended(
     message: &Message,
     life: &Life,
     otherwise: Step,
-    what: What,
+    what: impl FnOnce(Then) -> What,
     context: Context,
 ) -> Option<Change> {
     (life.status == Status::Queued).then(|| {
@@ -301,6 +304,7 @@ fn ended(
         let parts: SmallVec<[PartState; 16]> =
             here.flat_map(|leg| leg_states(&life.parts, leg)).collect();
         let step = taken_by_any(&parts).unwrap_or(otherwise);
+        let what = what(then_of(&step, context));
         follow(message, life, step, context, what)
     })
 }
@@ -314,9 +318,9 @@ pub fn withdrawn(life: &Life, parts: Parts, reason: Reason, context: Context) ->
     (life.is_out_beside(parts)).then(|| unchanged(life, context, what))
 }
 
-/// What it means that policy refuses a queued message just before it is sent; `None` when it is not
-/// queued. What a carrier has of it stays as it is, and where parts stand for themselves it was sent if one
-/// of them was.
+/// What it means that policy refuses the step that a queued message is at; `None` when it is not queued.
+/// What a carrier has of it stays as it is, and where parts stand for themselves it was sent if one of them
+/// was. Else it goes on to the step that [`Context::instead`] names, or ends.
 #[must_use]
 pub fn rejected(
     message: &Message,
@@ -324,8 +328,15 @@ pub fn rejected(
     reason: Reason,
     context: Context,
 ) -> Option<Change> {
-    let rejected = Step::End(Status::Rejected, EventKind::MessageRejected);
-    ended(message, life, rejected, What::Rejected { reason }, context)
+    let what = |then| match then {
+        Then::NextStep { .. } => What::PassedOver {
+            parts: life.left_of_step(),
+            reason,
+            then,
+        },
+        _ => What::Rejected { reason },
+    };
+    ended(message, life, passed_over(context), what, context)
 }
 
 /// What it means that no receipt came in time; `None` when the message does not wait for one. A push stays
@@ -461,7 +472,8 @@ fn next_step(
     };
     match worst.unwrap_or(Worst::Accepted) {
         Worst::Accepted if stands.any => {
-            leg_ended(message, life, (leg.at, &all), FallbackOn::REJECTED)
+            let trigger = FallbackOn::REJECTED;
+            leg_ended(message, life, (leg.at, &all), trigger, context)
         }
         Worst::Accepted if stands_for_all(&parts, context) => {
             Step::End(Status::Delivered, EventKind::MessageDelivered)
@@ -491,6 +503,7 @@ fn leg_ended(
     life: &Life,
     (ended, parts): (u8, &[PartState]),
     trigger: FallbackOn,
+    context: Context,
 ) -> Step {
     let mut of_step = SmallVec::<[PartState; 16]>::new();
     for (leg, at) in life.legs.iter().zip(0..u8::MAX) {
@@ -503,7 +516,7 @@ fn leg_ended(
         of_step.extend(leg_states(parts, leg));
     }
     taken_by_any(&of_step).unwrap_or_else(|| match life.withdrawn() {
-        Some(Reason::Suppressed) => Step::End(Status::Rejected, EventKind::MessageRejected),
+        Some(Reason::Suppressed) => passed_over(context),
         Some(_) => Step::End(Status::Expired, EventKind::MessageExpired),
         None => gave_up(message, life, trigger),
     })
@@ -519,6 +532,14 @@ fn taken_by_any(parts: &[PartState]) -> Option<Step> {
     } else {
         let unknown = Step::End(Status::Unknown, EventKind::MessageUnknown);
         any(PartState::Unknown).then_some(unknown)
+    }
+}
+
+/// Policy refuses what is left of the step: the next one that it lets pass, if the plan has one for this.
+fn passed_over(context: Context) -> Step {
+    match context.instead {
+        Some(step) => Step::Fallback(step, FallbackOn::REJECTED),
+        None => Step::End(Status::Rejected, EventKind::MessageRejected),
     }
 }
 

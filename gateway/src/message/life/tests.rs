@@ -65,6 +65,7 @@ impl Case {
             receipts: true,
             parts: self.parts,
             retries: self.retries,
+            instead: None,
         }
     }
 

@@ -90,8 +90,9 @@ impl Writer {
         next.truncate(PLANNED_MAX.saturating_sub(past.len()));
         let found = !next.is_empty();
         let all: Routes = past.iter().chain(&next).copied().collect();
-        let context = self.context(now, None);
+        let mut context = self.context(now, None);
         let row = young.row(id)?;
+        context.instead = self.shared.step_instead(&row.message, row.life.step, now);
         let change = decide::replanned(&row.message, &row.life, at, all, context)?;
         let order = young::new_order(&change);
         self.record(young, id, change);

@@ -12,7 +12,7 @@ use crate::outcome::Reason;
 use crate::store::inbox::Request;
 use crate::store::record::OpRef;
 use crate::store::suppressions::{NewSuppression, Suppressed, began, over};
-use crate::store::young::{Row, Young};
+use crate::store::young::{self, Row, Young};
 use crate::suppression::{Cause, Ended, Key, Suppression};
 
 impl Writer {
@@ -37,7 +37,7 @@ impl Writer {
                 };
                 let mut left = Vec::new();
                 for (id, parts) in items {
-                    if !self.reject(young, (id, parts), route, now) {
+                    if !self.reject(young, (id, parts), route, now, batch) {
                         left.push(id);
                     }
                 }
@@ -71,14 +71,14 @@ impl Writer {
         }
     }
 
-    /// Ends a message that is suppressed; where a link may have some of it, only these parts. Whether it
-    /// does not wait for the route any more.
+    /// Ends the step of a message that is suppressed on it. Whether it does not wait for the route any more.
     fn reject(
         &mut self,
         young: &mut Young,
         (id, parts): (MessageId, Parts),
         route: RouteIx,
         now: UnixMs,
+        batch: &mut Batch,
     ) -> bool {
         if !is_queued_on(young, id, route) {
             return true;
@@ -91,19 +91,37 @@ impl Writer {
         if !young.row(id).is_some_and(suppressed) {
             return false;
         }
-        let context = self.context(now, None);
+        self.refuse_step(young, (id, parts), now, batch);
+        true
+    }
+
+    /// Ends the step that a message is at because it is suppressed, and with it the message, or puts that
+    /// into the queues of the next step; where a link may have some of it, only these parts end.
+    pub(super) fn refuse_step(
+        &mut self,
+        young: &mut Young,
+        (id, parts): (MessageId, Parts),
+        now: UnixMs,
+        batch: &mut Batch,
+    ) {
+        let mut context = self.context(now, None);
+        let shared = self.shared.clone();
         let change = young.row(id).and_then(|row| {
             let (message, life, reason) = (&row.message, &row.life, Reason::Suppressed);
+            context.instead = shared.step_instead(message, life.step, now);
             decide::withdrawn(life, parts, reason, context)
                 .or_else(|| decide::rejected(message, life, reason, context))
         });
-        let Some(change) = change else { return true };
+        let Some(change) = change else { return };
         if change.status == Status::Rejected {
             metrics::counter!("trunkline_messages_suppressed_total", "at" => "submit").increment(1);
         }
+        let order = young::new_order(&change);
         self.record(young, id, change);
         self.catch_up(young, id, now);
-        true
+        if let Some(order) = order {
+            self.enter(young, (id, order), now, batch);
+        }
     }
 
     /// Adds a suppression in this commit, with its events. One that is there already under the same

@@ -276,3 +276,90 @@ fn a_life_is_the_same_when_its_log_is_applied_again() {
     }
     assert_eq!(&replayed, &*again);
 }
+
+/// Nothing of a step that policy refuses goes out any more, and what a carrier has of it stays as it is.
+#[test]
+fn a_step_that_policy_refuses_gives_way_as_far_as_nobody_has_it() {
+    let pass = |case: &mut Case| {
+        let context = Context {
+            instead: Some(1),
+            ..case.context()
+        };
+        let reason = Reason::Suppressed;
+        let change = decide::rejected(&case.message, &case.life, reason, context).unwrap();
+        case.life.apply(change.clone());
+        change
+    };
+    let mut waits = case(FallbackOn::DEFAULT, OnAmbiguous::Retry);
+    waits.settle(waits.settled(0, OutcomeResult::Refused, Retry::Never));
+    let attempts = waits.life.attempts;
+    let passed = pass(&mut waits);
+    let What::PassedOver { parts, .. } = passed.what else {
+        panic!("{passed:?}");
+    };
+    assert_eq!(parts, Parts(0b110), "what was refused is not told twice");
+    assert_eq!(passed.event, Some(EventKind::MessageFallbackStarted));
+    assert_eq!((waits.life.step, waits.open_routes()), (1, vec![SMS]));
+    assert_eq!(waits.life.attempts, attempts, "no try was made");
+    assert_eq!(waits.life.reason, Some(Reason::Suppressed));
+    // What it waited for says nothing any more.
+    assert_eq!(waits.take(APNS, 1), Then::Kept);
+    let replayed = waits.life.as_of(&waits.message, usize::MAX).into_owned();
+    let mut again = Life::begin(&waits.message);
+    for change in waits.life.log.clone() {
+        again.apply(change);
+    }
+    assert_eq!(replayed, again);
+    waits.settle(Settle {
+        route: RouteIx(SMS),
+        ..waits.settled(3, OutcomeResult::Accepted, Retry::Never)
+    });
+    assert_eq!(waits.take(SMS, 4), Then::Rest);
+    assert_eq!((waits.life.status, waits.life.reason), (Status::Sent, None));
+
+    let mut had = case(FallbackOn::DEFAULT, OnAmbiguous::Retry);
+    had.take(FCM, 2);
+    pass(&mut had);
+    assert_eq!((had.life.status, had.life.step), (Status::Sent, 0));
+    let mut unknown = case(FallbackOn::DEFAULT, OnAmbiguous::Hold);
+    unknown.answer(FCM, 2, OutcomeResult::Unknown, Retry::Never);
+    pass(&mut unknown);
+    assert_eq!(
+        (unknown.life.status, unknown.life.step),
+        (Status::Unknown, 0)
+    );
+}
+
+/// The same of an SMS of which a carrier has one segment: a receipt of that is no news of the message.
+#[test]
+fn an_sms_that_policy_refuses_half_way_gives_way_to_the_push() {
+    let mut case = case(FallbackOn::DEFAULT, OnAmbiguous::Retry);
+    let mut steps = steps(FallbackOn::DEFAULT);
+    steps.steps.reverse();
+    steps
+        .legs
+        .iter_mut()
+        .for_each(|leg| leg.step = 1 - leg.step);
+    case.message.steps = Some(Box::new(steps));
+    case.life = Life::begin(&case.message);
+    assert_eq!(case.open_routes(), [SMS]);
+    case.settle(Settle {
+        route: RouteIx(SMS),
+        ..case.settled(3, OutcomeResult::Accepted, Retry::Never)
+    });
+    let context = Context {
+        instead: Some(1),
+        ..case.context()
+    };
+    let reason = Reason::Suppressed;
+    let change = decide::rejected(&case.message, &case.life, reason, context).unwrap();
+    case.life.apply(change);
+    assert_eq!(case.life.parts[3], PartState::Accepted);
+    assert_eq!(case.open_routes(), [APNS, FCM]);
+    case.receipt(SMS, 3, ReceiptState::Delivered);
+    assert_eq!((case.life.status, case.life.step), (Status::Queued, 1));
+    case.take(FCM, 2);
+    case.refuse(APNS, 0, Retry::Never);
+    assert_eq!(case.take(APNS, 1), Then::Rest);
+    assert_eq!((case.life.status, case.life.reason), (Status::Sent, None));
+}
