@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, UnixMs};
-use crate::link::{LinkEvent, LinkHandle, LinkIx, Refuses};
+use crate::link::{LinkEvent, LinkHandle, LinkIx};
 use crate::message::steps::Destination;
 use crate::message::{Channel, Class, FailoverOn, Message, MessageId, Parts, RouteIx};
 use crate::outcome::{
@@ -112,8 +112,6 @@ pub struct Dispatcher {
     routes: Arc<RouteStates>,
     down_since: Option<Instant>,
     hold: Option<HoldReason>,
-    /// Until when the peer refuses whatever comes, as a link has told, and why: links take nothing meanwhile.
-    refusing: Option<(Instant, Refuses)>,
     /// When the budget has something again for the further tries that are due.
     budget_at: Option<Instant>,
     resume_at: Option<Instant>,
@@ -156,7 +154,6 @@ impl Dispatcher {
             routes,
             down_since,
             hold: None,
-            refusing: None,
             budget_at: None,
             resume_at: None,
             refusal: None,
@@ -370,13 +367,7 @@ impl Dispatcher {
             return Some((HoldReason::StoreFull, Some(now + TICK)));
         }
         if self.limits.windows.free_slots() == 0 {
-            let refusing = self.refusing.filter(|(until, _)| now < *until);
-            let hold = match refusing {
-                Some((_, Refuses::Quota)) => HoldReason::Quota,
-                Some((_, Refuses::Busy)) => HoldReason::Throttled,
-                None => HoldReason::Window,
-            };
-            return Some((hold, None));
+            return Some((self.limits.full(now), None));
         }
         if self.settles.len() + self.settling >= self.limits.windows.total() {
             return Some((HoldReason::Unsettled, None));
@@ -532,12 +523,8 @@ impl Dispatcher {
                 let idle = view::Standing::Listening;
                 self.routes.link_idle(self.config.route, link, idle);
             }
-            LinkEvent::Refusing { until, why } => {
-                if let (Refuses::Quota, Some(quota)) = (why, &self.limits.quota) {
-                    quota.with(|quota| quota.stop(until));
-                }
-                self.refusing = Some((until, why));
-            }
+            LinkEvent::Refusing { until, why } => self.limits.refusing(until, why),
+            LinkEvent::TakesAgain => self.limits.takes_again(),
             LinkEvent::Down { link, why, then } => {
                 self.limits.windows.down(link);
                 if !self.limits.windows.any_up() && self.down_since.is_none() {

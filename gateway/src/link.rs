@@ -160,14 +160,15 @@ pub enum LinkEvent {
         /// Which one.
         link: LinkIx,
     },
-    /// The peer refuses whatever comes of the whole account, on any link, until then or until it takes
-    /// something that is out.
+    /// The peer refuses whatever comes of the whole account, on any link, until then.
     Refusing {
         /// When it may be asked again.
         until: Instant,
         /// What it says.
         why: Refuses,
     },
+    /// It does so no longer, before that time: it took something, or somebody has put it right.
+    TakesAgain,
     /// Answers, in the order they came.
     Answers {
         /// Which one.

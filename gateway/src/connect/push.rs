@@ -352,7 +352,8 @@ impl Link {
 
     /// Somebody has looked, or there is another credential.
     fn go_on(&mut self) {
-        self.config.doubts.lock().go_on();
+        self.config.doubts.lock().go_on(self.clock.instant());
+        self.ledger.event(LinkEvent::TakesAgain);
         self.revive();
     }
 

@@ -2,7 +2,7 @@
 
 use super::limit::pace::Configured;
 use super::*;
-use crate::link::{Carries, Then};
+use crate::link::{Carries, Refuses, Then};
 use crate::message::SmsOptions;
 use crate::store::tests::{TempDir, config, draft};
 
@@ -84,6 +84,10 @@ async fn a_route_that_its_service_asks_to_wait_says_so_and_is_not_down_while_a_l
         assert_eq!(held(&dispatcher, now), Some(hold));
     }
     assert_eq!(held(&dispatcher, until), Some(HoldReason::Window));
+    dispatcher.link_event(LinkEvent::TakesAgain);
+    assert_eq!(held(&dispatcher, now), Some(HoldReason::Window));
+    let why = Refuses::Quota;
+    dispatcher.link_event(LinkEvent::Refusing { until, why });
     // The pool gives a connection up that has nothing to do: what waits does not move on for that.
     goes_down(&mut dispatcher, 1);
     assert_eq!(dispatcher.down_since, None);

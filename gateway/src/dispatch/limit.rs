@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::link::Refuses;
 use crate::message::steps::Destination;
 use crate::outcome::HoldReason;
 
@@ -67,6 +68,8 @@ pub struct Limits {
     pub budget: Option<Budget>,
     /// What it may send together with other routes.
     pub quota: Option<Arc<quota::Shared>>,
+    /// Until when the peer refuses whatever comes of the account, as a link has told, and why.
+    refusing: Option<(Instant, Refuses)>,
     pace: Pace,
     throttle: Throttle,
     full: Full,
@@ -84,6 +87,7 @@ impl Limits {
             windows: Windows::new(links),
             budget: config.retry_share.map(Budget::new),
             quota: None,
+            refusing: None,
             pace: Pace::new(config.rate, config.tuning),
             throttle: Throttle::new(config.pauses),
             full: Full::default(),
@@ -160,6 +164,32 @@ impl Limits {
         self.pace.congested(now, state);
         if state == CONGESTION_FULL && self.throttle.throttled(now, now, random) {
             self.slow_down(now);
+        }
+    }
+
+    /// The peer refuses whatever comes of the account until then: the links take nothing meanwhile.
+    pub fn refusing(&mut self, until: Instant, why: Refuses) {
+        self.refusing = Some((until, why));
+        if let (Refuses::Quota, Some(quota)) = (why, &self.quota) {
+            quota.with(|quota| quota.stop(until));
+        }
+    }
+
+    /// It does so no longer.
+    pub fn takes_again(&mut self) {
+        let refusing = self.refusing.take();
+        if let (Some((_, Refuses::Quota)), Some(quota)) = (refusing, &self.quota) {
+            quota.with(quota::Quota::go_on);
+        }
+    }
+
+    /// Why the links take nothing more.
+    #[must_use]
+    pub fn full(&self, now: Instant) -> HoldReason {
+        match self.refusing.filter(|(until, _)| now < *until) {
+            Some((_, Refuses::Quota)) => HoldReason::Quota,
+            Some((_, Refuses::Busy)) => HoldReason::Throttled,
+            None => HoldReason::Window,
         }
     }
 

@@ -105,10 +105,12 @@ impl Link {
         }
         if read.class.looked() {
             let now = self.clock.instant();
-            self.config
-                .doubts
-                .lock()
-                .looked((now, sent), self.ends.link);
+            let mut doubts = self.config.doubts.lock();
+            let ends = doubts.looked((now, sent), self.ends.link);
+            drop(doubts);
+            if ends {
+                self.ledger.event(LinkEvent::TakesAgain);
+            }
         }
         let generation = self.credential.generation();
         let held = self.connections.at(at);
@@ -126,10 +128,15 @@ impl Link {
             (Beside::Expired, _) => self.credential.expired(out.serial),
             (Beside::Doubt(doubt), _) => {
                 let device = doubts::device(&out.attempt);
-                if self.doubt(doubt, device, sent)
-                    && let Some(held) = self.connections.at(at)
-                {
-                    held.fault(word);
+                match self.doubt(doubt, device, sent) {
+                    Follows::Connection => self.replace(at, word),
+                    // Where it is the only one, it may still be the connection's.
+                    Follows::Wait(_, Refuses::Busy) => {
+                        if let Some(held) = self.connections.at(at) {
+                            held.fault(word);
+                        }
+                    }
+                    Follows::Nothing | Follows::Wait(..) | Follows::Stop => {}
                 }
             }
             (Beside::Alarm, _) => self.meters.refused(self.clock.instant(), word),
@@ -150,29 +157,39 @@ impl Link {
         }
     }
 
-    /// Refused, and it is open whether that is the whole route's. Whether it may be the connection's: another
-    /// one may lead to a machine of the service that is well.
-    pub(super) fn doubt(&mut self, doubt: Doubt, device: u64, sent: Instant) -> bool {
+    /// Refused, and it is open whose that is.
+    pub(super) fn doubt(&mut self, doubt: Doubt, device: u64, sent: Instant) -> Follows {
         let now = self.clock.instant();
         let mut doubts = self.config.doubts.lock();
         let follows = doubts.saw((now, sent), (self.ends.link, device), doubt, draw());
         drop(doubts);
         match follows {
-            Follows::Nothing => false,
-            Follows::Connection => true,
-            Follows::Wait(until) => {
-                let why = match doubt {
-                    Doubt::TooMany(_) => Refuses::Quota,
-                    Doubt::Busy(_) | Doubt::NotFound => Refuses::Busy,
-                };
+            Follows::Nothing | Follows::Connection => {}
+            Follows::Wait(until, why) => {
                 self.meters.waits(until.saturating_duration_since(now), why);
                 self.ledger.event(LinkEvent::Refusing { until, why });
-                why == Refuses::Busy
             }
-            Follows::Stop => {
-                self.stop_lost();
-                false
-            }
+            Follows::Stop => self.stop_lost(),
+        }
+        follows
+    }
+
+    /// No push passes on a connection, and those of other links are well. The next one may lead to the same
+    /// machine of the service: it waits, ever longer, and others have this link's share.
+    fn replace(&mut self, at: usize, why: &str) {
+        let now = self.clock.instant();
+        if let Some(held) = self.connections.at(at)
+            && held.connection.limit() > 0
+        {
+            held.connection.fence(why);
+            let pause = self.connections.failed(now);
+            tracing::warn!(
+                route = self.config.name,
+                link = self.ends.link.0,
+                why,
+                again_in_ms = pause.as_millis(),
+                "the push service refuses everything on this connection, and not on others"
+            );
         }
     }
 }

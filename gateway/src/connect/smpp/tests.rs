@@ -132,6 +132,7 @@ impl Rig {
                 | LinkEvent::Window { .. }
                 | LinkEvent::Unused { .. }
                 | LinkEvent::Refusing { .. }
+                | LinkEvent::TakesAgain
                 | LinkEvent::Listening { .. } => {}
             }
         }

@@ -101,6 +101,11 @@ impl Quota {
         self.stopped = self.stopped.max(Some(until));
     }
 
+    /// It does so no longer.
+    pub fn go_on(&mut self) {
+        self.stopped = None;
+    }
+
     /// Requests a second that may go now.
     #[must_use]
     pub fn rate_now(&self) -> f64 {
