@@ -324,6 +324,35 @@ async fn a_device_that_was_refused_for_now_ends_with_the_other_that_was_suppress
     scene.stop(&store).await;
 }
 
+/// Under hold, with a window of two that grows meanwhile: two come back, and the third waited for them.
+#[tokio::test]
+async fn devices_that_come_back_under_hold_end_with_the_one_that_waited_for_them() {
+    let dir = TempDir::new();
+    let (store, _) = Store::open(config(&dir), Clock::system()).unwrap();
+    let mut three = devices(3);
+    three.message.on_ambiguous = OnAmbiguous::Hold;
+    let id = accept(&store, three.clone()).await;
+    let mut scene = Scene::new(&store);
+    scene.up(2).await;
+    let out = scene.take().await;
+    assert_eq!(out.len(), 2);
+    suppress(&store, &three).await;
+    let wider = LinkEvent::Window {
+        link: LINK,
+        window: 10,
+        goaway: None,
+    };
+    scene.events.send(wider).await.unwrap();
+    let back = |attempt: &Attempt| Answer {
+        token: attempt.token,
+        outcome: super::not_sent(UnixMs(1)),
+    };
+    scene.answers(vec![back(&out[0]), back(&out[1])]).await;
+    scene.until_rejected(&store, id).await;
+    assert_eq!(rejections(&store, id).await.len(), 1);
+    scene.stop(&store).await;
+}
+
 /// A push to so many devices, over the scene's route.
 fn devices(count: u8) -> Draft {
     let mut draft = draft(1, 1);

@@ -34,6 +34,7 @@ use crate::outcome::{Form, OutcomeResult, ProviderId, Reason, ReceiptState, Rece
 pub mod app;
 pub mod decide;
 mod passed_over;
+mod withdrawn;
 
 pub use app::{AppEvent, AppReceipt};
 
@@ -549,45 +550,6 @@ impl Life {
             })
     }
 
-    /// These parts, and those of their legs that nobody has at the moment: they waited for these to be
-    /// decided on, and go out no more than they do.
-    #[must_use]
-    pub fn with_idle(&self, parts: Parts) -> Parts {
-        let mut all = parts;
-        for leg in &self.legs {
-            if leg.parts().0 & parts.0 != 0 {
-                let idle = |state| {
-                    matches!(state, PartState::Waiting | PartState::Refused(_))
-                        && !self.is_settled(leg, state)
-                };
-                all.0 |= self.parts_where(leg.parts(), idle).0;
-            }
-        }
-        all
-    }
-
-    /// Whether parts of a leg were withdrawn: nobody but the links has anything of it from there on.
-    #[must_use]
-    pub fn is_withdrawn(&self, leg: &LegLife) -> bool {
-        self.log.iter().any(|change| {
-            matches!(&change.what, What::Withdrawn { parts, .. } if leg.parts().0 & parts.0 != 0)
-        })
-    }
-
-    /// Why parts of its step were withdrawn, if any were; a refusal by policy before the rest.
-    fn withdrawn(&self) -> Option<Reason> {
-        let of_step = |parts: &Parts| {
-            let leg = parts.iter().next().and_then(|part| self.leg_at(part));
-            let leg = leg.and_then(|at| self.legs.get(usize::from(at)));
-            leg.is_some_and(|leg| leg.step == self.step)
-        };
-        let reasons = self.log.iter().filter_map(|change| match &change.what {
-            What::Withdrawn { parts, reason } if of_step(parts) => Some(*reason),
-            _ => None,
-        });
-        reasons.max_by_key(|reason| *reason == Reason::Suppressed)
-    }
-
     /// Claims parts that wait, or releases them. Not a change: the message's log does not grow.
     pub fn claim(&mut self, parts: Parts, claimed: bool) {
         let (from, to) = match claimed {
@@ -639,9 +601,13 @@ impl Life {
             match change.status {
                 Status::Sent => self.sent_at = change.at,
                 Status::Delivered => self.reason = None,
-                Status::Rejected | Status::Expired => {
+                // What ends it by itself has said why.
+                Status::Rejected | Status::Expired
+                    if !matches!(change.what, What::Rejected { .. } | What::ExpiredInQueue) =>
+                {
                     self.reason = self.withdrawn().or(self.reason);
                 }
+                Status::Unknown => self.reason = self.unknown_why(&change.what).or(self.reason),
                 _ => {}
             }
         }
@@ -732,25 +698,28 @@ impl Life {
     fn end_for(&mut self, status: Status, reason: Reason) {
         self.reason = match status {
             Status::Sent | Status::Delivered => None,
-            Status::Unknown => self.reason.or(Some(reason)),
             _ => Some(reason),
         };
     }
 
-    fn apply_withdrawn(&mut self, parts: Parts, reason: Reason) {
-        self.reason = Some(reason);
-        for part in parts.iter() {
-            self.set_part(part, PartState::Refused(Retry::Never));
-        }
-        let at = parts.iter().next().and_then(|part| self.leg_at(part));
-        let Some((at, leg)) = at.and_then(|at| Some((at, *self.legs.get(usize::from(at))?))) else {
-            return;
+    /// Why nobody knows of a part, if it was not just told.
+    fn unknown_why(&self, told: &What) -> Option<Reason> {
+        let of = |what: &What| match what {
+            What::Answered {
+                part,
+                result: OutcomeResult::Unknown,
+                reason,
+                then,
+                ..
+            } if *then != Then::Kept
+                && self.parts.get(usize::from(*part)) == Some(&PartState::Unknown) =>
+            {
+                *reason
+            }
+            _ => None,
         };
-        // What nobody knows of stays so: it is not tried again.
-        let comes = |state| !self.is_settled(&leg, state) && state != PartState::Unknown;
-        if self.parts_where(leg.parts(), comes).is_empty() {
-            self.change_leg(at, |leg| leg.state = LegState::Ended);
-        }
+        let before = self.log.iter().rev().map(|change| &change.what);
+        std::iter::once(told).chain(before).find_map(of)
     }
 
     /// Whether a part's bad end is the message's reason: none came before it that says more, and the

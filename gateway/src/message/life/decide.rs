@@ -58,7 +58,9 @@ pub fn settle(message: &Message, life: &Life, settle: &Settle, context: Context)
     let known = life.parts.get(usize::from(settle.part));
     let receipted = matches!(known, Some(PartState::Receipted(_)));
     let step = match current {
-        Some((leg, stands)) if !settle.late && (!receipted || settle.last) => {
+        Some((leg, stands))
+            if !settle.late && (!receipted || settle.last || life.is_withdrawn(stands)) =>
+        {
             // A receipt that came before its answer says more.
             next_step((message, life), (leg, stands), (settle, retry), context)
         }
@@ -435,21 +437,14 @@ fn next_step(
     if hold && !stands.any && parts.contains(&PartState::Unknown) {
         return unknown;
     }
-    // Of parts that stand for themselves, those that were withdrawn do not come back: the last one that is
-    // answered then is the last, though others waited when it was.
+    // Of a leg of which parts were withdrawn nothing goes out again: it ends with the last answer that is on its
+    // way, whatever waits.
+    if stands.any && life.is_withdrawn(stands) && !is_out_beside(stands, &parts, settle.part) {
+        let trigger = FallbackOn::REJECTED;
+        return leg_ended(message, life, (leg.at, &all), trigger, context);
+    }
     let over = || stands.any && parts.iter().all(|part| life.is_settled(stands, *part));
-    let others = || {
-        let others = stands.range().zip(&parts);
-        let mut others = others.filter(|(part, _)| *part != usize::from(settle.part));
-        others.any(|(_, state)| {
-            matches!(
-                state,
-                PartState::Waiting | PartState::Claimed | PartState::Out
-            )
-        })
-    };
-    let alone = || stands.any && life.is_withdrawn(stands) && !others();
-    if !settle.last && !over() && !alone() {
+    if !settle.last && !over() {
         return Step::Wait;
     }
     let next_route = |on| leg.failover_on.has(on) && has_next_route(message, leg.at, stands);
@@ -495,6 +490,14 @@ fn next_step(
         Worst::Elsewhere if next_route(FailoverOn::TRANSIENT) => Step::NextRoute,
         Worst::Elsewhere | Worst::Never => gave_up(message, life, FallbackOn::REJECTED),
     }
+}
+
+/// Whether a link may have another part of a leg whose states these are.
+fn is_out_beside(leg: &LegLife, parts: &[PartState], part: u8) -> bool {
+    let mut others = leg.range().zip(parts);
+    others.any(|(at, state)| {
+        at != usize::from(part) && matches!(state, PartState::Claimed | PartState::Out)
+    })
 }
 
 /// A leg whose parts stand for themselves has nothing more to do; `parts` are the message's.

@@ -3,6 +3,7 @@
 mod app;
 mod retries;
 mod steps;
+mod withdrawn;
 
 use smallvec::smallvec;
 
