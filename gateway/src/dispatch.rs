@@ -849,12 +849,12 @@ impl Dispatcher {
     fn publish(&mut self) {
         let oldest = self.queue.oldest();
         let (now, wall) = (self.clock.instant(), self.clock.now());
-        let paused = self.limits.paused(now).map(|until| until - now);
+        let waits = self.limits.waits(now).map(|until| until - now);
         let pace = PaceState {
             rate_now: self.limits.rate_now(),
             limited_by: self.limits.limited_by(),
             window_now: self.limits.windows.total_now(),
-            paused_until: paused.map(|left| wall.plus(left)),
+            paused_until: waits.map(|left| wall.plus(left)),
             throttled_last_minute: self.limits.throttled_last_minute(now),
             destinations_waiting: self.limits.destinations_waiting(now),
             behind: self.queue.beside(),

@@ -137,6 +137,9 @@ async fn a_quota_that_google_calls_exceeded_stops_all_routes_of_its_project() {
     });
     let told = told.await;
     assert_eq!(told["state"], "up", "{told}");
+    let throttle = &told["throttle"];
+    assert!(throttle["paused_until"].is_string(), "{told}");
+    assert!(throttle["last_minute"].as_u64() >= Some(3), "{told}");
     push.scene.status(&third, "queued").await;
     assert_eq!(push.fcm.report().accepted, 1);
 }

@@ -315,7 +315,8 @@ fn link(link: &LinkState, kind: Kind, now: UnixMs) -> LinkView {
         window: whole(link.window),
         in_flight: whole(link.in_flight),
         since: link.since,
-        retry_at,
+        // A link that waits for a token is tried again when that comes, and not at a time that is known.
+        retry_at: retry_at.filter(|at| *at > now),
         last_error: link.last_error.clone(),
         last_goaway: link.last_goaway.clone(),
         keep_alive: link.pulse.as_ref().and_then(|pulse| {

@@ -84,7 +84,9 @@ async fn a_route_that_its_service_asks_to_wait_says_so_and_is_not_down_while_a_l
         assert_eq!(held(&dispatcher, now), Some(hold));
     }
     assert_eq!(held(&dispatcher, until), Some(HoldReason::Window));
+    assert_eq!(dispatcher.limits.waits(now), Some(until));
     dispatcher.link_event(LinkEvent::TakesAgain);
+    assert_eq!(dispatcher.limits.waits(now), None);
     assert_eq!(held(&dispatcher, now), Some(HoldReason::Window));
     let why = Refuses::Quota;
     dispatcher.link_event(LinkEvent::Refusing { until, why });

@@ -117,6 +117,12 @@ impl Limits {
         self.not_counted(units);
     }
 
+    /// The peer refused an attempt as one too many that waits alone: the route does not pause for it.
+    pub fn throttled(&mut self, now: Instant, units: u32) {
+        self.throttle.saw(now);
+        self.not_counted(units);
+    }
+
     /// The service does not count what it refused as too many.
     pub fn not_counted(&mut self, units: u32) {
         if let Some(quota) = &self.quota {
@@ -210,6 +216,16 @@ impl Limits {
             self.windows.grow();
             self.grew = Some(now);
         }
+    }
+
+    /// Until when nothing goes out, as the peer or its service wants it.
+    #[must_use]
+    pub fn waits(&self, now: Instant) -> Option<Instant> {
+        let refusing = self.refusing.map(|(until, _)| until);
+        let quota = self.quota.as_ref();
+        let stopped = quota.and_then(|quota| quota.with(|quota| quota.stopped()));
+        let waits = refusing.max(stopped).filter(|until| now < *until);
+        self.paused(now).max(waits)
     }
 
     /// Until when the route pauses, if it does.

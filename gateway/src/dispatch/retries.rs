@@ -6,7 +6,7 @@ use super::Dispatcher;
 use super::flight::Back;
 use super::limit::rate::When;
 use crate::clock::UnixMs;
-use crate::outcome::{HoldReason, Outcome, OutcomeResult, Reason};
+use crate::outcome::{HoldReason, Outcome, OutcomeResult, Reason, Retry};
 use crate::store::Entry;
 
 impl Dispatcher {
@@ -53,7 +53,11 @@ impl Dispatcher {
     pub(super) fn charge(&mut self, outcome: &Outcome, back: &Back) {
         let result = outcome.result;
         if result == OutcomeResult::Refused && outcome.reason == Some(Reason::Throttled) {
-            self.limits.not_counted(back.units);
+            match outcome.retry {
+                // Seen as what may have the route pause.
+                Retry::Throttle | Retry::Full => self.limits.not_counted(back.units),
+                _ => self.limits.throttled(self.clock.instant(), back.units),
+            }
         }
         let Some(budget) = &mut self.limits.budget else {
             return;

@@ -101,6 +101,12 @@ impl Quota {
         self.stopped = self.stopped.max(Some(until));
     }
 
+    /// Until when it did last.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Instant> {
+        self.stopped
+    }
+
     /// It does so no longer.
     pub fn go_on(&mut self) {
         self.stopped = None;

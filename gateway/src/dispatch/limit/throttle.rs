@@ -95,6 +95,11 @@ impl Throttle {
         true
     }
 
+    /// The peer throttles what is not to pause the route.
+    pub fn saw(&mut self, now: Instant) {
+        self.seen.add(now);
+    }
+
     /// Until when nothing is sent, if that is not past.
     #[must_use]
     pub fn until(&self, now: Instant) -> Option<Instant> {
