@@ -130,6 +130,15 @@ impl Reason {
         }
     }
 
+    /// The name if it is one of the table's; else empty.
+    #[must_use]
+    pub fn known(&self) -> &'static str {
+        match self {
+            Self::Known(name) => name,
+            Self::Other(_) | Self::None => "",
+        }
+    }
+
     /// A metric's label: the name if it is one of the table's.
     #[must_use]
     pub fn label(&self) -> &'static str {

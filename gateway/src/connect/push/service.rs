@@ -337,7 +337,7 @@ impl Service {
             retry,
             beside,
             bad_token,
-        } = super::verdict::of(seen.class, seen.reason.text(), seen.wait);
+        } = super::verdict::of(seen.class, seen.reason.known(), seen.wait);
         let accepted = result == OutcomeResult::Accepted;
         let text = seen.reason.text();
         let mut read = Read {

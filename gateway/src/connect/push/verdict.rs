@@ -57,7 +57,7 @@ pub(super) struct Verdict {
     pub(super) bad_token: bool,
 }
 
-/// Of a class. `reason` is the service's word, if the tables have it; `wait` what the service asks us to
+/// Of a class. `reason` is the service's word, if the tables have it, else empty; `wait` what the service asks us to
 /// wait.
 #[expect(clippy::too_many_lines, reason = "a table of classes")]
 pub(super) fn of(class: Class, reason: &str, wait: Option<Duration>) -> Verdict {
@@ -106,13 +106,7 @@ pub(super) fn of(class: Class, reason: &str, wait: Option<Duration>) -> Verdict 
             result: OutcomeResult::NotSent,
             ..refused(Reason::ProviderAuthFailed, Retry::Elsewhere, Beside::Stop)
         },
-        Class::PermanentMessage => {
-            let reason = match reason {
-                "PayloadTooLarge" => Reason::PayloadTooLarge,
-                _ => Reason::Unclassified,
-            };
-            refused(reason, Retry::Never, Beside::Nothing)
-        }
+        Class::PermanentMessage => refused(of_message(reason), Retry::Never, Beside::Nothing),
         Class::Bug => Verdict {
             whose: Whose::Us,
             ..refused(Reason::ProviderError, Retry::Never, Beside::Alarm)
@@ -173,6 +167,17 @@ fn suspect(reason: &str) -> Reason {
     }
 }
 
+/// What is wrong with the message. contract.md §3 has a malformed one (FCM INVALID_ARGUMENT) under `content`,
+/// whose nearest word says that the service does not take the form in which it is written; the service's own
+/// words say which field. Where the tables do not have the service's word, nobody knows: a proxy may be at fault.
+fn of_message(reason: &str) -> Reason {
+    match reason {
+        "" => Reason::Unclassified,
+        "PayloadTooLarge" => Reason::PayloadTooLarge,
+        _ => Reason::EncodingUnsupported,
+    }
+}
+
 /// What is wrong with one app's settings, and not with the route's. That Apple or a browser's service does
 /// not take FCM's own credentials is said of the one token that leads there: were it taken for the route's
 /// fault, one such token would stop everybody's pushes.
@@ -201,6 +206,23 @@ mod tests {
             let may = row.class.may_repeat() || row.class == Class::PermanentConfig;
             assert_eq!(again, may, "{}", row.reason);
         }
+    }
+
+    #[test]
+    fn what_no_push_with_this_content_passes_is_told_as_permanent_and_what_nobody_knows_is_not() {
+        for row in codecs::apns::REASONS {
+            let verdict = of(row.class, row.reason, None);
+            if row.class == Class::PermanentMessage {
+                let reason = verdict.reason.unwrap();
+                assert!(reason.permanent(), "{}", row.reason);
+                assert_eq!(reason.category(), "content", "{}", row.reason);
+                assert_eq!(verdict.retry, Retry::Never, "{}", row.reason);
+            }
+        }
+        let of = |reason| of(Class::PermanentMessage, reason, None).reason;
+        assert_eq!(of("INVALID_ARGUMENT"), Some(Reason::EncodingUnsupported));
+        assert_eq!(of("PayloadTooLarge"), Some(Reason::PayloadTooLarge));
+        assert_eq!(of(""), Some(Reason::Unclassified));
     }
 
     #[test]
