@@ -31,6 +31,7 @@ mod overload;
 mod overload_backlog;
 mod power_cut;
 mod push;
+mod push_answers;
 mod push_chaos;
 mod push_pains;
 mod push_receipts;

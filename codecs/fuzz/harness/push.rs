@@ -64,6 +64,8 @@ pub(crate) fn fcm(data: &[u8]) {
     let answer = fcm::Answer::read(status, body);
     assert_eq!(answer.class == Class::Accepted, answer.name.is_some());
     assert!(answer.name.is_none() || status == 200);
+    let start = fcm::Answer::read_start(status, body);
+    assert!(start.class == answer.class || (start.class, status) == (Class::Accepted, 200));
     reason(&answer.code);
     reason(&answer.apns_reason);
     bounded(&answer.message);

@@ -61,7 +61,25 @@ struct Details<'a> {
 }
 
 impl Answer {
-    /// Reads an answer: its status and its body.
+    /// Reads an answer that broke off: its status and the start of its body, if any came.
+    ///
+    /// 200 is enough (push.md §1.7), and Google's name for the message is lost with the rest: its answers are
+    /// JSON objects, so that what begins otherwise is a proxy's page, and says nothing.
+    #[must_use]
+    pub fn read_start(status: u16, start: &[u8]) -> Self {
+        let answer = Self::read(status, start);
+        let first = start.trim_ascii_start().first();
+        if status == 200 && matches!(first, None | Some(b'{')) {
+            return Self {
+                class: Class::Accepted,
+                code: Reason::None,
+                ..answer
+            };
+        }
+        answer
+    }
+
+    /// Reads an answer that came as a whole: its status and its body.
     #[must_use]
     pub fn read(status: u16, body: &[u8]) -> Self {
         let json = if body.len() <= ANSWER_OCTETS_MAX {

@@ -225,6 +225,29 @@ fn an_acceptance_is_google_s_name_for_the_message_and_nothing_else() {
 }
 
 #[test]
+fn of_an_acceptance_that_broke_off_the_status_is_enough_unless_a_page_came() {
+    for start in ["", " \n", "{", "{\n  \"name\": \"projects/shop/mess"] {
+        let answer = Answer::read_start(200, start.as_bytes());
+        assert_eq!(
+            (answer.class, answer.name),
+            (Class::Accepted, None),
+            "{start}"
+        );
+        assert_eq!((answer.code, &*answer.message), (Reason::None, ""));
+        assert_eq!(
+            Answer::read_start(503, start.as_bytes()).class,
+            Class::RetryLater
+        );
+    }
+    for start in ["<html>Welcome to the ho", "Welcome", "[{"] {
+        let answer = Answer::read_start(200, start.as_bytes());
+        assert_eq!(answer.class, Class::Unclear, "{start}");
+    }
+    let whole = Answer::read_start(200, br#"{"name":"projects/shop/messages/1"}"#);
+    assert_eq!(whole.name.as_deref(), Some("projects/shop/messages/1"));
+}
+
+#[test]
 fn answers_that_are_not_google_s_go_by_their_status() {
     let html = b"<!DOCTYPE html>\n<title>Error 502 (Server Error)!!1</title>";
     for (status, class) in [

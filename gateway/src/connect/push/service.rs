@@ -314,7 +314,10 @@ impl Service {
                 self.judged(attempt, answered, &seen)
             }
             Kind::Fcm { .. } => {
-                let answer = fcm::Answer::read(status, &answered.body);
+                let answer = match answered.complete {
+                    true => fcm::Answer::read(status, &answered.body),
+                    false => fcm::Answer::read_start(status, &answered.body),
+                };
                 let delay = answer.retry_delay_ms.map(Duration::from_millis);
                 let wait = answered.header(&RETRY_AFTER).and_then(seconds).or(delay);
                 let seen = Seen {

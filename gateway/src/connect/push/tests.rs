@@ -19,6 +19,7 @@ use crate::outcome::{Form, Outcome, OutcomeResult, Reason, Retry};
 use crate::stop::Stopper;
 use crate::store::tests::TempDir;
 
+mod answered;
 mod doubted;
 mod ended;
 mod pains;
