@@ -15,11 +15,13 @@ pub mod error_map;
 mod form;
 mod receipt;
 pub mod retries;
+mod said;
 
 pub use form::{Form, FormWords};
 pub use receipt::{
     Clues, PartRule, RawOctets, Receipt, ReceiptBatch, ReceiptState, ReceiptTlv, Unreadable,
 };
+pub use said::Said;
 
 /// One part handed to a link. Exactly one [`Answer`] with its token follows.
 #[derive(Clone, Debug)]
@@ -58,8 +60,8 @@ pub struct Outcome {
     pub retry: Retry,
     /// The id the peer gave, as it gave it; empty when it gave none.
     pub provider_id: ProviderId,
-    /// What the peer said in words, escaped, at most 255 octets (SMPP additional_status_info_text, APNs
-    /// reason, FCM errorCode).
+    /// What the peer said in words, escaped, at most 255 octets: SMPP additional_status_info_text; a push
+    /// service's code and its words, as [`Said`] has them.
     pub text: Option<Box<str>>,
     /// Since when the device's token is of no use, as the service says, where the customer is to stop
     /// using it; else zero.

@@ -41,3 +41,51 @@ async fn what_a_200_began_to_accept_is_sent_once_by_both_services() {
         assert_eq!(push.apns.token(token).accepted, 2, "{token}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_message_is_told_as_such_and_in_the_services_words() {
+    let push = start("push-words", "").await;
+    let token = |prefix: &str| format!("{prefix}{:056x}", 1);
+    for (device, code, text) in [
+        (
+            android(&token("40000001")),
+            "INVALID_ARGUMENT",
+            "message.data[0].value: ",
+        ),
+        (ios(&token("40000003")), "BadPriority", ""),
+    ] {
+        let id = push.scene.send(&to(&[device], "retry")).await;
+        let failed = push.scene.status(&id, "failed").await;
+        let event = push.scene.event(&id, "message.failed").await;
+        let path = format!("/v1/messages/{id}/timeline");
+        let timeline = push.scene.client.json(&path).await.unwrap();
+        let attempt = &timeline["data"][1]["provider"];
+        for reason in [
+            &failed["reason"],
+            &failed["devices"][0]["reason"],
+            &event["data"]["reason"],
+        ] {
+            assert_eq!(reason["category"], "content", "{reason}");
+            assert_eq!(reason["permanent"], true, "{reason}");
+            for said in [&reason["provider"], attempt] {
+                assert_eq!(said["code"], code, "{said}");
+                let words = said["text"].as_str().unwrap_or_default();
+                assert!(words.starts_with(text), "{said}");
+                assert_eq!(words.is_empty(), text.is_empty(), "{said}");
+            }
+        }
+    }
+    // A front end's page is no code.
+    let mut page = to(&[android(&token("50200000"))], "retry");
+    page["class"] = "otp".into();
+    let id = push.scene.send(&page).await;
+    let failed = push.scene.status(&id, "failed").await;
+    let said = &failed["reason"]["provider"];
+    assert_eq!((&said["http"], said.get("code")), (&json!(502), None));
+    assert!(
+        said["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("<!DOCTYPE html>")
+    );
+}

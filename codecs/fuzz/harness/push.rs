@@ -32,6 +32,7 @@ pub(crate) fn apns(data: &[u8]) {
     let answer = apns::Answer::read(status, body.get(..36), body);
     assert_eq!(answer.class == Class::Accepted, status == 200);
     reason(&answer.reason);
+    bounded(&answer.text);
     let goaway = GoAway::read(body);
     reason(&goaway.reason);
     let told = [

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ApnsId;
 use super::reason::{self, classify};
-use crate::verdict::{Class, Reason};
+use crate::verdict::{Class, Reason, kept};
 
 /// Most octets of a body that is read. Chosen: Apple's have up to 80; a proxy's page is kept by its
 /// start only.
@@ -19,8 +19,10 @@ pub struct Answer {
     pub class: Class,
     /// The id that it is for; `None` if the header is absent or no UUID.
     pub apns_id: Option<ApnsId>,
-    /// Why it was refused.
+    /// Why it was refused; none where the body does not name it.
     pub reason: Reason,
+    /// The start of a body that names no reason: a proxy's page, or what broke off. Untrusted text.
+    pub text: Box<str>,
     /// Since when the token is known to be gone, in milliseconds since 1970; with 410 only.
     pub timestamp_ms: Option<u64>,
 }
@@ -37,17 +39,24 @@ impl Answer {
                 class: Class::Accepted,
                 apns_id,
                 reason: Reason::None,
+                text: Box::default(),
                 timestamp_ms: None,
             };
         }
         let body = body.get(..ANSWER_OCTETS_MAX).unwrap_or(body);
         let json = parse(body);
-        let reason = reason_of(json.as_ref(), body);
+        let named = named(json.as_ref());
+        let text = match &named {
+            Some(_) => Box::default(),
+            None => kept(body).into(),
+        };
+        let reason = named.unwrap_or(Reason::None);
         Self {
             status,
             class: classify(status, Some(reason.text())),
             apns_id,
             reason,
+            text,
             timestamp_ms: json.and_then(|json| json.get("timestamp")?.as_u64()),
         }
     }
@@ -67,7 +76,7 @@ impl GoAway {
     #[must_use]
     pub fn read(debug_data: &[u8]) -> Self {
         let data = debug_data.get(..ANSWER_OCTETS_MAX).unwrap_or(debug_data);
-        let reason = reason_of(parse(data).as_ref(), data);
+        let reason = named(parse(data).as_ref()).unwrap_or_else(|| Reason::other(data));
         // What is only about one message says nothing about a connection.
         let class = match reason::find(reason.text()).map(|row| row.class) {
             Some(class @ (Class::PermanentConfig | Class::ConnectionThrottled)) => class,
@@ -81,12 +90,11 @@ fn parse(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body).ok()
 }
 
-fn reason_of(json: Option<&Value>, body: &[u8]) -> Reason {
-    match json.and_then(|json| json.get("reason")?.as_str()) {
-        Some(text) => match reason::find(text) {
-            Some(row) => Reason::Known(row.reason),
-            None => Reason::other(text.as_bytes()),
-        },
-        None => Reason::other(body),
-    }
+/// The reason that a body names.
+fn named(json: Option<&Value>) -> Option<Reason> {
+    let text = json.and_then(|json| json.get("reason")?.as_str())?;
+    Some(match reason::find(text) {
+        Some(row) => Reason::Known(row.reason),
+        None => Reason::other(text.as_bytes()),
+    })
 }

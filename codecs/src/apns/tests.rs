@@ -271,11 +271,15 @@ fn what_is_not_in_the_table_goes_by_status_and_keeps_its_text() {
         );
     }
     let page = Answer::read(502, Some(b"x"), b"<html>Bad gateway</html>");
-    assert_eq!(page.reason.text(), "<html>Bad gateway</html>");
+    assert_eq!(&*page.text, "<html>Bad gateway</html>");
+    assert_eq!((page.apns_id, page.reason.label()), (None, "no_reason"));
+    let broken = Answer::read(400, None, b"{\"reason\":\"BadPrio");
     assert_eq!(
-        (page.apns_id, page.reason.label()),
-        (None, "unknown_reason")
+        (broken.reason, &*broken.text),
+        (Reason::None, "{\"reason\":\"BadPrio")
     );
+    let named = Answer::read(400, None, b"{\"reason\":\"NewerThanThis\"}");
+    assert_eq!(&*named.text, "");
     // No body makes an acceptance of a refusal, or a refusal of an acceptance.
     let odd = Answer::read(200, None, br#"{"reason":"Unregistered"}"#);
     assert_eq!(odd.class, Class::Accepted);
@@ -338,5 +342,6 @@ proptest! {
         let answer = Answer::read(status, Some(&id), &body);
         prop_assert_eq!(answer.class == Class::Accepted, status == 200);
         prop_assert!(answer.reason.text().len() <= crate::verdict::TEXT_OCTETS_MAX);
+        prop_assert!(answer.text.len() <= crate::verdict::TEXT_OCTETS_MAX);
     }
 }

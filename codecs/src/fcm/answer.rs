@@ -37,9 +37,10 @@ pub struct Answer {
     pub class: Class,
     /// The message's name at Google: `projects/{project}/messages/{id}`. Untrusted text.
     pub name: Option<Box<str>>,
-    /// The most telling code: `FcmError.errorCode`, else `error.status`, else the body's start.
+    /// The most telling code: `FcmError.errorCode`, else `error.status`; none where the body has neither.
     pub code: Reason,
-    /// `error.message`; empty if there is none. Untrusted text.
+    /// `error.message`, or the start of a body that is no error of Google's: a front end's page, or what broke
+    /// off. Untrusted text.
     pub message: Box<str>,
     /// The refused fields, at most [`VIOLATIONS_MAX`].
     pub violations: SmallVec<[Violation; 1]>,
@@ -72,7 +73,7 @@ impl Answer {
         if status == 200 && matches!(first, None | Some(b'{')) {
             return Self {
                 class: Class::Accepted,
-                code: Reason::None,
+                message: Box::default(),
                 ..answer
             };
         }
@@ -108,8 +109,8 @@ impl Answer {
                 };
             }
             (200, None) => {
-                let code = Reason::other(body);
-                return Self { code, ..nothing };
+                let message = kept(body).into();
+                return Self { message, ..nothing };
             }
             _ => {}
         }
@@ -119,8 +120,8 @@ impl Answer {
             error.filter(|error| error.is_object())
         });
         let Some(error) = error else {
-            let code = Reason::other(body);
-            return Self { code, ..nothing };
+            let message = kept(body).into();
+            return Self { message, ..nothing };
         };
         refusal(nothing, error)
     }
@@ -156,7 +157,7 @@ fn refusal(nothing: Answer, error: &Value) -> Answer {
         code: match (row, code.or_else(|| text("status"))) {
             (Some(row), _) => Reason::Known(row.code),
             (None, Some(code)) => Reason::other(code.as_bytes()),
-            (None, None) => Reason::other(message.as_bytes()),
+            (None, None) => Reason::None,
         },
         message: kept(message.as_bytes()).into(),
         violations: details.violations,

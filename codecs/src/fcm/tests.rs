@@ -272,11 +272,8 @@ fn answers_that_are_not_google_s_go_by_their_status() {
         }
     }
     let page = Answer::read(502, html);
-    assert!(
-        page.code
-            .text()
-            .starts_with("<!DOCTYPE html>\u{FFFD}<title>")
-    );
+    assert_eq!(page.code, Reason::None, "a page is no code");
+    assert!(page.message.starts_with("<!DOCTYPE html>\u{FFFD}<title>"));
 }
 
 #[test]

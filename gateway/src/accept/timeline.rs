@@ -19,7 +19,7 @@ use crate::message::life::{Change, Status, Then, What};
 use crate::message::steps::Platform;
 use crate::message::{Channel, Ids, Message, Parts};
 use crate::names::Names;
-use crate::outcome::{FormWords, OutcomeResult, Reason, Retry};
+use crate::outcome::{FormWords, OutcomeResult, Reason, Retry, Said};
 use crate::store::Record;
 
 /// A message's timeline. What policy refuses, at acceptance or just before a submit, is `rejected`, and
@@ -334,6 +334,13 @@ fn attempt<'a>(message: &Message, what: &'a What, told: Told<'a>) -> Details<'a>
     let protocol = protocol(message, *part);
     let is_push = protocol != "smpp";
     let said = text.as_deref().unwrap_or_default();
+    let said = match is_push {
+        true => Said::read(said),
+        false => Said {
+            code: "",
+            text: said,
+        },
+    };
     let details = Details {
         route: Some(told.names.route(*route)),
         part: Some(*part),
@@ -352,8 +359,8 @@ fn attempt<'a>(message: &Message, what: &'a What, told: Told<'a>) -> Details<'a>
                 && *result != OutcomeResult::NotSent
                 && *result != OutcomeResult::Unknown)
                 .then(|| format!("0x{code:08X}")),
-            code: if is_push { said } else { "" },
-            text: if is_push { "" } else { said },
+            code: said.code,
+            text: said.text,
             ..ProviderView::default()
         }),
         handed_at: handed_at.known().map(At),

@@ -50,6 +50,7 @@ pub mod pool;
 pub mod retries;
 pub mod service;
 mod verdict;
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Request, Uri};
 
 use super::verdict::{Beside, Verdict};
+use super::words;
 use crate::clock::UnixMs;
 use crate::connect::credentials::{Access, Again, Provider};
 use crate::connect::http2::Answered;
@@ -21,7 +22,7 @@ use crate::connect::ledger::ours;
 use crate::message::push::PushContent;
 use crate::message::steps::{Platform, PushTarget};
 use crate::message::{Ids, MessageId, Priority, Text};
-use crate::outcome::{Attempt, Outcome, OutcomeResult, Reason, Retry, Whose};
+use crate::outcome::{Attempt, Outcome, OutcomeResult, Reason, Retry, Said, Whose};
 use crate::receipt_keys::ReceiptKeys;
 
 /// Apple's header with our id, which it echoes.
@@ -151,7 +152,7 @@ impl Service {
             );
             let (result, reason) = (OutcomeResult::Refused, Reason::ProviderError);
             Outcome {
-                text: Some(why.into()),
+                text: Said::new("", &why).kept(),
                 ..ours(result, reason, Whose::Us, Retry::Never, now)
             }
         };
@@ -163,7 +164,7 @@ impl Service {
             let (result, reason) = (OutcomeResult::Refused, Reason::AppMismatch);
             let why = format!("the route has no app {}", device.app.escape_debug());
             return Err(Outcome {
-                text: Some(why.into()),
+                text: Said::new("", &why).kept(),
                 ..ours(result, reason, Whose::Us, Retry::Elsewhere, now)
             });
         }
@@ -307,6 +308,7 @@ impl Service {
                 let seen = Seen {
                     class: answer.class,
                     reason: &answer.reason,
+                    words: &answer.text,
                     id: own.as_deref(),
                     since,
                     wait: None,
@@ -320,9 +322,14 @@ impl Service {
                 };
                 let delay = answer.retry_delay_ms.map(Duration::from_millis);
                 let wait = answered.header(&RETRY_AFTER).and_then(seconds).or(delay);
+                let words = match answer.class {
+                    Class::Accepted => String::new(),
+                    _ => words::of_fcm(&answer),
+                };
                 let seen = Seen {
                     class: answer.class,
                     reason: &answer.code,
+                    words: &words,
                     id: answer.name.as_deref(),
                     since: None,
                     wait: wait.map(|wait| wait.min(WAIT_MAX)),
@@ -341,8 +348,15 @@ impl Service {
             beside,
             bad_token,
         } = super::verdict::of(seen.class, seen.reason.known(), seen.wait);
-        let accepted = result == OutcomeResult::Accepted;
-        let text = seen.reason.text();
+        let device = attempt.message.device(attempt.part);
+        let text = match result {
+            OutcomeResult::Accepted => None,
+            _ => words::kept(
+                seen.reason,
+                seen.words,
+                device.map_or("", |device| &device.token),
+            ),
+        };
         let mut read = Read {
             outcome: Outcome {
                 result,
@@ -351,7 +365,7 @@ impl Service {
                 reason,
                 retry,
                 provider_id: seen.id.map(|id| id.as_bytes().into()).unwrap_or_default(),
-                text: (!accepted && !text.is_empty()).then(|| text.into()),
+                text,
                 unregistered: UnixMs::ZERO,
                 handed_at: answered.at,
                 answered_at: answered.at,
@@ -362,7 +376,6 @@ impl Service {
             bad_token,
         };
         if seen.class == Class::PermanentToken {
-            let device = attempt.message.device(attempt.part);
             // A time to come says nothing.
             let registered = device
                 .map(|device| device.registered_at)
@@ -385,6 +398,8 @@ impl Service {
 struct Seen<'a> {
     class: Class,
     reason: &'a verdict::Reason,
+    /// What it said beside.
+    words: &'a str,
     id: Option<&'a str>,
     since: Option<UnixMs>,
     wait: Option<Duration>,

@@ -14,7 +14,7 @@ use crate::message::id::PublicId;
 use crate::message::life::{AppEvent, AppReceipt, Life, PartState, Status, Then, What};
 use crate::message::steps::{Device, Platform};
 use crate::message::{Channel, Message, Text};
-use crate::outcome::Reason;
+use crate::outcome::{Reason, Said};
 
 /// A push step, as of a life.
 #[derive(Serialize)]
@@ -296,7 +296,7 @@ fn provider_stage(reason: Reason) -> bool {
 
 impl<'a> Provider<'a> {
     /// Who answered for a part, and with what: an SMPP command_status, or an HTTP status and the service's
-    /// word. `None` when nobody did.
+    /// code and words. `None` when nobody did.
     #[must_use]
     pub fn answered(message: &Message, part: u8, (code, text): (u32, &'a str)) -> Option<Self> {
         if code == 0 {
@@ -311,6 +311,7 @@ impl<'a> Provider<'a> {
                 ..Self::default()
             });
         }
+        let said = Said::read(text);
         let apple = |device: &Device| device.platform == Platform::Ios;
         Some(Self {
             protocol: if message.device(part).is_some_and(apple) {
@@ -319,7 +320,8 @@ impl<'a> Provider<'a> {
                 "fcm"
             },
             http: Some(code),
-            code: text,
+            code: said.code,
+            text: said.text,
             ..Self::default()
         })
     }

@@ -43,6 +43,14 @@ fn read(
     service.read(&attempt, &answered).outcome
 }
 
+fn of(service: &Service, status: u16, body: &str) -> Outcome {
+    read(
+        service,
+        &message(1, &[TOKEN], UnixMs::ZERO),
+        (status, body, true),
+    )
+}
+
 /// push.md §1.7, of both services.
 #[test]
 fn a_200_is_enough_where_the_rest_of_the_answer_did_not_come() {
@@ -63,4 +71,52 @@ fn a_200_is_enough_where_the_rest_of_the_answer_did_not_come() {
         let outcome = read(&google(), &message, answer);
         assert_eq!(outcome.result, OutcomeResult::Unknown);
     }
+}
+
+#[test]
+fn a_refused_field_is_told_in_googles_words_and_as_permanent() {
+    let body = format!(
+        r#"{{"error":{{"code":400,"status":"INVALID_ARGUMENT","message":"to {TOKEN}","details":[
+           {{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[
+           {{"field":"message.android.ttl","description":"Invalid value"}},{{"field":"message.data"}}]}}]}}}}"#
+    );
+    let outcome = of(&google(), 400, &body);
+    assert_eq!(
+        outcome.text.as_deref(),
+        Some("INVALID_ARGUMENT: message.android.ttl: Invalid value; message.data: to [cut]")
+    );
+    let reason = outcome.reason.unwrap();
+    assert_eq!((reason.category(), reason.permanent()), ("content", true));
+    assert_eq!(
+        (outcome.result, outcome.retry),
+        (OutcomeResult::Refused, Retry::Never)
+    );
+}
+
+#[test]
+fn a_page_is_words_and_no_code() {
+    let page = "<!DOCTYPE html>\n<title>Error 502</title> /3/device/";
+    let page = format!("{page}{TOKEN}");
+    for service in [apple(), google()] {
+        let outcome = of(&service, 502, &page);
+        let text = outcome.text.unwrap();
+        let said = crate::outcome::Said::read(&text);
+        assert_eq!(
+            (said.code, said.text),
+            (
+                "",
+                "<!DOCTYPE html> <title>Error 502</title> /3/device/[cut]"
+            )
+        );
+        assert_eq!(of(&service, 502, "").text, None);
+    }
+    let new = of(&apple(), 400, r#"{"reason":"BrandNew"}"#);
+    assert_eq!(new.text.as_deref(), Some("BrandNew"));
+    assert_eq!(
+        new.reason,
+        Some(Reason::Unclassified),
+        "nobody knows what it means"
+    );
+    let broken = of(&apple(), 400, r#"{"reason":"BadPrio"#);
+    assert_eq!(broken.text.as_deref(), Some(r#"{"reason":"BadPrio"#));
 }
