@@ -89,3 +89,28 @@ async fn a_refused_message_is_told_as_such_and_in_the_services_words() {
             .starts_with("<!DOCTYPE html>")
     );
 }
+
+/// push.md R12.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_to_delete_a_token_that_is_newer_than_the_services_word() {
+    let push = start("push-newer", "").await;
+    let before = push
+        .scene
+        .send(&to(&[ios(&format!("{:064x}", 2))], "retry"))
+        .await;
+    let mut device = ios(&format!("41000002{:056x}", 1));
+    // A time that is past, and after the one that the simulator names.
+    device["registered_at"] =
+        push.scene.client.message(&before).await.unwrap()["accepted_at"].clone();
+    let mut message = to(&[device], "retry");
+    message["class"] = "otp".into();
+    let id = push.scene.send(&message).await;
+    let failed = push.scene.status(&id, "failed").await;
+    for reason in [&failed["reason"], &failed["devices"][0]["reason"]] {
+        assert_eq!(reason["code"], "provider_error", "{failed}");
+        assert_eq!(reason["permanent"], false, "{failed}");
+        assert_eq!(reason["provider"]["http"], 410, "{failed}");
+    }
+    let events = push.scene.client.events("device.unregistered").await;
+    assert_eq!(events.unwrap(), Vec::<Value>::new());
+}

@@ -386,6 +386,8 @@ impl Service {
                 // and nobody is told to delete it (push.md R12).
                 Some(since) if registered > UnixMs::ZERO && registered >= since => {
                     read.outcome.retry = Retry::Here { tries: 1 };
+                    // Nor by the end of its tries: what the service knows is too old.
+                    read.outcome.reason = Some(Reason::ProviderError);
                 }
                 since => read.outcome.unregistered = since.unwrap_or(answered.at),
             }

@@ -120,3 +120,19 @@ fn a_page_is_words_and_no_code() {
     let broken = of(&apple(), 400, r#"{"reason":"BadPrio"#);
     assert_eq!(broken.text.as_deref(), Some(r#"{"reason":"BadPrio"#));
 }
+
+/// push.md R12: whoever deletes by the message's reason must not delete what R12 keeps.
+#[test]
+fn a_token_that_is_newer_than_what_apple_knows_is_not_called_gone_at_the_end_of_its_tries() {
+    let body = r#"{"reason":"Unregistered","timestamp":1799000000000}"#;
+    let newer = message(1, &[TOKEN], UnixMs(1_799_000_000_001));
+    let outcome = read(&apple(), &newer, (410, body, true));
+    let reason = outcome.reason.unwrap();
+    assert_eq!((reason, reason.permanent()), (Reason::ProviderError, false));
+    assert_eq!((outcome.unregistered, outcome.code), (UnixMs::ZERO, 410));
+    assert_eq!(outcome.retry, Retry::Here { tries: 1 });
+    let older = message(1, &[TOKEN], UnixMs(1_798_000_000_000));
+    let outcome = read(&apple(), &older, (410, body, true));
+    assert_eq!(outcome.reason, Some(Reason::DeviceUnregistered));
+    assert_eq!(outcome.unregistered, UnixMs(1_799_000_000_000));
+}
