@@ -114,3 +114,28 @@ async fn nobody_is_told_to_delete_a_token_that_is_newer_than_the_services_word()
     let events = push.scene.client.events("device.unregistered").await;
     assert_eq!(events.unwrap(), Vec::<Value>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_views_name_the_same_route_and_each_device_its_own() {
+    let push = start("push-route", "").await;
+    let (phone, tablet) = (ios(&format!("{:064x}", 1)), android("android-token-1"));
+    for (devices, route) in [
+        (vec![phone.clone(), tablet.clone()], None),
+        (vec![phone], Some("apns")),
+        (vec![tablet], Some("fcm")),
+    ] {
+        let id = push.scene.send(&to(&devices, "retry")).await;
+        let message = push.scene.status(&id, "sent").await;
+        let event = push.scene.event(&id, "message.sent").await;
+        for told in [&message, &event["data"]] {
+            assert_eq!(told.get("route").and_then(Value::as_str), route, "{told}");
+            for device in told["devices"].as_array().unwrap() {
+                let own = match device["platform"] == "ios" {
+                    true => "apns",
+                    false => "fcm",
+                };
+                assert_eq!(device["route"], own, "{told}");
+            }
+        }
+    }
+}

@@ -78,6 +78,7 @@ pub(crate) struct MessageView<'a> {
     class: &'a str,
     priority: &'a str,
     on_ambiguous: &'a str,
+    /// Of the step that it is at. A push whose devices go over several has none: each device tells its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<&'a str>,
     /// What it waits for while it is queued, a route each: of `GET /v1/messages/{id}` alone. Absent where it
@@ -206,8 +207,7 @@ pub(crate) fn message<'a>(
     names: &'a Names,
     content: bool,
 ) -> MessageView<'a> {
-    let route = render::last_answer(life).map(|answer| answer.0);
-    let route = route.or_else(|| life.route(message));
+    let (route, _) = render::route_of(message, life);
     let pushed = message.has_channel(Channel::Push);
     // A delivered message keeps the answers of its failed attempts, which are not its reason.
     let bad_end = !matches!(life.status, Status::Sent | Status::Delivered | Status::Read);

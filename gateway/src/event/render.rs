@@ -14,11 +14,13 @@ use crate::outcome::{Reason, ReceiptState, ReceiptTlv};
 
 mod inbound;
 mod push;
+mod route;
 pub mod suppressed;
 
 pub use inbound::inbound_event;
 use push::{Evidence, Fallback, evidence, fallback};
 pub use push::{Pushed, TokenHash, device_event};
+pub use route::route_of;
 
 /// The version of the event format (contract.md §3).
 pub const API_VERSION: &str = "2026-11-01";
@@ -319,24 +321,6 @@ pub fn good_news(life: &Life) -> Option<Provider<'_>> {
     })
 }
 
-/// The route and the provider's id of the last accepted part; the route of the last try without one.
-#[must_use]
-pub fn last_answer(life: &Life) -> Option<(crate::message::RouteIx, &[u8])> {
-    let mut refused = None;
-    for change in life.log.iter().rev() {
-        if let What::Answered {
-            route, provider_id, ..
-        } = &change.what
-        {
-            if !provider_id.is_empty() {
-                return Some((*route, provider_id));
-            }
-            refused = refused.or(Some((*route, &[][..])));
-        }
-    }
-    refused
-}
-
 /// Writes a message's event. `life` is the life as of the event.
 ///
 /// # Errors
@@ -357,12 +341,7 @@ pub fn message_event(
         change.is_final && !matches!(change.status, Status::Delivered | Status::Read)
     });
     let channel = message.channel(life.step);
-    let answer = match channel {
-        Channel::Sms => last_answer(life),
-        // Each device has its own.
-        Channel::Push => None,
-    };
-    let route = answer.map(|a| a.0).or_else(|| life.route(message));
+    let (route, provider_id) = route_of(message, life);
     let operator_at = life.log.iter().rev().find_map(|change| match &change.what {
         What::Receipt { operator_at, .. } => *operator_at,
         _ => None,
@@ -380,9 +359,8 @@ pub fn message_event(
         from_used: message.text(Text::From),
         class: message.class.name(),
         route: route.map(|route| lookup.names.route(route)),
-        provider_message_id: answer
-            .filter(|a| !a.1.is_empty())
-            .map(|a| String::from_utf8_lossy(a.1).into_owned()),
+        provider_message_id: (!provider_id.is_empty())
+            .then(|| String::from_utf8_lossy(provider_id).into_owned()),
         sms: (channel == Channel::Sms).then(|| Sms::of(message, life)),
         push: (channel == Channel::Push).then(|| Pushed::of(message, life, lookup)),
         fallback: fallback(event.kind, life),

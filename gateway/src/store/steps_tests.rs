@@ -4,6 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::clock::{Clock, UnixMs};
 use crate::event::EventKind;
+use crate::event::render::route_of;
 use crate::message::life::{Change, Status, What};
 use crate::message::steps::{Device, FallbackOn, Leg, Platform, PushTarget, Step, Steps};
 use crate::message::{
@@ -294,6 +295,42 @@ async fn the_id_of_a_push_is_kept_with_its_message_and_leads_to_it_from_nowhere(
     assert_eq!(keys(), 1);
     store.archive_now().await;
     assert_eq!(files(), 1);
+    store.close();
+}
+
+#[tokio::test]
+async fn the_route_of_a_push_is_told_where_it_has_one_and_that_of_an_sms_is_its_own() {
+    let dir = TempDir::new();
+    let store = open(&dir);
+    let route = async |id| {
+        let record = store.get(id).await.unwrap();
+        let (route, provider_id) = route_of(&record.message, &record.life);
+        (route, String::from_utf8_lossy(provider_id).into_owned())
+    };
+    let none = String::new;
+    let id = accept_one(&store, both(1)).await;
+    assert_eq!(route(id).await, (None, none()), "each device has its own");
+    let gone = [on(APNS, refused(id, 0)), on(FCM, refused(id, 1))];
+    store.settle(gone.to_vec()).await.unwrap();
+    assert_eq!(
+        route(id).await,
+        (Some(SMS), none()),
+        "no push service has the SMS"
+    );
+    let sent = on(SMS, accepted(id, 2, "7A3F01C2"));
+    store.settle(vec![sent]).await.unwrap();
+    assert_eq!(route(id).await, (Some(SMS), "7A3F01C2".to_owned()));
+    let mut one = both(2);
+    if let Some(steps) = &mut one.message.steps {
+        steps.legs[1].routes.clear();
+    }
+    let id = accept_one(&store, one).await;
+    assert_eq!(route(id).await, (Some(APNS), none()));
+    store
+        .settle(vec![on(APNS, accepted(id, 0, "m"))])
+        .await
+        .unwrap();
+    assert_eq!(route(id).await, (Some(APNS), none()));
     store.close();
 }
 
