@@ -68,7 +68,7 @@ pub(super) fn both(number: u64) -> Draft {
 
 async fn ready(store: &Store, route: RouteIx) -> Vec<Entry> {
     let whose = (Class::Transactional, TenantIx(0));
-    store.load_ready(route, whose, 0, 100).await.unwrap()
+    store.load_ready(route, whose, 0, 2_000).await.unwrap()
 }
 
 async fn ids(store: &Store, route: RouteIx) -> Vec<MessageId> {
@@ -385,4 +385,5 @@ async fn a_step_that_no_route_leads_to_is_told_of_at_acceptance() {
     store.close();
 }
 
+mod depths;
 mod suppressed;

@@ -15,7 +15,8 @@ use crate::store::young::Row;
 
 /// The schema: rows, the queue in its order, deadlines, intents (`out`), and the lookup table. A
 /// message that has left leaves its lookup entries behind; a segment goes as a whole. `queued` is how
-/// many places a message has in the queue; `route` and `ord` are those of the first one.
+/// many places a message has in the queue; `route` and `ord` are those of the first one, which need not be
+/// its first leg's: that may have ended.
 pub(crate) fn schema() -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS messages (
@@ -91,7 +92,8 @@ pub(crate) fn write(connection: &Connection, work: &Work<'_>) -> rusqlite::Resul
     set(connection, "as_of", int(work.as_of))
 }
 
-/// By how much the depths change.
+/// By how much the depths change: by the rows of the queue that came and went, so that a generation that is
+/// written again changes nothing.
 #[derive(Default)]
 struct Moves(FxHashMap<Place, i64>);
 
@@ -116,6 +118,7 @@ impl Moves {
     }
 }
 
+/// Writes a message and puts it into the queue. Tells where it was not in it already.
 fn insert(
     connection: &Connection,
     row: &Row,
@@ -130,9 +133,8 @@ fn insert(
     let crc = checksum(message.id, blob).to_be_bytes();
     blob.extend_from_slice(&crc);
     let id = int(message.id.0);
-    let route = life.route(message);
-    let queue = Place::all(message, life);
-    let first = life.open_legs(message).next().map(|open| open.2.order);
+    let queued = life.open_legs(message).count();
+    let first = life.open_legs(message).next();
     let lane = depths::lane(message.class);
     connection
         .prepare_cached(
@@ -143,21 +145,25 @@ fn insert(
             id,
             int(as_of),
             life.status.name(),
-            route.map(|route| route.0),
+            first.map(|(route, ..)| route.0),
             lane,
-            int(first.unwrap_or_default()),
-            int(u64::try_from(queue.len()).unwrap_or(0)),
+            int(first.map(|(_, _, leg)| leg.order).unwrap_or_default()),
+            int(u64::try_from(queued).unwrap_or(0)),
             deadline.map(|at| int(at.0)),
             !(life.parts_out().is_empty() && life.parts_claimed().is_empty()),
             message.tenant.0,
             &*blob,
         ])?;
+    let mut came = Places::new();
     for (route, _, leg) in life.open_legs(message) {
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO queue VALUES (?1, ?2, ?3, ?4, ?5)")?
+        let new = connection
+            .prepare_cached("INSERT OR IGNORE INTO queue VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![route.0, lane, message.tenant.0, int(leg.order), id])?;
+        if new > 0 {
+            came.push(Place::new(route, message.class, message.tenant));
+        }
     }
-    Ok(queue)
+    Ok(came)
 }
 
 /// Takes a message out of the queue. Tells where it was in it: nowhere, once, or once for each of its open
@@ -188,17 +194,19 @@ fn unqueue(connection: &Connection, id: i64) -> rusqlite::Result<Option<Places>>
     };
     let mut were = Places::new();
     for (route, order) in places {
-        connection
+        let gone = connection
             .prepare_cached(
                 "DELETE FROM queue WHERE route = ?1 AND lane = ?2 AND tenant = ?3 AND ord = ?4
                  AND id = ?5",
             )?
             .execute(params![route, lane, tenant, order, id])?;
-        were.push(Place {
-            route: RouteIx(route),
-            lane,
-            tenant: TenantIx(tenant),
-        });
+        if gone > 0 {
+            were.push(Place {
+                route: RouteIx(route),
+                lane,
+                tenant: TenantIx(tenant),
+            });
+        }
     }
     Ok(Some(were))
 }
