@@ -506,11 +506,16 @@ async fn a_410_older_than_the_registration_has_nobody_delete_the_token() {
     messages[1]["to"]["devices"][0]["registered_at"] = now["accepted_at"].clone();
     let ids = push.send(&messages).await;
     let ends = push.ends(&ids).await;
-    for end in &ends {
-        let reason = &end["reason"]["code"];
+    for (end, code, gone) in [
+        (&ends[0], "device_unregistered", true),
+        (&ends[1], "provider_error", false),
+    ] {
+        let reason = &end["reason"];
+        assert_eq!(end["status"], "failed", "{end}");
         assert_eq!(
-            (&end["status"], reason),
-            (&json!("failed"), &json!("device_unregistered"))
+            (&reason["code"], &reason["permanent"]),
+            (&json!(code), &json!(gone)),
+            "{end}"
         );
     }
     let events = push.scene.client.events("device.unregistered").await;
