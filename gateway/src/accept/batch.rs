@@ -424,7 +424,11 @@ fn envelope(json: &[u8]) -> Result<Envelope<'_>, Problem> {
     let mut errors: Vec<FieldError> = fields
         .keys()
         .filter(|name| !matches!(&***name, "defaults" | "messages"))
-        .map(|name| wrong(&format!("/{name}"), "unknown_field", String::new()))
+        .map(|name| {
+            let mut at = String::new();
+            shape::push_token(&mut at, name);
+            wrong(&at, "unknown_field", String::new())
+        })
         .collect();
     match fields.get("messages") {
         None => errors.push(wrong(

@@ -8,11 +8,12 @@ use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use metrics::gauge;
+use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::accept::problem::{Code, FieldError, Problem};
-use crate::accept::request::without_position;
+use crate::accept::shape::{self, Shaped};
 use crate::accept::{Gateway, answer};
 use crate::metrics as names;
 
@@ -157,18 +158,19 @@ where
     whole(headers, slot, limit, Code::BodyTooLarge, &gateway.bodies).await
 }
 
-/// Reads a small JSON body into what it is to be.
+/// Reads a small JSON body into what it is to be. Wrong shapes are returned beside what could be read,
+/// for [`shape::with_values`].
 ///
 /// # Errors
-/// Those of [`json`], `malformed_json`, and `invalid_request` for JSON of another form.
+/// Those of [`json`] and of [`shape::read`].
 pub(crate) async fn read<B, T>(
     gateway: &Gateway,
     headers: &HeaderMap,
     slot: &mut Option<B>,
-) -> Result<T, Problem>
+) -> Result<(T, Vec<FieldError>), Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
-    T: serde::de::DeserializeOwned,
+    T: DeserializeOwned + Shaped,
 {
     read_within(gateway, headers, slot, SMALL_MAX).await
 }
@@ -182,19 +184,13 @@ pub(crate) async fn read_within<B, T>(
     headers: &HeaderMap,
     slot: &mut Option<B>,
     limit: usize,
-) -> Result<T, Problem>
+) -> Result<(T, Vec<FieldError>), Problem>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
-    T: serde::de::DeserializeOwned,
+    T: DeserializeOwned + Shaped,
 {
     let held = json(gateway, headers, slot, (limit, "")).await?;
-    serde_json::from_slice(&held.bytes).map_err(|error| match error.is_data() {
-        true => {
-            let detail = without_position(&error);
-            Problem::of(vec![FieldError::at("", "invalid", detail)])
-        }
-        false => Problem::new(Code::MalformedJson, error.to_string()),
-    })
+    shape::read(&held.bytes)
 }
 
 /// Reads and drops what is left of a body that is refused, up to [`DRAIN_MAX`]: to close on unread

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::request::Request;
+use crate::accept::shape::{below, is_told};
 use crate::accept::{Door, PlanError, PlanRequest, Planned, Scope, Why};
 use crate::clock::UnixMs;
 use crate::message::{
@@ -250,12 +251,7 @@ fn plan_error(error: PlanError, content: &Content<'_>, names: &Names) -> FieldEr
 impl<'a> Check<'a> {
     /// Adds an error, unless the field's shape is wrong already.
     fn add(&mut self, error: FieldError) {
-        let place = error.pointer.as_deref().unwrap_or_default();
-        let told = self.errors[..self.shapes].iter().any(|shape| {
-            let known = shape.pointer.as_deref().unwrap_or_default();
-            below(known, place) || below(place, known)
-        });
-        if !told {
+        if !is_told(&self.errors[..self.shapes], &error) {
             self.errors.push(error);
         }
     }
@@ -431,13 +427,6 @@ pub(crate) fn timestamp(text: &str) -> Option<UnixMs> {
     let at: SystemTime = humantime::parse_rfc3339(text).ok()?;
     let since = at.duration_since(UNIX_EPOCH).ok()?;
     u64::try_from(since.as_millis()).ok().map(UnixMs)
-}
-
-/// Whether `place` is `root` or lies below it: the next character must begin a new part.
-fn below(place: &str, root: &str) -> bool {
-    place
-        .strip_prefix(root)
-        .is_some_and(|rest| rest.is_empty() || root.ends_with('/') || rest.starts_with(['/', '?']))
 }
 
 /// A W3C traceparent (version 00) that is well formed; anything else is ignored, as the

@@ -131,6 +131,13 @@ struct FirstLine<'a> {
     defaults: &'a RawValue,
 }
 
+impl<'a> FirstLine<'a> {
+    fn read(json: &'a [u8]) -> Option<Self> {
+        let first = serde_json::from_slice(json).ok();
+        first.filter(|_| is_object(json))
+    }
+}
+
 /// Reads one stream.
 struct Reader {
     gateway: Arc<Gateway>,
@@ -335,7 +342,7 @@ impl Reader {
                 }
                 Err(mut problem) => {
                     if let Line::Whole(json) = &line
-                        && serde_json::from_slice::<FirstLine<'_>>(json).is_ok()
+                        && FirstLine::read(json).is_some()
                     {
                         let detail = "only the first line may be defaults";
                         let error = FieldError::at("/defaults", "not_allowed_here", detail);
@@ -355,8 +362,7 @@ impl Reader {
 
     /// Whether the first line holds defaults, which are then kept.
     fn take_defaults(&mut self, json: &[u8]) -> Result<bool, Problem> {
-        let first = serde_json::from_slice::<FirstLine<'_>>(json).ok();
-        let Some(first) = first.filter(|_| is_object(json)) else {
+        let Some(first) = FirstLine::read(json) else {
             return Ok(false);
         };
         let json = first.defaults.get();

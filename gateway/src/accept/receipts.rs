@@ -17,8 +17,9 @@ use utoipa::ToSchema;
 use crate::accept::answer::{self, Body};
 use crate::accept::check::{NOT_RFC3339, timestamp};
 use crate::accept::problem::{Code, FieldError, Problem};
+use crate::accept::request::{object, objects_if};
 use crate::accept::router::Asked;
-use crate::accept::shape::push_token;
+use crate::accept::shape::{Fields, Shape, Shaped, below, push_token, with_values};
 use crate::accept::{Gateway, auth, body, view};
 use crate::clock::UnixMs;
 use crate::event::render::TokenHash;
@@ -44,11 +45,13 @@ pub(crate) struct ReceiptsIn {
     #[schema(example = "opened")]
     event: Option<String>,
     /// Which device; absent with a receipt token, which is of one, and of a message to one alone.
+    #[serde(default, deserialize_with = "object")]
     device: Option<DeviceRef>,
     /// When, by the device's clock: RFC 3339 in UTC. Shown as it is told.
     #[schema(format = DateTime)]
     at: Option<String>,
     /// At most 30, instead of the three above: taken together or not at all.
+    #[serde(default, deserialize_with = "objects_if")]
     #[schema(max_items = 30)]
     receipts: Option<Vec<ReceiptIn>>,
 }
@@ -62,6 +65,7 @@ pub(crate) struct ReceiptIn {
     #[schema(value_type = String, required)]
     event: Option<String>,
     /// As above.
+    #[serde(default, deserialize_with = "object")]
     device: Option<DeviceRef>,
     /// As above.
     #[schema(format = DateTime)]
@@ -74,12 +78,41 @@ pub(crate) struct ReceiptIn {
 #[schema(as = AppReceiptDevice)]
 pub(crate) struct DeviceRef {
     /// Its place in the message's `devices`, from 0.
-    index: Option<u8>,
+    #[schema(minimum = 0)]
+    index: Option<i64>,
     /// Its token.
     token: Option<String>,
     /// Its token's digest, as events show it.
     #[schema(example = "sha256:1b7e…")]
     token_hash: Option<String>,
+}
+
+impl Shaped for ReceiptsIn {
+    const FIELDS: Fields = &[
+        ("at", Shape::Text),
+        ("device", Shape::Object(DeviceRef::FIELDS)),
+        ("event", Shape::Text),
+        (
+            "receipts",
+            Shape::List(&Shape::Object(ReceiptIn::FIELDS)),
+        ),
+    ];
+}
+
+impl Shaped for ReceiptIn {
+    const FIELDS: Fields = &[
+        ("at", Shape::Text),
+        ("device", Shape::Object(DeviceRef::FIELDS)),
+        ("event", Shape::Text),
+    ];
+}
+
+impl Shaped for DeviceRef {
+    const FIELDS: Fields = &[
+        ("index", Shape::Integer),
+        ("token", Shape::Text),
+        ("token_hash", Shape::Text),
+    ];
 }
 
 /// What became of the receipts; they are on disk.
@@ -131,7 +164,7 @@ where
         None => (view::own_record(gateway, asked).await?, None),
     };
     let message = &*record.message;
-    let told: ReceiptsIn = body::read_within(gateway, headers, slot, BODY_MAX).await?;
+    let told = body::read_within(gateway, headers, slot, BODY_MAX).await?;
     if !message.has_app_receipts() {
         return Err(refusal(AppRefusal::NotAsked));
     }
@@ -198,10 +231,10 @@ fn refusal(why: AppRefusal) -> Problem {
     Problem::new(code, detail)
 }
 
-/// Reads what was told, all errors at once. `own`: the device that a token speaks for.
+/// Checks what was told, all errors at once. `own`: the device that a token speaks for.
 fn checked(
     message: &Message,
-    told: ReceiptsIn,
+    (told, shapes): (ReceiptsIn, Vec<FieldError>),
     own: Option<u8>,
 ) -> Result<Vec<AppReceipt>, Problem> {
     let mut errors = Vec::new();
@@ -210,7 +243,13 @@ fn checked(
         device: told.device,
         at: told.at,
     };
+    // A list that could not be read is not none: there need be no receipt beside it.
+    let in_list = |shape: &FieldError| {
+        let at = shape.pointer.as_deref();
+        at.is_some_and(|at| below(at, "/receipts"))
+    };
     let receipts = match told.receipts {
+        None if shapes.iter().any(in_list) => return Err(Problem::of(shapes)),
         None => vec![one_of(message, one, (own, ""), &mut errors)],
         Some(list) => {
             for (at, given) in [
@@ -234,6 +273,7 @@ fn checked(
             .collect()
         }
     };
+    let errors = with_values(shapes, errors);
     match (errors.is_empty(), receipts.into_iter().collect()) {
         (true, Some(receipts)) => Ok(receipts),
         _ => Err(Problem::of(errors)),
@@ -302,7 +342,9 @@ fn device(
             index: Some(index),
             token: None,
             token_hash: None,
-        }) => message.device_part(index),
+        }) => u8::try_from(index)
+            .ok()
+            .and_then(|place| message.device_part(place)),
         Some(DeviceRef {
             index: None,
             token: Some(token),

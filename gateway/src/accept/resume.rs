@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::accept::answer::Body;
 use crate::accept::problem::{Code, FieldError, Problem};
 use crate::accept::router::Asked;
+use crate::accept::shape::{Fields, Shape, Shaped, with_values};
 use crate::accept::{Gateway, auth, body, view};
 
 /// Characters of `reason` (chosen: as of a suppression's text).
@@ -26,6 +27,10 @@ pub(crate) struct ResumeIn {
     reason: String,
 }
 
+impl Shaped for ResumeIn {
+    const FIELDS: Fields = &[("reason", Shape::Text)];
+}
+
 /// Answers `POST /v1/routes/{name}/resume`: the route as it stands.
 pub(crate) async fn resume<B>(
     gateway: &Arc<Gateway>,
@@ -35,14 +40,18 @@ pub(crate) async fn resume<B>(
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    let request = match slot.as_ref().is_none_or(hyper::body::Body::is_end_stream) {
-        true => ResumeIn::default(),
+    let (request, shapes) = match slot.as_ref().is_none_or(hyper::body::Body::is_end_stream) {
+        true => (ResumeIn::default(), Vec::new()),
         false => body::read(gateway, &asked.parts.headers, slot).await?,
     };
+    let mut errors = Vec::new();
     if request.reason.chars().count() > REASON_MAX {
         let detail = "must have at most 255 characters";
-        let error = FieldError::at("/reason", "out_of_range", detail);
-        return Err(Problem::of(vec![error]));
+        errors.push(FieldError::at("/reason", "out_of_range", detail));
+    }
+    let errors = with_values(shapes, errors);
+    if !errors.is_empty() {
+        return Err(Problem::of(errors));
     }
     let route = asked.name.as_str();
     if !gateway.routes.resume(route) {

@@ -1,20 +1,37 @@
-//! Shapes: says what exactly is wrong with JSON that is no [`Request`], field by field.
+//! Shapes: says what exactly is wrong with JSON that cannot be read, field by field.
 //!
-//! The slow path: reached only by requests that cannot be read. The table below holds every request
-//! field of contract.md §1; those that this version lacks answer `not_available`.
+//! The slow path: reached only by requests that cannot be read. The table below holds every field of
+//! a message in contract.md §1; those that this version lacks answer `not_available`. What else is read
+//! from JSON has its table beside its struct.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::accept::problem::{Code, ERRORS_MAX, FieldError, Problem, shown};
-use crate::accept::request::{Request, malformed, without_position};
+use crate::accept::request::{Object as FromObject, Request, malformed, without_position};
 
+#[cfg(test)]
+mod tests;
 mod twice;
 
 pub(crate) use twice::first as first_twice;
 
+/// The fields of an object, by name.
+pub(crate) type Fields = &'static [(&'static str, Shape)];
+
+/// What is read from a JSON object, and from nothing else.
+pub(crate) trait Shaped {
+    /// Every field that it may have. What has one of these shapes can be read.
+    const FIELDS: Fields;
+}
+
+impl Shaped for Request<'_> {
+    const FIELDS: Fields = MESSAGE;
+}
+
 /// What a field may hold.
-enum Shape {
+pub(crate) enum Shape {
     Text,
     Integer,
     Boolean,
@@ -26,9 +43,9 @@ enum Shape {
     TextOrInteger,
     /// An object of these.
     TextOrIntegerMap,
-    Object(&'static [(&'static str, Self)]),
+    Object(Fields),
     /// A string, or the object.
-    TextOr(&'static [(&'static str, Self)]),
+    TextOr(Fields),
     /// A string; the object form is not in this version.
     TextOrLater,
     List(&'static Self),
@@ -45,7 +62,7 @@ use Shape::{
     TextOrInteger, TextOrIntegerMap, TextOrLater,
 };
 
-static MESSAGE: &[(&str, Shape)] = &[
+const MESSAGE: Fields = &[
     (
         "callback",
         Object(&[("endpoint_id", Text), ("types", List(&Text)), ("url", Text)]),
@@ -72,7 +89,7 @@ static MESSAGE: &[(&str, Shape)] = &[
     ("ttl", Integer),
 ];
 
-static POLICY: &[(&str, Shape)] = &[
+static POLICY: Fields = &[
     ("on_ambiguous", Text),
     ("frequency_cap", Default("\"respect\"")),
     ("quiet_hours", Default("\"respect\"")),
@@ -81,7 +98,7 @@ static POLICY: &[(&str, Shape)] = &[
     ("suppressions", Text),
 ];
 
-static TO: &[(&str, Shape)] = &[
+static TO: Fields = &[
     ("app", Text),
     ("condition", Text),
     ("devices", List(&Object(DEVICE))),
@@ -94,14 +111,14 @@ static TO: &[(&str, Shape)] = &[
     ("timezone", Later),
 ];
 
-static DEVICE: &[(&str, Shape)] = &[
+static DEVICE: Fields = &[
     ("app", Text),
     ("platform", Text),
     ("registered_at", Text),
     ("token", Text),
 ];
 
-static CONTENT: &[(&str, Shape)] = &[
+static CONTENT: Fields = &[
     ("sms", Object(SMS)),
     ("text", Text),
     ("push", Object(PUSH)),
@@ -109,7 +126,7 @@ static CONTENT: &[(&str, Shape)] = &[
     ("rcs", OtherChannel),
 ];
 
-static PUSH: &[(&str, Shape)] = &[
+static PUSH: Fields = &[
     ("apns", AnyObject),
     ("badge", Integer),
     ("body", Text),
@@ -126,7 +143,7 @@ static PUSH: &[(&str, Shape)] = &[
     ("title", Text),
 ];
 
-static SMS: &[(&str, Shape)] = &[
+static SMS: Fields = &[
     ("data", Text),
     ("encoding", Text),
     ("flash", Boolean),
@@ -139,7 +156,7 @@ static SMS: &[(&str, Shape)] = &[
     ("tlv", TextOrIntegerMap),
 ];
 
-static STEP: &[(&str, Shape)] = &[
+static STEP: Fields = &[
     ("channel", Text),
     (
         "failover",
@@ -151,7 +168,7 @@ static STEP: &[(&str, Shape)] = &[
     ("wait", Later),
 ];
 
-static TRACKING: &[(&str, Shape)] = &[
+static TRACKING: Fields = &[
     ("campaign_id", Text),
     ("correlation_id", Text),
     ("journey_id", Text),
@@ -172,15 +189,34 @@ pub(crate) fn defaults() -> impl Iterator<Item = (&'static str, &'static str, Va
     })
 }
 
-/// Explains JSON that could not be read as a [`Request`] because of `error`. What is wrong is taken
-/// out, so that the rest can be checked as well.
+/// Reads a small object. Wrong shapes are returned beside what could be read, so that wrong values of
+/// the other fields can be added: see [`with_values`].
+///
+/// # Errors
+/// `malformed_json` when it is not JSON, `invalid_request` when it is no object.
+pub(crate) fn read<T>(json: &[u8]) -> Result<(T, Vec<FieldError>), Problem>
+where
+    T: DeserializeOwned + Shaped,
+{
+    match serde_json::from_slice::<FromObject<T>>(json) {
+        Ok(read) => Ok((read.0, Vec::new())),
+        Err(error) if error.is_data() => explain(json, &error),
+        Err(error) => Err(malformed(&error)),
+    }
+}
+
+/// Explains JSON that could not be read because of `error`. What is wrong is taken out, so that the
+/// rest can be checked as well.
 ///
 /// # Errors
 /// A problem when it is not JSON at all, or not an object.
-pub(crate) fn explain(
+pub(crate) fn explain<T>(
     json: &[u8],
     error: &serde_json::Error,
-) -> Result<(Request<'static>, Vec<FieldError>), Problem> {
+) -> Result<(T, Vec<FieldError>), Problem>
+where
+    T: Deserialize<'static> + Shaped,
+{
     let mut value: Value = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
     let twice = twice::first(json);
     if !value.is_object() {
@@ -193,7 +229,7 @@ pub(crate) fn explain(
     let mut errors = Vec::new();
     walk(
         &mut value,
-        &Object(MESSAGE),
+        &Object(T::FIELDS),
         &mut String::new(),
         &mut errors,
     );
@@ -201,8 +237,8 @@ pub(crate) fn explain(
     if let Some(pointer) = twice {
         errors.push(FieldError::at(pointer, "duplicate_key", "comes twice"));
     }
-    match Request::deserialize(value) {
-        Ok(request) => Ok((request, errors)),
+    match T::deserialize(value) {
+        Ok(read) => Ok((read, errors)),
         Err(_) => {
             let reason = without_position(error);
             Err(Problem::of(vec![FieldError::at(
@@ -212,6 +248,34 @@ pub(crate) fn explain(
             )]))
         }
     }
+}
+
+/// Whether the shape of a field that `error` is about is told as wrong already: what follows from it
+/// says nothing more.
+pub(crate) fn is_told(shapes: &[FieldError], error: &FieldError) -> bool {
+    let place = error.pointer.as_deref().unwrap_or_default();
+    shapes.iter().any(|shape| {
+        let known = shape.pointer.as_deref().unwrap_or_default();
+        below(known, place) || below(place, known)
+    })
+}
+
+/// Wrong shapes, and the wrong values of the other fields.
+pub(crate) fn with_values(mut shapes: Vec<FieldError>, values: Vec<FieldError>) -> Vec<FieldError> {
+    let told = shapes.len();
+    for error in values {
+        if !is_told(&shapes[..told], &error) {
+            shapes.push(error);
+        }
+    }
+    shapes
+}
+
+/// Whether `place` is `root` or lies below it: the next character must begin a new part.
+pub(crate) fn below(place: &str, root: &str) -> bool {
+    place
+        .strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || root.ends_with('/') || rest.starts_with(['/', '?']))
 }
 
 /// Checks one value; `false` says that it has to be taken out.
@@ -332,210 +396,5 @@ pub(crate) fn push_token(pointer: &mut String, token: &str) {
             '/' => pointer.push_str("~1"),
             other => pointer.push(other),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::accept::problem::{Code, Problem};
-    use crate::accept::request::{merge, parse};
-
-    fn errors(json: &str) -> Vec<(String, &'static str)> {
-        let (_, errors) = parse(json.as_bytes()).unwrap();
-        let pairs = errors.into_iter().map(|e| (e.pointer.unwrap(), e.code));
-        pairs.collect()
-    }
-
-    #[test]
-    fn unknown_fields_are_named_at_every_depth() {
-        assert_eq!(
-            errors(r#"{"expire_at":"x","content":{"sms":{"max_segment":1}},"to":{"fone":"1"}}"#),
-            [
-                ("/content/sms/max_segment".into(), "unknown_field"),
-                ("/expire_at".into(), "unknown_field"),
-                ("/to/fone".into(), "unknown_field"),
-            ]
-        );
-    }
-
-    #[test]
-    fn fields_of_the_contract_that_are_not_built_say_so() {
-        for (json, pointer) in [
-            (r#"{"send_at":"2026-11-21T08:00:00Z"}"#, "/send_at"),
-            (r#"{"routing":{"prefer":["a"]}}"#, "/routing"),
-            (r#"{"from":{"pool":"se"}}"#, "/from"),
-            (r#"{"to":{"phone":"+46701234567","ref":"u"}}"#, "/to/ref"),
-            (r#"{"to":{"email":"a@b"}}"#, "/to/email"),
-            (
-                r#"{"content":{"sms":{"regulatory":{}}}}"#,
-                "/content/sms/regulatory",
-            ),
-            (r#"{"plan":{"steps":[{"wait":3}]}}"#, "/plan/steps/0/wait"),
-            (
-                r#"{"plan":{"steps":[{"revoke":false}]}}"#,
-                "/plan/steps/0/revoke",
-            ),
-            (
-                r#"{"policy":{"quiet_hours":"ignore"}}"#,
-                "/policy/quiet_hours",
-            ),
-            (
-                r#"{"policy":{"retain_content":"hash"}}"#,
-                "/policy/retain_content",
-            ),
-        ] {
-            let (_, errors) = parse(json.as_bytes()).unwrap();
-            assert_eq!(errors.len(), 1, "{json}");
-            assert_eq!(errors[0].pointer.as_deref(), Some(pointer));
-            assert_eq!(Problem::of(errors).code, Code::NotAvailable, "{json}");
-        }
-    }
-
-    #[test]
-    fn a_field_that_is_not_built_may_be_sent_with_its_default() {
-        let (plain, _) = parse(br#"{"plan":{"steps":[{"channel":"sms"}]}}"#).unwrap();
-        for json in [
-            r#"{"plan":{"steps":[{"channel":"sms","until":"delivered"}]}}"#,
-            r#"{"plan":{"steps":[{"channel":"sms","revoke":true}]}}"#,
-            r#"{"plan":{"steps":[{"channel":"sms","on":["undelivered","rejected","no_route"]}]}}"#,
-        ] {
-            let (mut request, mut errors) = parse(json.as_bytes()).unwrap();
-            merge::expand(&mut request, &mut errors);
-            assert_eq!(errors, [], "{json}");
-            let text = |request| serde_json::to_string(request).unwrap();
-            assert_eq!(text(&request), text(&plain), "the same request: {json}");
-        }
-        for json in [
-            r#"{"policy":{"quiet_hours":"respect","suppressions":"respect","frequency_cap":"respect"}}"#,
-            r#"{"policy":{"retain_content":"full","redact_to":false}}"#,
-        ] {
-            assert_eq!(errors(json), [], "{json}");
-        }
-        assert_eq!(super::defaults().count(), 5, "each is a table's field");
-    }
-
-    #[test]
-    fn channels_that_are_not_enabled_say_so() {
-        for json in [r#"{"content":{"email":{}}}"#, r#"{"content":{"rcs":{}}}"#] {
-            let (_, errors) = parse(json.as_bytes()).unwrap();
-            assert_eq!(Problem::of(errors).code, Code::ChannelNotEnabled);
-        }
-    }
-
-    #[test]
-    fn wrong_types_are_named() {
-        assert_eq!(
-            errors(r#"{"content":{"sms":{"tlv":{"a":"x","b":7,"c":-1,"d":true,"e":null}}}}"#),
-            [
-                ("/content/sms/tlv/c".into(), "wrong_type"),
-                ("/content/sms/tlv/d".into(), "wrong_type"),
-            ]
-        );
-        assert_eq!(
-            errors(
-                r#"{"ttl":"60","text":5,"tags":["a",1,true],"metadata":{"a/b":1},"to":7,"plan":[]}"#
-            ),
-            [
-                ("/metadata/a~1b".into(), "wrong_type"),
-                ("/plan".into(), "wrong_type"),
-                ("/tags/1".into(), "wrong_type"),
-                ("/tags/2".into(), "wrong_type"),
-                ("/text".into(), "wrong_type"),
-                ("/to".into(), "wrong_type"),
-                ("/ttl".into(), "wrong_type"),
-            ]
-        );
-        assert_eq!(
-            errors(r#"{"content":["a"],"plan":{"steps":[["sms"]]},"tracking":[]}"#),
-            [
-                ("/content".into(), "wrong_type"),
-                ("/plan/steps/0".into(), "wrong_type"),
-                ("/tracking".into(), "wrong_type"),
-            ],
-            "a list is no object"
-        );
-        assert_eq!(errors(r#"{"ttl":1.5}"#), [("/ttl".into(), "wrong_type")]);
-    }
-
-    #[test]
-    fn what_can_be_read_is_kept_for_the_check() {
-        let (request, errors) = parse(br#"{"to":"+46701234567","nope":1,"ttl":5}"#).unwrap();
-        assert_eq!(errors.len(), 1);
-        assert_eq!(request.ttl, Some(5));
-        assert_eq!(request.to.unwrap().phone.unwrap().0, "+46701234567");
-    }
-
-    #[test]
-    fn null_is_the_same_as_absent() {
-        let (request, errors) = parse(br#"{"ttl":null,"text":null,"to":null}"#).unwrap();
-        assert!(errors.is_empty() && request.ttl.is_none() && request.to.is_none());
-        assert_eq!(errors.len(), 0);
-        let (_, errors) = parse(br#"{"send_at":null}"#).unwrap();
-        assert_eq!(
-            errors,
-            [],
-            "null of a field that is not built asks for nothing"
-        );
-    }
-
-    #[test]
-    fn what_is_not_json_or_not_an_object_is_a_problem_with_a_position() {
-        let problem = parse(b"{\"to\":\n}").unwrap_err();
-        assert_eq!(problem.code, Code::MalformedJson);
-        assert!(
-            problem.detail.contains("line 2 column 1"),
-            "{}",
-            problem.detail
-        );
-        assert_eq!(parse(b"").unwrap_err().code, Code::MalformedJson);
-        assert_eq!(parse(b"{} x").unwrap_err().code, Code::MalformedJson);
-        assert_eq!(
-            parse(b"{\"text\":\"\xff\"}").unwrap_err().code,
-            Code::MalformedJson
-        );
-        assert_eq!(
-            parse(b"{\"nope\":1,").unwrap_err().code,
-            Code::MalformedJson
-        );
-        assert_eq!(parse(b"[]").unwrap_err().code, Code::InvalidRequest);
-        assert_eq!(parse(b"7").unwrap_err().code, Code::InvalidRequest);
-    }
-
-    #[test]
-    fn a_field_that_comes_twice_is_refused() {
-        for (json, pointer) in [
-            (r#"{"ttl":5,"ttl":6}"#, "/ttl"),
-            (r#"{"send_at":null,"ttl":5,"ttl":6}"#, "/ttl"),
-            (r#"{"ttl":5,"t\u0074l":5}"#, "/ttl"),
-            (
-                r#"{"plan":{"steps":[{"until":"delivered","channel":"push","channel":"sms"}]}}"#,
-                "/plan/steps/0/channel",
-            ),
-            (
-                r#"{"policy":{"redact_to":false,"redact_to":true}}"#,
-                "/policy/redact_to",
-            ),
-        ] {
-            let found = errors(json);
-            assert!(
-                found.contains(&(pointer.into(), "duplicate_key")),
-                "{json}: {found:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn errors_stop_at_their_bound() {
-        let mut json = String::from("{");
-        for n in 0..10_000 {
-            json.push_str(&format!("\"f{n}\":1,"));
-        }
-        json.push_str("\"z\":1}");
-        assert!(errors(&json).len() < 40);
-        let long = format!(
-            r#"{{"{}":{{"x":1}},"metadata":{{"a":1}}}}"#,
-            "k".repeat(60_000)
-        );
-        assert!(errors(&long).iter().all(|(pointer, _)| pointer.len() < 100));
     }
 }

@@ -13,7 +13,9 @@ use crate::accept::answer::{self, Body};
 use crate::accept::check::{NOT_RFC3339, timestamp};
 use crate::accept::list::{Parameters, next_link, purpose, read_cursor, write_cursor};
 use crate::accept::problem::{Code, FieldError, Problem};
+use crate::accept::request::object;
 use crate::accept::router::Asked;
+use crate::accept::shape::{Fields, Shape, Shaped, with_values};
 use crate::accept::view::{At, Shown};
 use crate::accept::{Gateway, auth, body};
 use crate::clock::UnixMs;
@@ -99,7 +101,8 @@ pub(crate) struct VerdictView<'a> {
 #[schema(as = SuppressionScope)]
 pub(crate) struct ScopeIn {
     /// `all`, `sender`, `channel` or `class`.
-    kind: String,
+    #[schema(value_type = String, required)]
+    kind: Option<String>,
     /// The sender, `sms` or `push`, or the class; absent for `all`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -112,8 +115,10 @@ pub(crate) struct ScopeIn {
 #[schema(as = AddSuppression)]
 pub(crate) struct AddIn {
     /// E.164.
-    phone: String,
+    #[schema(value_type = String, required)]
+    phone: Option<String>,
     /// All when absent.
+    #[serde(default, deserialize_with = "object")]
     scope: Option<ScopeIn>,
     /// Why: at most 255 characters.
     #[serde(default)]
@@ -129,13 +134,35 @@ pub(crate) struct AddIn {
 #[schema(as = CheckSuppression)]
 pub(crate) struct CheckIn {
     /// E.164.
-    phone: String,
+    #[schema(value_type = String, required)]
+    phone: Option<String>,
     /// The sender; without one, only what covers every sender counts.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     from: String,
     /// `transactional` when absent.
     class: Option<String>,
+}
+
+impl Shaped for ScopeIn {
+    const FIELDS: Fields = &[("kind", Shape::Text), ("value", Shape::Text)];
+}
+
+impl Shaped for AddIn {
+    const FIELDS: Fields = &[
+        ("expires_at", Shape::Text),
+        ("phone", Shape::Text),
+        ("scope", Shape::Object(ScopeIn::FIELDS)),
+        ("text", Shape::Text),
+    ];
+}
+
+impl Shaped for CheckIn {
+    const FIELDS: Fields = &[
+        ("class", Shape::Text),
+        ("from", Shape::Text),
+        ("phone", Shape::Text),
+    ];
 }
 
 fn view<'a>(one: &'a Suppression, ids: Ids, names: &'a Names) -> SuppressionView<'a> {
@@ -240,9 +267,10 @@ where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
     let tenant = asked.principal.sending_tenant()?;
-    let request: AddIn = body::read(gateway, &asked.parts.headers, body).await?;
+    let read = body::read(gateway, &asked.parts.headers, body).await?;
+    let (request, shapes): (AddIn, _) = read;
     let mut errors = Vec::new();
-    let phone = phone(&request.phone, &mut errors);
+    let phone = needed_phone(request.phone.as_deref(), &mut errors);
     let scope = scope(request.scope.as_ref(), &mut errors);
     let expires_at = expires_at(
         request.expires_at.as_deref(),
@@ -252,6 +280,7 @@ where
     if request.text.chars().count() > TEXT_MAX {
         errors.push(FieldError::at("/text", "out_of_range", TOO_LONG));
     }
+    let errors = with_values(shapes, errors);
     if !errors.is_empty() {
         return Err(Problem::of(errors));
     }
@@ -318,9 +347,10 @@ where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
     let tenant = asked.principal.sending_tenant()?;
-    let request: CheckIn = body::read(gateway, &asked.parts.headers, body).await?;
+    let read = body::read(gateway, &asked.parts.headers, body).await?;
+    let (request, shapes): (CheckIn, _) = read;
     let mut errors = Vec::new();
-    let phone = phone(&request.phone, &mut errors);
+    let phone = needed_phone(request.phone.as_deref(), &mut errors);
     if !request.from.is_empty() && !is_sender(&request.from) {
         errors.push(FieldError::at("/from", "invalid_sender", SENDER));
     }
@@ -331,6 +361,7 @@ where
     if class.is_none() {
         errors.push(FieldError::at("/class", "not_one_of", "must be a class"));
     }
+    let errors = with_values(shapes, errors);
     if !errors.is_empty() {
         return Err(Problem::of(errors));
     }
@@ -355,6 +386,16 @@ where
 const TOO_LONG: &str = "must have at most 255 characters";
 const SENDER: &str = "an sms sender has at most 20 ASCII characters";
 
+fn needed_phone(text: Option<&str>, errors: &mut Vec<FieldError>) -> Phone {
+    match text {
+        Some(text) => phone(text, errors),
+        None => {
+            errors.push(FieldError::at("/phone", "required", "a number in E.164"));
+            Phone::default()
+        }
+    }
+}
+
 fn phone(text: &str, errors: &mut Vec<FieldError>) -> Phone {
     Phone::parse(text).unwrap_or_else(|| {
         let error = FieldError::at("/phone", "not_e164", "must be + and 7 to 15 digits");
@@ -367,7 +408,11 @@ fn scope(scope: Option<&ScopeIn>, errors: &mut Vec<FieldError>) -> Scope {
     let Some(scope) = scope else {
         return Scope::All;
     };
-    scope_of(&scope.kind, &scope.value, errors)
+    let Some(kind) = scope.kind.as_deref() else {
+        errors.push(FieldError::at("/scope/kind", "required", SCOPE_KIND));
+        return Scope::All;
+    };
+    scope_of(kind, &scope.value, errors)
 }
 
 fn scope_of(kind: &str, value: &str, errors: &mut Vec<FieldError>) -> Scope {
@@ -375,16 +420,14 @@ fn scope_of(kind: &str, value: &str, errors: &mut Vec<FieldError>) -> Scope {
         let known = ["all", "sender", "channel", "class"].contains(&kind);
         errors.push(match known {
             true => FieldError::at("/scope/value", "invalid", SCOPE_VALUE),
-            false => FieldError::at(
-                "/scope/kind",
-                "not_one_of",
-                "must be all, sender, channel or class",
-            ),
+            false => FieldError::at("/scope/kind", "not_one_of", SCOPE_KIND),
         });
         Scope::All
     })
 }
 
+/// What is expected of a scope's kind.
+const SCOPE_KIND: &str = "must be all, sender, channel or class";
 /// What is expected of a scope's value.
 const SCOPE_VALUE: &str =
     "none for all; 1..20 ASCII characters for sender; sms or push for channel; a class for class";

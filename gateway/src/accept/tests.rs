@@ -18,6 +18,7 @@ use crate::store::{self, Ladder, RouteFacts};
 
 mod asking;
 mod batches;
+mod bodies;
 mod document;
 mod preview;
 mod push;

@@ -7,7 +7,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{Object, Str};
+use super::{Str, objects_if};
 
 /// The recipient. A bare string is sugar for `{"phone": …}`, and is the same request.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -94,17 +94,10 @@ struct ToObject<'a> {
     #[serde(borrow)]
     app: Option<Str<'a>>,
     condition: Option<Str<'a>>,
-    #[serde(deserialize_with = "devices")]
+    #[serde(deserialize_with = "objects_if")]
     devices: Option<Vec<DeviceIn<'a>>>,
     phone: Option<Str<'a>>,
     topic: Option<Str<'a>>,
-}
-
-fn devices<'de: 'a, 'a, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<DeviceIn<'a>>>, D::Error> {
-    let devices = Option::<Vec<Object<DeviceIn<'a>>>>::deserialize(deserializer)?;
-    Ok(devices.map(|devices| devices.into_iter().map(|device| device.0).collect()))
 }
 
 struct ToVisitor;
