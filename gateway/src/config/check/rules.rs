@@ -1,9 +1,10 @@
-//! Checks of `[[routing.rules]]`: routes that exist, weights where they mean something.
+//! Checks of `[[routing.rules]]`: routes that exist and that what matches can go over, weights where
+//! they mean something.
 
 use std::collections::BTreeSet;
 
 use super::section::{Field, Section};
-use super::{Declared, ITEMS_MAX, NAMES_MAX};
+use super::{Declared, ITEMS_MAX, NAMES_MAX, push};
 use crate::config::load::{Node, Value};
 use crate::config::{Match, Rule, Strategy};
 use crate::message::Class;
@@ -42,11 +43,65 @@ fn receives_only(route: &Node) -> bool {
     matches!(bind, Some(Value::Text(word)) if word == "receiver")
 }
 
-/// A route's name that things can be sent over.
-fn way_out(field: &Field<'_>, declared: &Declared<'_>) -> String {
+/// Whether a route is to a push service; `None`: its type cannot be read, which is told there.
+fn pushes(route: &Node) -> Option<bool> {
+    match route.get("type").map(|node| &node.value) {
+        Some(Value::Text(word)) if push::TYPES.contains(&word.as_str()) => Some(true),
+        Some(Value::Text(word)) if word == "smpp" => Some(false),
+        _ => None,
+    }
+}
+
+/// What all that a rule matches is.
+#[derive(Clone, Copy)]
+enum Only {
+    /// Pushes: the rule says so.
+    Push,
+    /// SMS: the rule says so.
+    Sms,
+    /// SMS: the rule says of which numbers.
+    Numbers,
+}
+
+impl Only {
+    fn of(when: &Match) -> Option<Self> {
+        match when.channel.as_deref() {
+            Some("push") => Some(Self::Push),
+            Some("sms") => Some(Self::Sms),
+            _ if !when.country.is_empty() || !when.prefix.is_empty() => Some(Self::Numbers),
+            _ => None,
+        }
+    }
+
+    /// What is expected of the rule's routes, where one is of the other kind.
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Push => {
+                "a route to APNs or FCM: under channel = \"push\" nothing goes over any other"
+            }
+            Self::Sms => {
+                "a route to a carrier: under channel = \"sms\" nothing goes over any other"
+            }
+            Self::Numbers => {
+                "a route to a carrier: with country or prefix, which a push has not, nothing goes \
+                 over any other"
+            }
+        }
+    }
+}
+
+/// A route's name that what the rule matches can be sent over.
+fn way_out(field: &Field<'_>, only: Option<Only>, declared: &Declared<'_>) -> String {
     let name = field.name_of("routes", declared.routes);
-    if declared.routes.get(&name).is_some_and(receives_only) {
+    let Some(route) = declared.routes.get(&name) else {
+        return name;
+    };
+    if receives_only(route) {
         field.wrong("a route that sends: this one has bind = \"receiver\"");
+    }
+    let other = |only: &Only| pushes(route).is_some_and(|is| is != matches!(only, Only::Push));
+    if let Some(only) = only.filter(other) {
+        field.wrong(only.expected());
     }
     name
 }
@@ -58,7 +113,9 @@ fn rule(field: &Field<'_>, declared: &Declared<'_>) -> Option<Rule> {
     let when = section
         .need("match", matching)
         .and_then(|field| field.section("routing.rules[].match"))
-        .map(|section| conditions(&section, declared));
+        .map(|section| conditions(&section, declared))
+        .unwrap_or_default();
+    let only = Only::of(&when);
     let strategy = section.opt("strategy").and_then(|field| {
         let words = [
             ("priority", Strategy::Priority),
@@ -74,7 +131,7 @@ fn rule(field: &Field<'_>, declared: &Declared<'_>) -> Option<Rule> {
             field.wrong(routes);
         }
         for item in items {
-            let Some((name, weight)) = way(&item, strategy, declared) else {
+            let Some((name, weight)) = way(&item, (strategy, only), declared) else {
                 continue;
             };
             if !seen.insert(name.clone()) {
@@ -84,7 +141,7 @@ fn rule(field: &Field<'_>, declared: &Declared<'_>) -> Option<Rule> {
         }
     }
     Some(Rule {
-        when: when.unwrap_or_default(),
+        when,
         routes: names,
         strategy: strategy.unwrap_or(Strategy::Priority),
     })
@@ -93,11 +150,11 @@ fn rule(field: &Field<'_>, declared: &Declared<'_>) -> Option<Rule> {
 /// A route of a rule: its name, or under `weighted` a table with its share.
 fn way(
     item: &Field<'_>,
-    strategy: Option<Strategy>,
+    (strategy, only): (Option<Strategy>, Option<Only>),
     declared: &Declared<'_>,
 ) -> Option<(String, u32)> {
     let Value::Table(_) = &item.node.value else {
-        let name = way_out(item, declared);
+        let name = way_out(item, only, declared);
         if strategy == Some(Strategy::Weighted) {
             item.wrong("{ name = \"ROUTE\", weight = N } under strategy \"weighted\"");
         }
@@ -106,7 +163,7 @@ fn way(
     let section = item.section("routing.rules[].routes[]")?;
     let name = section
         .need("name", "the name of one of [routes.*]")
-        .map(|field| way_out(&field, declared));
+        .map(|field| way_out(&field, only, declared));
     let why = "the route's share";
     let weight = match strategy {
         Some(Strategy::Weighted) => section.int("weight", 1..=1_000_000, why),
@@ -125,12 +182,23 @@ fn conditions(section: &Section<'_>, declared: &Declared<'_>) -> Match {
     let country = "an ISO 3166 alpha-2 code such as \"SE\"";
     let prefix = "a number prefix such as \"+46\", at most 15 digits";
     let items = |key: &str| section.list(key, ITEMS_MAX, "a list of at most 1000");
+    let channel = section.opt("channel").and_then(|field| {
+        field
+            .word(&[("sms", "sms"), ("push", "push")], &["email", "rcs"])
+            .map(String::from)
+    });
+    if channel.as_deref() == Some("push") {
+        for key in ["country", "prefix"] {
+            if let Some(field) = section.opt(key) {
+                field.wrong(
+                    "nothing here under channel = \"push\": a push goes to no number, so that the \
+                     rule never matches",
+                );
+            }
+        }
+    }
     Match {
-        channel: section.opt("channel").and_then(|field| {
-            field
-                .word(&[("sms", "sms"), ("push", "push")], &["email", "rcs"])
-                .map(String::from)
-        }),
+        channel,
         class: items("class")
             .iter()
             .filter_map(|field| field.word(&words, &[]))

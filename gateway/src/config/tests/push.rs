@@ -467,3 +467,54 @@ fn two_routes_with_one_key_name_one_file() {
             .contains("routes.apns-test.key: expected the same file as routes.apns-shop.key")
     );
 }
+
+/// What is said of a rule beside the example's routes and a carrier's.
+fn of_rule(rule: &str) -> Vec<String> {
+    let carrier = "[routes.carrier]\ntype = \"smpp\"\nhosts = [\"a.example:3550\"]\n\
+                   system_id = \"a\"\npassword = { env = \"CARRIER_A_PASSWORD\" }\n\
+                   bind = \"transceiver\"\nwindow = 5\nrate = \"5/s\"\n\
+                   receipts = { id_format = \"auto\" }\n[[routing.rules]]\n";
+    let text = [EXAMPLE, carrier, rule].concat();
+    Files::new().check(&text).err().unwrap_or_default()
+}
+
+#[test]
+fn a_rule_that_nothing_can_match_or_go_over_is_a_mistake_with_its_place() {
+    let push = "match = { channel = \"push\" }\nroutes = [\"apns-shop\"]";
+    for good in [
+        push,
+        "match = {}\nroutes = [\"carrier\", \"apns-shop\", \"fcm-shop\"]",
+        "match = { country = [\"SE\"], prefix = [\"+46\"] }\nroutes = [\"carrier\"]",
+    ] {
+        assert_eq!(of_rule(good), [""; 0], "{good}");
+    }
+    let said = |rule: &str, places: &[&str]| {
+        let problems = of_rule(rule);
+        assert_eq!(problems.len(), places.len(), "{rule}: {problems:#?}");
+        for (problem, place) in problems.iter().zip(places) {
+            assert!(problem.contains(place), "{problem}: {place}");
+        }
+    };
+    let with = |more: &str| push.replace(" }", more);
+    said(
+        &with(", country = [\"SE\"] }"),
+        &["routing.rules[0].match.country = a list: expected nothing here under channel"],
+    );
+    said(
+        &with(", prefix = [\"+46\"], country = [\"SE\"] }"),
+        &["match.country = a list: ", "match.prefix = a list: "],
+    );
+    said(
+        "match = { channel = \"push\" }\nroutes = [\"carrier\", \"fcm-shop\"]",
+        &["routing.rules[0].routes[0] = \"carrier\": expected a route to APNs or FCM"],
+    );
+    said(
+        "match = { channel = \"sms\" }\nroutes = [\"carrier\", \"fcm-shop\"]",
+        &["rules[0].routes[1] = \"fcm-shop\": expected a route to a carrier: under channel"],
+    );
+    said(
+        "match = { prefix = [\"+46\"] }\nstrategy = \"weighted\"\n\
+         routes = [{ name = \"apns-shop\", weight = 1 }, { name = \"carrier\", weight = 1 }]",
+        &["routes[0].name = \"apns-shop\": expected a route to a carrier: with country or prefix"],
+    );
+}
