@@ -349,7 +349,7 @@ impl<'a> Field<'a> {
         found
     }
 
-    /// The path is shown only if it looks like one.
+    /// Reads the file that a secret is in.
     fn read_secret_path<T>(
         &self,
         expected: &str,
@@ -359,11 +359,11 @@ impl<'a> Field<'a> {
             self.wrong_secret("the path of a file", None);
             return None;
         };
-        let looks = path.starts_with('/') || path.starts_with('.');
-        let named = if looks { path } else { "the file named here" };
-        read(Path::new(path))
-            .map_err(|why| self.wrong_secret(expected, Some(format!("{named}: {why}"))))
-            .ok()
+        let told = |why| {
+            let named = looked_at(path);
+            self.wrong_secret(expected, Some(format!("{named}: {why}")));
+        };
+        read(Path::new(path)).map_err(told).ok()
     }
 
     /// The path of a file that holds a secret and can be opened now.
@@ -374,6 +374,34 @@ impl<'a> Field<'a> {
         };
         self.read_secret_path(&format!("a readable file, {why}"), open)
             .unwrap_or_default()
+    }
+}
+
+/// How the names of files with secrets end (chosen: what Apple's, Google's and PEM tools write, and
+/// what is usual for one word). No secret ends so.
+const ENDINGS: [&str; 10] = [
+    ".crt", ".json", ".key", ".p12", ".p8", ".pem", ".pw", ".secret", ".token", ".txt",
+];
+
+/// The file that a path names. People paste the secret itself here: what does not look like a path is
+/// not repeated, only the directory in which it was looked for.
+fn looked_at(path: &str) -> String {
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._/".contains(&octet);
+    let ends = ENDINGS.iter().any(|ending| path.ends_with(ending));
+    let looks = path.starts_with('.') || (ends && path.bytes().all(plain));
+    let here = std::env::current_dir().ok();
+    match (looks, here) {
+        (true, Some(here)) => {
+            // Without the dots that mean nothing.
+            let whole: PathBuf = here.join(path).components().collect();
+            whole.display().to_string()
+        }
+        (true, None) => path.to_owned(),
+        (false, Some(here)) => format!("the file named here, in {}", here.display()),
+        (false, None) => String::from("the file named here"),
     }
 }
 

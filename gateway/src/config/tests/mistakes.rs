@@ -363,6 +363,29 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "password = { env = \"CARRIER_A_PASSWORD\" }",
+        "password = { file = \"keys/gone.secret\" }",
+        concat!(
+            "8 by SMPP v3.4 §5.2.2 (",
+            env!("CARGO_MANIFEST_DIR"),
+            "/keys/gone.secret: No such file"
+        ),
+    ),
+    (
+        "password = { env = \"CARRIER_A_PASSWORD\" }",
+        "password = { file = \"./gone/p\" }",
+        concat!("(", env!("CARGO_MANIFEST_DIR"), "/gone/p: No such file"),
+    ),
+    (
+        "password = { env = \"CARRIER_A_PASSWORD\" }",
+        "password = { file = \"Hun/ter.2\" }",
+        concat!(
+            "(the file named here, in ",
+            env!("CARGO_MANIFEST_DIR"),
+            ": No such file"
+        ),
+    ),
+    (
+        "password = { env = \"CARRIER_A_PASSWORD\" }",
         "password = \"hunter2\"",
         "routes.carrier-a.password: expected { env = \"NAME\" } or { file = \"PATH\" } of 1 to 64",
     ),
@@ -475,6 +498,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "match = { channel = \"sms\" }",
         "match = { class = [\"opt\"] }",
         "match.class[0] = \"opt\": expected \"otp\" or",
+    ),
+    (
+        "match = { channel = \"sms\" }\nroutes = [\"carrier-a\"]",
+        "match = { channel = \"push\" }\nroutes = [\"carrier-a\"]",
+        "c.toml:26 routing.rules[0].routes[0] = \"carrier-a\": expected a route to APNs or FCM: under",
     ),
     (
         "match = { channel = \"sms\" }",
