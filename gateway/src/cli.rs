@@ -59,7 +59,7 @@ pub enum Verb {
     /// Checks or prints a config file
     #[command(subcommand)]
     Config(ConfigVerb),
-    /// Shows the main job on this machine: gateway, simulated carrier and webhook receiver
+    /// Shows the main job on this machine: gateway, simulated carriers and push services, webhook receiver
     Demo(Demo),
     /// Runs a simulator, with faults on request
     #[command(subcommand)]

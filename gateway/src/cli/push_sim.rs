@@ -34,7 +34,7 @@ pub struct SimPush {
     #[arg(long, value_name = "DIR")]
     pub credentials_out: Option<PathBuf>,
     /// Where it takes orders in plain HTTP: GET /report, POST /goaway, /kill, /streams?max=1,
-    /// /stall?on=true, /latency?ms=40, /clock?ahead_ms=0, /revoke; fcm: the token endpoint too
+    /// /stall?on=true, /latency?ms=40, /clock?ahead_ms=0, /revoke (apns: /revoke?key_id=ID); fcm: the token endpoint too
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<SocketAddr>,
     /// Milliseconds before each answer
@@ -127,6 +127,9 @@ impl SimPush {
         if let Some(control) = running.control() {
             said.push(("control", format!("http://{control}")));
         }
+        if let Some(dir) = &self.credentials_out {
+            std::fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
+        }
         let Some(ca) = running.ca() else {
             return Ok(said);
         };
@@ -134,10 +137,7 @@ impl SimPush {
             write(file, ca)?;
             said.push(("ca", file.display().to_string()));
         }
-        if let Some(dir) = &self.credentials_out {
-            std::fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
-            self.put(&mut said, "ca", "ca.pem", ca)?;
-        }
+        self.put(&mut said, "ca", "ca.pem", ca)?;
         Ok(said)
     }
 
@@ -321,6 +321,31 @@ mod tests {
         announce(&said, true, &mut out).unwrap();
         let json: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(json["listening"], fcm.addr().to_string());
+    }
+
+    #[tokio::test]
+    async fn the_directory_is_made_with_a_certificate_of_ones_own_too() {
+        let dir = TempDir::new();
+        let own = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let (cert, key) = (dir.0.join("cert.pem"), dir.0.join("key.pem"));
+        std::fs::write(&cert, own.cert.pem()).unwrap();
+        std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+        let push = SimPush {
+            cert: Some(cert),
+            key: Some(key),
+            ..plain(&dir.0)
+        };
+        let common = push.config(ApnsConfig::default().common).unwrap();
+        let config = ApnsConfig {
+            common,
+            ..ApnsConfig::default()
+        };
+        let apns = Apns::start(config).await.unwrap();
+        let mut said = push.started(&apns).unwrap();
+        push.put(&mut said, "key", "key.p8", &apns.credentials().p8)
+            .unwrap();
+        assert!(dir.0.join("new/key.p8").is_file());
+        assert!(!dir.0.join("new/ca.pem").exists(), "there is none");
     }
 
     #[test]

@@ -443,8 +443,8 @@ impl Link {
                 held.leaves = true;
                 if let Replace::GoAway(goaway) = &replace {
                     let said = codecs::apns::GoAway::read(&goaway.debug_data);
-                    let (code, said) = (goaway.code_name(), said.reason.text().to_owned());
-                    self.shown.goaway = Some(format!("{code} {}", said.escape_debug()));
+                    let shown = goaway_shown(goaway.code_name(), said.reason.text());
+                    self.shown.goaway = Some(shown);
                 }
                 tracing::info!(
                     route = self.config.name,
@@ -580,6 +580,14 @@ fn request(
     service
         .request(attempt, made, bearer, now)
         .map_err(Box::new)
+}
+
+/// The error code of a GOAWAY, and what the service says with it, which may be nothing.
+fn goaway_shown(code: &str, said: &str) -> String {
+    match said {
+        "" => code.to_owned(),
+        _ => format!("{code} {}", said.escape_debug()),
+    }
 }
 
 fn ms(time: Duration) -> u64 {

@@ -68,6 +68,11 @@ async fn a_storm_of_goaways_without_a_reason_loses_doubles_and_delays_nothing() 
     check_two_in_five(&rig, &tokens, &outcomes.unwrap());
     let report = rig.apns.report();
     assert!(report.go_aways >= 10, "{report:?}");
+    assert!(
+        !rig.goaways.is_empty() && rig.goaways.iter().all(|why| why == "NO_ERROR"),
+        "{:?}",
+        rig.goaways
+    );
     rig.stopper.stop();
 }
 
