@@ -18,13 +18,24 @@ pub const TTL_SECONDS_MAX: u64 = 2_419_200;
 /// `FcmOptions`.
 pub const ANALYTICS_LABEL_CHARS_MAX: usize = 50;
 
-/// Members that name the target or are Google's to fill: they come from elsewhere.
-const NOT_IN_OVERLAY: [&str; 5] = ["condition", "fid", "name", "token", "topic"];
+/// Members that name the target or are Google's to fill, which come from elsewhere; and those of the
+/// request around the message, in which Google knows none of them ("Unknown name", INVALID_ARGUMENT).
+/// REST reference, `Message` and `messages.send`; protobuf's JSON takes both spellings.
+const NOT_IN_OVERLAY: [&str; 8] = [
+    "condition",
+    "fid",
+    "message",
+    "name",
+    "token",
+    "topic",
+    "validateOnly",
+    "validate_only",
+];
 
 /// What is wrong at a member of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
-    /// It is the target's, or Google's own.
+    /// It is the target's, Google's own, or of the request around the message.
     NotHere,
     /// It is no object.
     NotAnObject,
@@ -57,7 +68,9 @@ impl std::fmt::Display for MessageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}` ", self.at.escape_debug())?;
         match self.problem {
-            Problem::NotHere => f.write_str("does not belong into an FCM overlay"),
+            Problem::NotHere => {
+                f.write_str("does not belong into an FCM overlay, which is of the message itself")
+            }
             Problem::NotAnObject => f.write_str("must be an object"),
             Problem::NotAString => f.write_str("must be a string"),
             Problem::ReservedKey => f.write_str(

@@ -109,6 +109,9 @@ fn a_condition_that_is_none_is_refused_where_it_goes_wrong() {
 /// A member, what is wrong there, and a message that has it.
 const REFUSED: &str = r#"
 token NotHere {"token": "x"}
+message NotHere {"message": {}}
+validate_only NotHere {"validate_only": false}
+validateOnly NotHere {"validateOnly": true}
 data NotAnObject {"data": []}
 data.a NotAString {"data": {"a": 1}}
 data.from ReservedKey {"data": {"from": ""}}

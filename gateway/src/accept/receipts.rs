@@ -92,10 +92,7 @@ impl Shaped for ReceiptsIn {
         ("at", Shape::Text),
         ("device", Shape::Object(DeviceRef::FIELDS)),
         ("event", Shape::Text),
-        (
-            "receipts",
-            Shape::List(&Shape::Object(ReceiptIn::FIELDS)),
-        ),
+        ("receipts", Shape::List(&Shape::Object(ReceiptIn::FIELDS))),
     ];
 }
 

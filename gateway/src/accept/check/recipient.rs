@@ -1,5 +1,7 @@
 //! Whom a message goes to: a number, and what a push goes to.
 
+use std::time::Duration;
+
 use codecs::apns::DeviceToken;
 use codecs::fcm::Target;
 
@@ -13,6 +15,10 @@ use crate::message::steps::{DEVICES_MAX, Device, Platform, PushTarget};
 /// Characters of an app's name (contract.md §1).
 const APP_MAX: usize = 64;
 const APP_RANGE: &str = "must have 1..64 characters";
+
+/// How far ahead of our clock a `registered_at` may be (chosen: phones' clocks are wrong by less, or by
+/// so much that what they say means nothing).
+const REGISTERED_AHEAD: Duration = Duration::from_secs(300);
 
 /// What a push goes to, checked.
 #[derive(Debug)]
@@ -179,6 +185,9 @@ impl Check<'_> {
                 let time = timestamp(text);
                 if time.is_none() {
                     self.wrong(&at("registered_at"), "not_rfc3339", NOT_RFC3339);
+                } else if time > Some(self.origin.now.plus(REGISTERED_AHEAD)) {
+                    let detail = "must not be more than 5 minutes in the future";
+                    self.wrong(&at("registered_at"), "out_of_range", detail);
                 }
                 time
             }

@@ -72,7 +72,7 @@ pub(crate) struct DeviceIn<'a> {
     #[schema(value_type = String, example = "ios", required)]
     pub(crate) platform: Option<Str<'a>>,
     /// RFC 3339 in UTC: when the app got the token. What a service says of an earlier token is not
-    /// taken for this one.
+    /// taken for this one. At most 5 minutes in the future, for clocks that are ahead.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) registered_at: Option<Str<'a>>,

@@ -35,6 +35,87 @@ async fn told(rig: &Rig, path: &str, body: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// A path (none: the place for receipts), a body, and each error's pointer and code.
+type Wrong = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+const WRONG: &[Wrong] = &[
+    ("", r#"{"event":1}"#, &[("/event", "wrong_type")]),
+    (
+        "",
+        r#"{"event":"opened","device":["0"]}"#,
+        &[("/device", "wrong_type")],
+    ),
+    (
+        "",
+        r#"{"receipts":[["opened",null,null]]}"#,
+        &[("/receipts/0", "wrong_type")],
+    ),
+    (
+        "",
+        r#"{"receipts":[{"event":"opened","device":[0,null,null]}]}"#,
+        &[("/receipts/0/device", "wrong_type")],
+    ),
+    (
+        "",
+        r#"{"event":"opened","device":{"index":300}}"#,
+        &[("/device", "unknown_device")],
+    ),
+    (
+        "",
+        r#"{"event":"opened","device":{"index":-1}}"#,
+        &[("/device", "unknown_device")],
+    ),
+    (
+        "",
+        r#"{"device":{"index":"0"},"at":"now","more":1}"#,
+        &[
+            ("/device/index", "wrong_type"),
+            ("/more", "unknown_field"),
+            ("/event", "required"),
+            ("/at", "not_rfc3339"),
+        ],
+    ),
+    (
+        "",
+        r#"{"event":"opened","event":"opened"}"#,
+        &[("/event", "duplicate_key")],
+    ),
+    (RESUME, r#"{"reason":1}"#, &[("/reason", "wrong_type")]),
+    (RESUME, r#"{"until":"x"}"#, &[("/until", "unknown_field")]),
+    (SUPPRESSIONS, "{}", &[("/phone", "required")]),
+    (
+        SUPPRESSIONS,
+        r#"{"phone":1,"scope":["all",""],"expires_at":"soon","note":""}"#,
+        &[
+            ("/note", "unknown_field"),
+            ("/phone", "wrong_type"),
+            ("/scope", "wrong_type"),
+            ("/expires_at", "not_rfc3339"),
+        ],
+    ),
+    (
+        SUPPRESSIONS,
+        r#"{"phone":"+46701234567","scope":{"value":"acme","brand":"x"}}"#,
+        &[
+            ("/scope/brand", "unknown_field"),
+            ("/scope/kind", "required"),
+        ],
+    ),
+    (
+        CHECK,
+        r#"{"class":"vip","from":5}"#,
+        &[
+            ("/from", "wrong_type"),
+            ("/phone", "required"),
+            ("/class", "not_one_of"),
+        ],
+    ),
+];
+
 #[tokio::test]
 async fn what_is_no_object_is_refused_everywhere_as_it_is_for_a_message() {
     let rig = Rig::new();
@@ -66,79 +147,11 @@ async fn pushed(rig: &Rig) -> String {
 async fn wrong_shapes_and_wrong_values_are_told_with_their_places() {
     let rig = Rig::new();
     let receipts = &*pushed(&rig).await;
-    for (path, body, expected) in [
-        (receipts, r#"{"event":1}"#, &[("/event", "wrong_type")][..]),
-        (
-            receipts,
-            r#"{"event":"opened","device":["0"]}"#,
-            &[("/device", "wrong_type")],
-        ),
-        (
-            receipts,
-            r#"{"receipts":[["opened",null,null]]}"#,
-            &[("/receipts/0", "wrong_type")],
-        ),
-        (
-            receipts,
-            r#"{"receipts":[{"event":"opened","device":[0,null,null]}]}"#,
-            &[("/receipts/0/device", "wrong_type")],
-        ),
-        (
-            receipts,
-            r#"{"event":"opened","device":{"index":300}}"#,
-            &[("/device", "unknown_device")],
-        ),
-        (
-            receipts,
-            r#"{"event":"opened","device":{"index":-1}}"#,
-            &[("/device", "unknown_device")],
-        ),
-        (
-            receipts,
-            r#"{"device":{"index":"0"},"at":"now","more":1}"#,
-            &[
-                ("/device/index", "wrong_type"),
-                ("/more", "unknown_field"),
-                ("/event", "required"),
-                ("/at", "not_rfc3339"),
-            ],
-        ),
-        (
-            receipts,
-            r#"{"event":"opened","event":"opened"}"#,
-            &[("/event", "duplicate_key")],
-        ),
-        (RESUME, r#"{"reason":1}"#, &[("/reason", "wrong_type")]),
-        (RESUME, r#"{"until":"x"}"#, &[("/until", "unknown_field")]),
-        (SUPPRESSIONS, "{}", &[("/phone", "required")]),
-        (
-            SUPPRESSIONS,
-            r#"{"phone":1,"scope":["all",""],"expires_at":"soon","note":""}"#,
-            &[
-                ("/note", "unknown_field"),
-                ("/phone", "wrong_type"),
-                ("/scope", "wrong_type"),
-                ("/expires_at", "not_rfc3339"),
-            ],
-        ),
-        (
-            SUPPRESSIONS,
-            r#"{"phone":"+46701234567","scope":{"value":"acme","brand":"x"}}"#,
-            &[("/scope/brand", "unknown_field"), ("/scope/kind", "required")],
-        ),
-        (
-            CHECK,
-            r#"{"class":"vip","from":5}"#,
-            &[
-                ("/from", "wrong_type"),
-                ("/phone", "required"),
-                ("/class", "not_one_of"),
-            ],
-        ),
-    ] {
+    for (path, body, expected) in WRONG {
+        let path = if path.is_empty() { receipts } else { path };
         let errors = told(&rig, path, body).await;
         let errors: Vec<_> = errors.iter().map(|(at, code)| (&**at, &**code)).collect();
-        assert_eq!(errors, expected, "{path} {body}");
+        assert_eq!(errors, *expected, "{path} {body}");
     }
     let nulls = r#"{"phone":"+46701234567","scope":null,"text":null,"expires_at":null}"#;
     let headers = [JSON, ("authorization", "Bearer operator-secret")];

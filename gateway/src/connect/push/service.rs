@@ -376,11 +376,8 @@ impl Service {
             bad_token,
         };
         if seen.class == Class::PermanentToken {
-            // A time to come says nothing.
-            let registered = device
-                .map(|device| device.registered_at)
-                .filter(|at| *at <= answered.at)
-                .unwrap_or(UnixMs::ZERO);
+            // Of a clock that is ahead it may be a little later than now, and counts all the same.
+            let registered = device.map_or(UnixMs::ZERO, |device| device.registered_at);
             match seen.since {
                 // The app has got this token after the service had given it up: it is tried once more,
                 // and nobody is told to delete it (push.md R12).

@@ -348,7 +348,7 @@ async fn of_each_fault_it_is_known_whether_the_push_was_taken_or_that_nobody_kno
         assert_eq!(rig.accepted(&token), 1, "{prefix}");
     }
     assert!(
-        rig.goaways.iter().any(|why| why.contains("Shutdown")),
+        rig.goaways.iter().any(|why| why == "NO_ERROR Shutdown"),
         "{:?}",
         rig.goaways
     );
@@ -400,6 +400,12 @@ async fn reasons_say_what_follows_for_the_push_and_its_device() {
     let newer = rig.send_all(&[(newer, 0)]).await.remove(0);
     assert_eq!(newer.unregistered, UnixMs::ZERO);
     assert_eq!(newer.retry, Retry::Here { tries: 1 });
+    // By a clock that is ahead, which accept lets through.
+    let token = self::token("41000002", 3);
+    let ahead = Clock::system().now().plus(Duration::from_secs(240));
+    let ahead = rig.send_all(&[(message(3, &[&token], ahead), 0)]).await;
+    assert_eq!(ahead[0].unregistered, UnixMs::ZERO);
+    assert_eq!(ahead[0].retry, Retry::Here { tries: 1 });
     rig.stopper.stop();
 }
 

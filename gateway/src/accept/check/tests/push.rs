@@ -77,6 +77,20 @@ fn a_push_without_a_route_is_accepted_for_policy_to_reject() {
 }
 
 #[test]
+fn a_registration_to_come_is_refused_but_for_clocks_that_are_ahead() {
+    let at = |time: &str| {
+        let more = format!(r#","registered_at":"{time}"}}"#);
+        to_devices(&IOS.replace('}', &more))
+    };
+    let given = "2026-11-21T08:05:00Z";
+    let message = at(given).unwrap();
+    let registered_at = message.device(0).unwrap().registered_at;
+    assert_eq!(Some(registered_at), timestamp(given), "as given");
+    let place = "/to/devices/0/registered_at";
+    one(at("2026-11-21T08:05:01Z"), place, "out_of_range");
+}
+
+#[test]
 fn each_wrong_device_is_told_where_it_stands() {
     for (device, field, code) in [
         (r#"{"app":"a","token":"ab"}"#, "platform", "required"),
@@ -353,6 +367,16 @@ fn what_a_service_would_refuse_is_told_where_it_stands() {
         "duplicate_key",
     );
     refused(r#"{"title":"a","apns":7}"#, "/apns", "wrong_type");
+    refused(
+        r#"{"title":"a","fcm":{"validate_only":true}}"#,
+        "/fcm/validate_only",
+        "not_allowed_here",
+    );
+    refused(
+        r#"{"fcm":{"message":{"notification":{"title":"a"}}},"title":"b"}"#,
+        "/fcm/message",
+        "not_allowed_here",
+    );
     refused(
         r#"{"title":"a","fcm":{"token":"x"}}"#,
         "/fcm/token",
