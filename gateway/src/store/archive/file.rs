@@ -229,6 +229,7 @@ impl Pool {
     ) -> T {
         match self.try_read(name, read) {
             Ok(found) => found,
+            Err(_) if self.is_unborn(name) => T::default(),
             Err(error) => {
                 let path = self.directory.join(name);
                 tracing::error!(path = %path.display(), %error, "an archive file cannot be read");
@@ -242,6 +243,16 @@ impl Pool {
                 T::default()
             }
         }
+    }
+
+    /// Whether a file has no tables: the power was cut between its making and the first commit in it. Nothing
+    /// was in it, and the archiver makes them when it writes.
+    fn is_unborn(&self, name: &str) -> bool {
+        let tables = self.try_read(name, |connection| {
+            let count = "SELECT count(*) FROM sqlite_schema";
+            connection.query_row(count, [], |row| row.get::<_, i64>(0))
+        });
+        tables.is_ok_and(|tables| tables == 0)
     }
 
     /// As [`Pool::read`], with the error.
@@ -295,6 +306,24 @@ pub(crate) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_made_and_never_written_is_empty_and_no_damage() {
+        let dir = crate::files::temp::TempDir::new();
+        let name = "events-2026-11-22.db";
+        let made = Connection::open(dir.0.join(name)).unwrap();
+        made.execute_batch("PRAGMA journal_mode = WAL; PRAGMA user_version = 0;")
+            .unwrap();
+        let pool = Pool::new(&dir.0);
+        let read = |connection: &Connection| {
+            connection.query_row("SELECT seq FROM chunks", [], |row| row.get::<_, i64>(0))
+        };
+        assert_eq!(pool.read(name, read), 0);
+        assert_eq!(pool.trouble(), None);
+        made.execute_batch("CREATE TABLE other (seq)").unwrap();
+        pool.read(name, read);
+        assert!(pool.trouble().is_some(), "that is damage");
+    }
 
     #[test]
     fn names_tell_their_span() {
